@@ -1,0 +1,1 @@
+"""Raygate on Ray: actors, their lifetimes, and the clock."""

@@ -1,0 +1,198 @@
+"""What actors and edges tell each other: one versioned snapshot out, one stream of batched reports in.
+
+    edge ──── EdgeReport (every second, jittered; at once on a change of state; none when idle) ────► manager
+    edge ◄─── Snapshot (long poll: returns when there is something newer)  ────────────────────────── manager
+
+Moments cross as seconds remaining. `(incarnation, version)` orders snapshots: an incarnation is a number that
+its owner takes from durable storage each time it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+
+from runtime.outcome import Blame, Completion, Embeddings, Failure, FailureKind
+from runtime.request import Json
+from runtime.wire import crosses
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A provider as its authority sees it. `open` means: nobody calls before `retry_in_s`, then only with a
+    probe's permit. `throttled_for_s` is what the provider itself asked us to wait."""
+
+    provider: str
+    incarnation: int = 0
+    spell: int = 0
+    open: bool = False
+    retry_in_s: float = 0.0
+    throttled_for_s: float = 0.0
+    why: str = ""
+
+    def aged(self, elapsed_s: float) -> Published:
+        """The same state `elapsed_s` later."""
+        return replace(
+            self,
+            retry_in_s=max(0.0, self.retry_in_s - elapsed_s),
+            throttled_for_s=max(0.0, self.throttled_for_s - elapsed_s),
+        )
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What all edges together saw of one model at one provider. None while unmeasured."""
+
+    provider: str
+    model: str
+    latency_s: float | None = None
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a provider that we run ourselves listens; it may move when its actor restarts."""
+
+    provider: str
+    base_url: str
+    api_key: str = field(repr=False, default="")
+    node: str = ""
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyInfo:
+    """What an edge must know of a caller's key to admit it. Keys themselves are never kept, only SHA-256."""
+
+    sha256: str
+    name: str
+    tenant: str = "default"
+    admin: bool = False
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The whole published state. `settings` is left out (None) for a reader that has that version already."""
+
+    incarnation: int
+    version: int
+    settings_version: int = 0
+    settings: Mapping[str, Json] | None = None
+    providers: tuple[Published, ...] = ()
+    measured: tuple[Measured, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    keys: tuple[KeyInfo, ...] = ()
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        return (self.incarnation, self.version)
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What one edge saw of one model at one provider since its last report, summed up.
+
+    `spell` is the authority's spell in which these calls began; a later spell ignores them.
+    """
+
+    provider: str
+    model: str
+    spell: int
+    good: int = 0
+    bad: int = 0
+    silent: int = 0
+    answered: int = 0
+    latency_sum_s: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nanousd: int = 0
+    unpriced: int = 0
+    estimated: int = 0
+    throttled_for_s: float = 0.0
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeReport:
+    """One batch. `sequence` rises by one per batch of this edge's life, so that a repeated one counts once."""
+
+    edge: str
+    sequence: int
+    node: str = ""
+    pid: int = 0
+    observed: tuple[Observed, ...] = ()
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    shut: Mapping[str, float] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Sum:
+    good: int = 0
+    bad: int = 0
+    silent: int = 0
+    answered: int = 0
+    latency_sum_s: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nanousd: int = 0
+    unpriced: int = 0
+    estimated: int = 0
+    throttled_for_s: float = 0.0
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+_SUMMED = tuple(column.name for column in fields(_Sum))
+
+
+class Observations:
+    """Sums up outcomes until the next report. Bounded by the number of models, not of requests."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, str, int], _Sum] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def add(
+        self, provider: str, model: str, outcome: Completion | Embeddings | Failure, *, spell: int, latency_s: float
+    ) -> None:
+        key = (provider, model, spell)
+        total = self._sums.get(key)
+        if total is None:
+            total = self._sums[key] = _Sum()
+        if isinstance(outcome, Failure):
+            blame = outcome.handling.blame
+            total.failures[outcome.kind] = total.failures.get(outcome.kind, 0) + 1
+            if blame is Blame.GOOD:
+                total.good += 1
+            elif blame is Blame.BAD:
+                total.bad += 1
+            else:
+                total.silent += 1
+            if outcome.kind is FailureKind.RATE_LIMITED:
+                total.throttled_for_s = max(total.throttled_for_s, outcome.retry_after_s or 0.0)
+            return
+        total.good += 1
+        total.answered += 1
+        total.latency_sum_s += latency_s
+        total.input_tokens += outcome.usage.input_tokens
+        total.output_tokens += outcome.usage.output_tokens
+        total.estimated += outcome.usage.estimated
+        if outcome.cost is None:
+            total.unpriced += 1
+        else:
+            total.cost_nanousd += outcome.cost.total_nanousd
+
+    def take(self) -> tuple[Observed, ...]:
+        """All sums so far; starts anew."""
+        taken, self._sums = self._sums, {}
+        return tuple(
+            Observed(provider=provider, model=model, spell=spell, **{name: getattr(total, name) for name in _SUMMED})
+            for (provider, model, spell), total in taken.items()
+        )

@@ -1,0 +1,121 @@
+"""May this edge call this provider now? The stricter of its own breaker and of what the authority published.
+
+own breaker    published          admit(now)
+refuses        any                Refusal
+admits         throttled          Refusal until the wait is over
+admits         open, too early    Refusal
+admits         open, due          AskAuthority: one probe among all edges; `granted` turns its answer into a
+                                    Ticket. Authority out of reach: at most one probe per jittered interval
+admits         closed             Ticket
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from runtime.breaker import Breaker, BreakerPolicy, Permit, Refusal
+from runtime.feed import Published
+from runtime.outcome import Blame, Failure, FailureKind
+
+LONGEST_THROTTLE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Leave to make one call; settle it exactly once. `spell` is the authority's, for the report."""
+
+    permit: Permit
+    spell: int
+    probe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AskAuthority:
+    """The published breaker is due for a probe: ask its authority, then call `granted`."""
+
+    permit: Permit
+
+
+class Gate:
+    """One provider's door at one edge. `now` is the edge's own monotonic clock."""
+
+    def __init__(self, policy: BreakerPolicy, rng: random.Random) -> None:
+        self._policy = policy
+        self._rng = rng
+        self._breaker = Breaker(policy)
+        self._published = Published(provider="")
+        self._published_until = 0.0
+        self._throttled_until = 0.0
+        self._throttles = 0
+        self._own_probe_at = 0.0
+
+    def retry_in_s(self, now: float) -> float:
+        """Seconds until a call would be considered; 0.0 if it would be now."""
+        wait_s = max(self._breaker.retry_in_s(now), self._throttled_until - now)
+        if self._published.open:
+            wait_s = max(wait_s, self._published_until - now)
+        return max(0.0, wait_s)
+
+    def why(self, now: float) -> str:
+        """In a word, for people: "open", "throttled" or "closed"."""
+        if self._breaker.retry_in_s(now) > 0.0 or self._published.open:
+            return "open"
+        return "throttled" if self._throttled_until > now else "closed"
+
+    def own_retry_in_s(self, now: float) -> float:
+        """What this edge's own breaker and throttling say, without the published view."""
+        return max(self._breaker.retry_in_s(now), self._throttled_until - now, 0.0)
+
+    def adopt(self, published: Published, now: float) -> None:
+        """Take the authority's newest view. A local trip is not healed by it."""
+        self._published = published
+        self._published_until = now + published.retry_in_s
+        # The provider asked for this wait: nobody shortens it, and an authority that restarted may not know it.
+        self._throttled_until = max(self._throttled_until, now + published.throttled_for_s)
+
+    def admit(self, now: float) -> Ticket | AskAuthority | Refusal:
+        wait_s = self.retry_in_s(now)
+        if wait_s > 0.0:
+            return Refusal(wait_s)
+        permit = self._breaker.admit(now)
+        if isinstance(permit, Refusal):
+            return permit
+        if self._published.open:
+            return AskAuthority(permit)
+        return Ticket(permit, self._published.spell, permit.probe)
+
+    def granted(self, ask: AskAuthority, answer: Permit | Refusal | None, now: float) -> Ticket | Refusal:
+        """The authority's answer to `ask`; None if it could not be reached."""
+        match answer:
+            case Permit(spell):
+                return Ticket(ask.permit, spell, probe=True)
+            case Refusal(retry_in_s):
+                self._published_until = now + retry_in_s
+            case None if now >= self._own_probe_at:
+                self._own_probe_at = now + self._policy.open_s * self._rng.uniform(0.75, 1.25)
+                return Ticket(ask.permit, self._published.spell, probe=True)
+            case None:
+                self._published_until = self._own_probe_at
+        self._breaker.settle(ask.permit, Blame.SILENT, now)
+        return Refusal(max(0.0, self._published_until - now))
+
+    def settle(self, ticket: Ticket, failure: Failure | None, now: float) -> bool:
+        """What became of the call. True if others should hear of it at once, not with the next batch."""
+        blame = Blame.GOOD if failure is None else failure.handling.blame
+        changed = self._breaker.settle(ticket.permit, blame, now)
+        if failure is None:
+            self._throttles = 0
+        elif failure.kind is FailureKind.RATE_LIMITED:
+            self._throttled_until = max(self._throttled_until, now + self._throttle_s(failure.retry_after_s))
+            return True
+        return changed or ticket.probe
+
+    def throttled_for_s(self, now: float) -> float:
+        return max(0.0, self._throttled_until - now)
+
+    def _throttle_s(self, retry_after_s: float | None) -> float:
+        if retry_after_s is not None:
+            return retry_after_s
+        self._throttles += 1
+        return max(1.0, self._rng.uniform(0.0, min(LONGEST_THROTTLE_S, 2.0**self._throttles)))

@@ -1,0 +1,374 @@
+"""What comes back: a `Completion`, or a `Failure`, which is a value too.
+
+One table says what each kind of failure means, so that the breaker, failover, the HTTP status and the SDK's
+retry cannot disagree. Nothing is decided by searching a message.
+
+A stream is `StreamStart`, then deltas, then exactly one `StreamEnd` that carries the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, NoReturn
+
+from runtime.request import Json, ToolCall
+from runtime.wire import crosses
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+    ERROR = "error"
+    OTHER = "other"
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens. `input_tokens` includes the cached ones, `output_tokens` the reasoning ones.
+
+    `estimated` marks counts that the provider did not report.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Integer nano-dollars. An unknown price is no `Cost` at all (None), never a zero.
+
+    `source` says who named the price: the provider's own answer, the catalogue or the settings.
+    """
+
+    input_nanousd: int = 0
+    output_nanousd: int = 0
+    total_nanousd: int = 0
+    source: Literal["provider", "catalogue", "settings"] = "catalogue"
+    currency: Literal["USD"] = "USD"
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One alternative answer; nearly always there is one."""
+
+    text: str = ""
+    finish_reason: FinishReason | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    refusal: str | None = None
+    logprobs: Json = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try at one provider, as the answer reports it. `outcome` is "ok" or the kind of failure."""
+
+    provider: str
+    model: str
+    outcome: str
+    elapsed_s: float
+    detail: str = ""
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A finished answer. `provider` and `model` are those that really answered.
+
+    `latency_s` is the answering attempt's; `overhead_s` what Raygate added to all attempts.
+    `dropped` names request fields that this provider's dialect could not carry.
+    """
+
+    id: str
+    model: str
+    provider: str = ""
+    choices: tuple[Choice, ...] = ()
+    usage: Usage = Usage()
+    cost: Cost | None = None
+    created_s: int = 0
+    latency_s: float = 0.0
+    ttft_s: float | None = None
+    overhead_s: float = 0.0
+    attempts: tuple[Attempt, ...] = ()
+    dropped: tuple[str, ...] = ()
+    request_id: str = ""
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return self.choices[0].text if self.choices else ""
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return self.choices[0].tool_calls if self.choices else ()
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        return self.choices[0].finish_reason if self.choices else None
+
+    def unwrap(self) -> Completion:
+        """Itself: the counterpart of `Failure.unwrap`, which raises."""
+        return self
+
+    def __str__(self) -> str:
+        from runtime.display import summary
+
+        return f"{self.text}\n{summary(self)}"
+
+    def _repr_html_(self) -> str:
+        from runtime.display import completion_html
+
+        return completion_html(self)
+
+
+class FailureKind(StrEnum):
+    """Why a call failed. `HANDLING` says what follows from each."""
+
+    BAD_REQUEST = "bad_request"
+    UNSUPPORTED = "unsupported"
+    CONTEXT_OVERFLOW = "context_overflow"
+    CONTENT_FILTERED = "content_filtered"
+    TOO_LARGE = "too_large"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    MODEL_NOT_FOUND = "model_not_found"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXHAUSTED = "quota_exhausted"
+    OVERLOADED = "overloaded"
+    UNAVAILABLE = "unavailable"
+    TIMED_OUT = "timed_out"
+    INTERRUPTED = "interrupted"
+    MALFORMED = "malformed"
+    REFUSED = "refused"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    CANCELLED = "cancelled"
+    INTERNAL = "internal"
+
+
+class Blame(StrEnum):
+    """What a failure says about the provider: it is ill, it is well, or nothing."""
+
+    BAD = "bad"
+    GOOD = "good"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handling:
+    """What follows from a kind of failure, for everyone who has to act on it.
+
+    `status` and `type` are what an OpenAI-style client sees; `client_retry` is what we tell its SDK, which
+    would otherwise repeat by itself what we have repeated already.
+    """
+
+    blame: Blame
+    try_again: bool
+    try_elsewhere: bool
+    status: int
+    type: str
+    client_retry: bool = False
+
+
+_BAD, _GOOD, _SILENT = Blame.BAD, Blame.GOOD, Blame.SILENT
+_CALLER = "invalid_request_error"
+
+HANDLING: dict[FailureKind, Handling] = {
+    FailureKind.BAD_REQUEST: Handling(blame=_GOOD, try_again=False, try_elsewhere=False, status=400, type=_CALLER),
+    FailureKind.UNSUPPORTED: Handling(blame=_SILENT, try_again=False, try_elsewhere=True, status=400, type=_CALLER),
+    FailureKind.CONTEXT_OVERFLOW: Handling(blame=_GOOD, try_again=False, try_elsewhere=True, status=400, type=_CALLER),
+    FailureKind.CONTENT_FILTERED: Handling(blame=_GOOD, try_again=False, try_elsewhere=False, status=400, type=_CALLER),
+    FailureKind.TOO_LARGE: Handling(blame=_GOOD, try_again=False, try_elsewhere=False, status=413, type=_CALLER),
+    # The provider refused *our* key: the caller's own key was right, so no 401 for them.
+    FailureKind.UNAUTHENTICATED: Handling(
+        blame=_SILENT, try_again=False, try_elsewhere=True, status=502, type="upstream_authentication_error"
+    ),
+    FailureKind.FORBIDDEN: Handling(
+        blame=_SILENT, try_again=False, try_elsewhere=True, status=502, type="upstream_permission_error"
+    ),
+    FailureKind.MODEL_NOT_FOUND: Handling(blame=_GOOD, try_again=False, try_elsewhere=True, status=404, type=_CALLER),
+    FailureKind.RATE_LIMITED: Handling(
+        blame=_SILENT, try_again=True, try_elsewhere=True, status=429, type="rate_limit_error", client_retry=True
+    ),
+    FailureKind.QUOTA_EXHAUSTED: Handling(
+        blame=_SILENT, try_again=False, try_elsewhere=True, status=429, type="insufficient_quota"
+    ),
+    FailureKind.OVERLOADED: Handling(
+        blame=_BAD, try_again=True, try_elsewhere=True, status=503, type="overloaded_error", client_retry=True
+    ),
+    FailureKind.UNAVAILABLE: Handling(
+        blame=_BAD, try_again=True, try_elsewhere=True, status=503, type="service_unavailable_error", client_retry=True
+    ),
+    FailureKind.TIMED_OUT: Handling(blame=_BAD, try_again=False, try_elsewhere=True, status=504, type="timeout_error"),
+    FailureKind.INTERRUPTED: Handling(
+        blame=_BAD, try_again=True, try_elsewhere=True, status=502, type="upstream_interrupted_error"
+    ),
+    FailureKind.MALFORMED: Handling(
+        blame=_BAD, try_again=True, try_elsewhere=True, status=502, type="upstream_malformed_error"
+    ),
+    FailureKind.REFUSED: Handling(
+        blame=_SILENT,
+        try_again=False,
+        try_elsewhere=True,
+        status=503,
+        type="service_unavailable_error",
+        client_retry=True,
+    ),
+    FailureKind.BUDGET_EXCEEDED: Handling(
+        blame=_SILENT, try_again=False, try_elsewhere=False, status=429, type="insufficient_quota"
+    ),
+    FailureKind.CANCELLED: Handling(
+        blame=_SILENT, try_again=False, try_elsewhere=False, status=499, type="cancelled_error"
+    ),
+    FailureKind.INTERNAL: Handling(
+        blame=_SILENT, try_again=False, try_elsewhere=False, status=500, type="internal_error"
+    ),
+}
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failed call. `detail` is for people: one sentence that says what to do, where we know.
+
+    `retry_after_s` is seconds remaining as the provider (or our breaker) named them; `status` the provider's
+    own HTTP status; `param` and `code` as in OpenAI's error envelope.
+    """
+
+    kind: FailureKind
+    provider: str = ""
+    model: str = ""
+    detail: str = ""
+    retry_after_s: float | None = None
+    status: int | None = None
+    param: str | None = None
+    code: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    request_id: str = ""
+
+    @property
+    def handling(self) -> Handling:
+        return HANDLING[self.kind]
+
+    @property
+    def retryable(self) -> bool:
+        return self.handling.try_again
+
+    def unwrap(self) -> NoReturn:
+        """Raise `CompletionFailed`, for those who prefer an exception."""
+        raise CompletionFailed(self)
+
+    def __str__(self) -> str:
+        where = "/".join(part for part in (self.provider, self.model) if part)
+        wait = f" (try again in {self.retry_after_s:.1f} s)" if self.retry_after_s is not None else ""
+        return f"{self.kind}{f' from {where}' if where else ''}: {self.detail or 'no detail was given'}{wait}"
+
+    def _repr_html_(self) -> str:
+        from runtime.display import failure_html
+
+        return failure_html(self)
+
+
+class CompletionFailed(Exception):
+    """`Failure.unwrap` raises this. It keeps its failure when pickled, also through Ray."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+    def __str__(self) -> str:
+        return str(self.failure)
+
+
+Outcome = Completion | Failure
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """Vectors in the order of the inputs."""
+
+    model: str
+    provider: str = ""
+    vectors: tuple[tuple[float, ...], ...] = ()
+    usage: Usage = Usage()
+    cost: Cost | None = None
+    latency_s: float = 0.0
+
+    def unwrap(self) -> Embeddings:
+        """Itself: the counterpart of `Failure.unwrap`, which raises."""
+        return self
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStart:
+    """The first event: who answers. It comes with the first content, once no other provider can take over."""
+
+    id: str
+    provider: str
+    model: str
+    created_s: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    dropped: tuple[str, ...] = ()
+    request_id: str = ""
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A piece of one choice. Several fields may be set at once; empty ones say nothing."""
+
+    choice: int = 0
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    finish_reason: FinishReason | None = None
+    logprobs: Json = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def has_content(self) -> bool:
+        """True for what an application would show or act on: the moment at which a stream is committed."""
+        return bool(self.text or self.reasoning or self.refusal or self.tool_calls)
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """A piece of a tool call. `position` tells parallel calls apart; `id` and `name` come once."""
+
+    position: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEnd:
+    """The last event, always exactly one. A `Failure` here means that the answer is not complete."""
+
+    outcome: Outcome
+
+
+StreamEvent = StreamStart | Delta | StreamEnd

@@ -1,0 +1,58 @@
+"""What all edges together know: latencies merged, work in flight, who is alive. The manager's pure half."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from runtime.feed import EdgeReport, Measured
+from runtime.load import Ewma
+
+EDGE_TTL_S = 30.0
+"""An edge that was silent for so long is taken for gone. Idle edges still poll, which counts as a sign of life."""
+
+
+class SharedView:
+    """Merges reports; `now` is the manager's monotonic clock."""
+
+    def __init__(self) -> None:
+        self._latency: dict[tuple[str, str], Ewma] = {}
+        self._reports: dict[str, EdgeReport] = {}
+        self._seen: dict[str, float] = {}
+
+    def hear(self, edge: str, now: float) -> None:
+        """Any sign of life of an edge."""
+        self._seen[edge] = now
+
+    def apply(self, report: EdgeReport, now: float) -> bool:
+        """Merge one report. False if it was merged before (a repeated delivery)."""
+        self.hear(report.edge, now)
+        last = self._reports.get(report.edge)
+        if last is not None and report.sequence <= last.sequence:
+            return False
+        self._reports[report.edge] = report
+        for batch in report.observed:
+            if batch.answered:
+                key = (batch.provider, batch.model)
+                self._latency.setdefault(key, Ewma()).add(batch.latency_sum_s / batch.answered, now)
+        return True
+
+    def measured(self) -> tuple[Measured, ...]:
+        return tuple(
+            Measured(provider=provider, model=model, latency_s=mean.value)
+            for (provider, model), mean in self._latency.items()
+        )
+
+    def edges(self, now: float) -> Mapping[str, EdgeReport | None]:
+        """The edges alive, each with its last report (None before its first)."""
+        for edge in [edge for edge, at in self._seen.items() if now - at > EDGE_TTL_S]:
+            del self._seen[edge]
+            self._reports.pop(edge, None)
+        return {edge: self._reports.get(edge) for edge in self._seen}
+
+    def in_flight(self, provider: str) -> int:
+        """Calls under way at a provider, over all edges, as they last reported."""
+        return sum(report.in_flight.get(provider, 0) for report in self._reports.values())
+
+
+def latencies(measured: Iterable[Measured]) -> dict[tuple[str, str], float]:
+    return {(one.provider, one.model): one.latency_s for one in measured if one.latency_s is not None}

@@ -1,0 +1,1 @@
+"""The HTTP edge: surfaces, authentication, deployment, command line."""
