@@ -8,37 +8,31 @@ does not shut a provider for all. While it is open it grants one probe at a time
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from runtime.breaker import Breaker, BreakerPolicy, Closed, Permit, Refusal
-from runtime.feed import Observed, Published
+from runtime.feed import AuthorityPolicy, Observed, Published
 from runtime.outcome import Blame
 from runtime.window import Window
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthorityPolicy:
-    """Opens at `failure_rate` over `span_s` seconds once `min_calls` were seen there."""
-
-    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
-    failure_rate: float = 0.5
-    span_s: float = 10.0
-    min_calls: int = 10
-    edge_ttl_s: float = 30.0
 
 
 class Authority:
     """Decides; never calls. `now` is its process's monotonic clock."""
 
-    def __init__(self, provider: str, policy: AuthorityPolicy, *, incarnation: int = 0) -> None:
+    def __init__(
+        self, provider: str, policy: AuthorityPolicy, *, now: float, spell: int = 0, last: Published | None = None
+    ) -> None:
+        """`spell` is above all that this authority had before it restarted; `last` is what it published then."""
         self._provider = provider
         self._policy = policy
-        self._incarnation = incarnation
-        self._breaker = Breaker(policy.breaker)
+        breaker = BreakerPolicy(open_s=policy.open_s, probe_ttl_s=policy.probe_ttl_s)
+        self._breaker = Breaker(breaker, spell=max(spell, last.spell + 1 if last else 0))
         self._window = Window(span_s=policy.span_s)
         self._seen: dict[str, float] = {}
-        self._throttled_until = 0.0
+        self._throttled_until = now + (last.throttled_for_s if last else 0.0)
         self._why = ""
+        if last is not None and last.open:
+            # A restart neither reopens a flood nor grants a second probe before its time.
+            self.trip(now, for_s=last.retry_in_s, why=last.why)
 
     def apply(self, edge: str, observed: Iterable[Observed], now: float) -> bool:
         """Count one edge's report. True if the published state changed."""
@@ -71,16 +65,9 @@ class Authority:
         self._throttled_until = 0.0
         self._why = ""
 
-    def adopt(self, last: Published, now: float) -> None:
-        """After a restart: go on where the last published state stood, and never more leniently than it."""
-        self._throttled_until = max(self._throttled_until, now + last.throttled_for_s)
-        if last.open and isinstance(self._breaker.state, Closed):
-            self.trip(now, for_s=last.retry_in_s, why=last.why)
-
     def published(self, now: float) -> Published:
         return Published(
             provider=self._provider,
-            incarnation=self._incarnation,
             spell=self._breaker.spell,
             open=not isinstance(self._breaker.state, Closed),
             retry_in_s=self._breaker.retry_in_s(now),

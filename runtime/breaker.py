@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runtime.outcome import Blame
+from runtime.wire import crosses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +46,14 @@ class Probing:
 State = Closed | Open | Probing
 
 
+@crosses
 @dataclass(frozen=True, slots=True)
 class Permit:
     spell: int
     probe: bool = False
 
 
+@crosses
 @dataclass(frozen=True, slots=True)
 class Refusal:
     retry_in_s: float
@@ -61,10 +64,10 @@ class Breaker:
 
     __slots__ = ("_policy", "_spell", "_state")
 
-    def __init__(self, policy: BreakerPolicy) -> None:
+    def __init__(self, policy: BreakerPolicy, *, spell: int = 0) -> None:
         self._policy = policy
         self._state: State = Closed()
-        self._spell = 0
+        self._spell = spell
 
     @property
     def state(self) -> State:

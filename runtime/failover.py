@@ -4,7 +4,7 @@
     ---------------------------------------------------------------------------------------
     another candidate is untried, and the kind   ask it at once
       says `try_elsewhere`
-    none is untried, and the kind says           ask the best of those again, after a full-jitter backoff,
+    none is untried, and the kind says           ask the soonest of those again, after a full-jitter backoff,
       `try_again`                                  or after what the server named, if that fits the deadline
     otherwise, or the attempts are used up       give up with the most telling failure
 
@@ -14,8 +14,8 @@ Somebody else comes before a second try: a healthy provider answers now, a faili
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from runtime.outcome import Failure, FailureKind
 from runtime.strategy import Candidate
@@ -23,12 +23,17 @@ from runtime.strategy import Candidate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """`max_attempts` counts all tries of a request, `per_candidate` those of one provider and model."""
+    """`max_attempts` counts all tries of a request, `per_candidate` those of one provider and model.
+
+    `per_provider` replaces `per_candidate` for the providers that it names. `budget_ratio`: see `RetryBudget`.
+    """
 
     max_attempts: int = 4
     per_candidate: int = 2
+    per_provider: Mapping[str, int] = field(default_factory=dict)
     base_s: float = 0.2
     cap_s: float = 5.0
+    budget_ratio: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,31 @@ class GiveUp:
     failure: Failure
 
 
+class RetryBudget:
+    """Retries may be a share of the requests, no more: an outage must not be multiplied by its callers.
+
+    A balance of tokens (the form of Finagle's `RetryBudget`): each request pays in `ratio`, each second try of
+    the same candidate takes one out. A reserve lets a quiet gateway retry at all. Asking somebody else is no
+    retry: it does not load the one that fails.
+    """
+
+    RESERVE = 10.0
+
+    def __init__(self, ratio: float) -> None:
+        self._ratio = ratio
+        self._balance = self.RESERVE if ratio > 0.0 else 0.0
+
+    def pay_in(self) -> None:
+        self._balance = min(self._balance + self._ratio, max(self.RESERVE, 100.0 * self._ratio))
+
+    def take(self) -> bool:
+        """True if one more retry is covered; it is then spent."""
+        if self._balance < 1.0:
+            return False
+        self._balance -= 1.0
+        return True
+
+
 def backoff_s(retry: int, policy: RetryPolicy, rng: random.Random) -> float:
     """Full jitter (M. Brooker, "Exponential Backoff and Jitter", AWS 2015): uniform in [0, min(cap, base·2ⁿ)]."""
     return rng.uniform(0.0, min(policy.cap_s, policy.base_s * 2.0**retry))
@@ -50,9 +80,13 @@ def backoff_s(retry: int, policy: RetryPolicy, rng: random.Random) -> float:
 class Failover:
     """One request's way through its candidates. `candidates` is not empty."""
 
-    __slots__ = ("_asked", "_failures", "_policy", "_rng", "_tries", "_untried")
+    __slots__ = ("_asked", "_budget", "_failures", "_policy", "_rng", "_tries", "_untried")
 
-    def __init__(self, candidates: Sequence[Candidate], policy: RetryPolicy, rng: random.Random) -> None:
+    def __init__(
+        self, candidates: Sequence[Candidate], policy: RetryPolicy, rng: random.Random, budget: RetryBudget
+    ) -> None:
+        budget.pay_in()
+        self._budget = budget
         self._policy = policy
         self._rng = rng
         self._untried = list(reversed(candidates))
@@ -79,7 +113,8 @@ class Failover:
         last = dict(self._failures)
         for candidate, failure in last.items():
             tries = self._tries[candidate]
-            if not failure.retryable or tries >= self._policy.per_candidate:
+            limit = self._policy.per_provider.get(candidate.provider, self._policy.per_candidate)
+            if not failure.retryable or tries >= limit:
                 continue
             wait_s = backoff_s(tries, self._policy, self._rng)
             if failure.retry_after_s is not None:
@@ -89,7 +124,9 @@ class Failover:
         if not waits:
             return self._give_up()
         wait_s, candidate = min(waits, key=lambda pair: pair[0])
-        return self._ask(candidate, after_s=wait_s) if wait_s < remaining_s else self._give_up()
+        if wait_s >= remaining_s or not self._budget.take():
+            return self._give_up()
+        return self._ask(candidate, after_s=wait_s)
 
     def _ask(self, candidate: Candidate, *, after_s: float) -> Ask:
         self._asked = candidate

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from runtime.outcome import Blame, Completion, Embeddings, Failure, FailureKind
+from runtime.reports import ModelUsage
 from runtime.request import Json
 from runtime.wire import crosses
 
@@ -24,7 +25,6 @@ class Published:
     probe's permit. `throttled_for_s` is what the provider itself asked us to wait."""
 
     provider: str
-    incarnation: int = 0
     spell: int = 0
     open: bool = False
     retry_in_s: float = 0.0
@@ -110,10 +110,29 @@ class Observed:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nanousd: int = 0
+    input_cost_nanousd: int = 0
+    output_cost_nanousd: int = 0
     unpriced: int = 0
     estimated: int = 0
     throttled_for_s: float = 0.0
     failures: Mapping[str, int] = field(default_factory=dict)
+
+    def usage(self) -> ModelUsage:
+        """The same for the usage book."""
+        failed = sum(self.failures.values())
+        return ModelUsage(
+            requests=self.answered + failed,
+            answered=self.answered,
+            errors=failed - self.failures.get(FailureKind.CANCELLED, 0),
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cost_nanousd=self.cost_nanousd,
+            input_cost_nanousd=self.input_cost_nanousd,
+            output_cost_nanousd=self.output_cost_nanousd,
+            unpriced_requests=self.unpriced,
+            estimated_requests=self.estimated,
+            latency_sum_s=self.latency_sum_s,
+        )
 
 
 @crosses
@@ -141,6 +160,8 @@ class _Sum:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nanousd: int = 0
+    input_cost_nanousd: int = 0
+    output_cost_nanousd: int = 0
     unpriced: int = 0
     estimated: int = 0
     throttled_for_s: float = 0.0
@@ -162,10 +183,7 @@ class Observations:
     def add(
         self, provider: str, model: str, outcome: Completion | Embeddings | Failure, *, spell: int, latency_s: float
     ) -> None:
-        key = (provider, model, spell)
-        total = self._sums.get(key)
-        if total is None:
-            total = self._sums[key] = _Sum()
+        total = self._sums.setdefault((provider, model, spell), _Sum())
         if isinstance(outcome, Failure):
             blame = outcome.handling.blame
             total.failures[outcome.kind] = total.failures.get(outcome.kind, 0) + 1
@@ -188,6 +206,12 @@ class Observations:
             total.unpriced += 1
         else:
             total.cost_nanousd += outcome.cost.total_nanousd
+            total.input_cost_nanousd += outcome.cost.input_nanousd
+            total.output_cost_nanousd += outcome.cost.output_nanousd
+
+    def probe_succeeded(self, provider: str, model: str, *, spell: int) -> None:
+        """A probe's first content arrived; its outcome follows when the call ends."""
+        self._sums.setdefault((provider, model, spell), _Sum()).good += 1
 
     def take(self) -> tuple[Observed, ...]:
         """All sums so far; starts anew."""
@@ -196,3 +220,34 @@ class Observations:
             Observed(provider=provider, model=model, spell=spell, **{name: getattr(total, name) for name in _SUMMED})
             for (provider, model, spell), total in taken.items()
         )
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityPolicy:
+    """When the cluster-wide breaker opens: at `failure_rate` over `span_s` seconds, once `min_calls` were seen there.
+
+    An edge that was silent for `edge_ttl_s` no longer counts among those that have to agree.
+    """
+
+    open_s: float = 30.0
+    probe_ttl_s: float = 30.0
+    failure_rate: float = 0.5
+    span_s: float = 10.0
+    min_calls: int = 10
+    edge_ttl_s: float = 30.0
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """What the manager brings to a provider's authority: each edge's observations, and what it may have missed.
+
+    An authority that has just (re)started goes on from `last`, the state that it published last, and with spells
+    above `spell_floor`; a running one ignores both.
+    """
+
+    policy: AuthorityPolicy
+    spell_floor: int
+    last: Published | None = None
+    batches: Mapping[str, tuple[Observed, ...]] = field(default_factory=dict)

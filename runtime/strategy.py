@@ -30,7 +30,7 @@ class Entry:
     in_flight: int = 0
     latency_s: float | None = None
     retry_in_s: float = 0.0
-    weight: float = 1.0
+    priority: int = 0
 
 
 Strategy = Callable[[Sequence[Entry], int, random.Random], list[Entry]]
@@ -56,8 +56,14 @@ STRATEGIES: dict[str, Strategy] = {"round_robin": round_robin, "latency": latenc
 
 
 def order(strategy: Strategy, entries: Sequence[Entry], *, turn: int, rng: random.Random) -> list[Candidate]:
-    """The strategy's order over those that are open, then the shut ones, soonest first."""
-    ready = [entry for entry in entries if entry.retry_in_s <= 0.0]
-    shut = sorted((entry for entry in entries if entry.retry_in_s > 0.0), key=lambda entry: entry.retry_in_s)
-    first = strategy(ready, turn, rng) if len(ready) > 1 else ready
-    return [entry.candidate for entry in (*first, *shut)]
+    """Higher priorities first, the strategy's order within each, then those that are shut, soonest first."""
+    tiers: dict[int, list[Entry]] = {}
+    shut = []
+    for entry in entries:
+        if entry.retry_in_s > 0.0:
+            shut.append(entry)
+        else:
+            tiers.setdefault(entry.priority, []).append(entry)
+    ordered = [entry for priority in sorted(tiers, reverse=True) for entry in strategy(tiers[priority], turn, rng)]
+    ordered += sorted(shut, key=lambda entry: entry.retry_in_s)
+    return [entry.candidate for entry in ordered]

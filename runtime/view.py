@@ -54,5 +54,10 @@ class SharedView:
         return sum(report.in_flight.get(provider, 0) for report in self._reports.values())
 
 
-def latencies(measured: Iterable[Measured]) -> dict[tuple[str, str], float]:
-    return {(one.provider, one.model): one.latency_s for one in measured if one.latency_s is not None}
+def latencies(measured: Iterable[Measured]) -> dict[str, dict[str, float]]:
+    """Seconds by provider, then model."""
+    nested: dict[str, dict[str, float]] = {}
+    for one in measured:
+        if one.latency_s is not None:
+            nested.setdefault(one.provider, {})[one.model] = one.latency_s
+    return nested

@@ -51,7 +51,16 @@ class HttpReply:
 
 
 class ChunkDecoder(Protocol):
-    """Reads one stream. The same bytes mean the same, wherever they are cut."""
+    """Reads one stream. The same bytes mean the same, wherever they are cut.
+
+    `id` and `model` are what the stream called itself so far; empty until it did.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def model(self) -> str: ...
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """What these bytes complete. After a failure is known, nothing more."""

@@ -1,0 +1,157 @@
+"""The calls that an actor serves: the unified interface over an `Edge` of its own process.
+
+Notebooks send a `Request` or the plain dict that they would send to OpenAI. Calls are admitted in bounds; the rest
+is refused as a value. Everything here runs on the default concurrency group's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from actors.edge import Edge
+from runtime.admission import Admission
+from runtime.catalog import ModelInfo
+from runtime.dialects.openai_surface import parse_chat, parse_embed
+from runtime.outcome import Embeddings, Failure, FailureKind, Outcome, StreamEnd, StreamEvent
+from runtime.price import CostEstimate
+from runtime.provider import Provider
+from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
+from runtime.request import EmbedRequest, Request
+
+Asked = Request | Mapping[str, Any]
+"""A request, or the JSON body of an OpenAI chat completion as a dict."""
+
+
+class ServesCalls:
+    """Base of the actors that implement `Provider`. Subclasses say over which edge and which provider."""
+
+    def __init__(self) -> None:
+        self._edge: Edge | None = None
+        self._starting: asyncio.Task[Edge] | None = None
+        self._admission: Admission | None = None
+        self.received: Counter[str] = Counter()
+
+    def _make_edge(self) -> Edge:
+        raise NotImplementedError
+
+    def _provider_of(self, edge: Edge) -> Provider | Failure:
+        raise NotImplementedError
+
+    async def initialize(self) -> None:
+        """Start the feed, so that the first call need not wait for it."""
+        await self._ready_edge()
+
+    async def complete(self, request: Asked) -> Outcome:
+        self.received["complete"] += 1
+        parsed = request if isinstance(request, Request) else parse_chat(request)
+        if isinstance(parsed, Failure):
+            return parsed
+        provider = await self._provider()
+        if isinstance(provider, Failure):
+            return provider
+        async with self._room().enter() as admitted:
+            return await provider.complete(parsed) if admitted else self._full(parsed.model)
+
+    async def stream(self, request: Asked) -> AsyncGenerator[StreamEvent]:
+        self.received["stream"] += 1
+        parsed = request if isinstance(request, Request) else parse_chat(request)
+        provider = parsed if isinstance(parsed, Failure) else await self._provider()
+        if isinstance(parsed, Failure) or isinstance(provider, Failure):
+            yield StreamEnd(outcome=parsed if isinstance(parsed, Failure) else provider)
+            return
+        async with self._room().enter() as admitted:
+            if not admitted:
+                yield StreamEnd(outcome=self._full(parsed.model))
+                return
+            async with aclosing(provider.stream(parsed)) as events:
+                async for event in events:
+                    yield event
+
+    async def embed(self, request: EmbedRequest | Mapping[str, Any]) -> Embeddings | Failure:
+        self.received["embed"] += 1
+        parsed = request if isinstance(request, EmbedRequest) else _embed_request(request)
+        if isinstance(parsed, Failure):
+            return parsed
+        provider = await self._provider()
+        if isinstance(provider, Failure):
+            return provider
+        async with self._room().enter() as admitted:
+            return await provider.embed(parsed) if admitted else self._full(parsed.model)
+
+    async def health_check(self) -> HealthReport:
+        return await (await self._must()).health_check()
+
+    async def estimate_cost(self, request: Asked) -> CostEstimate | Failure:
+        parsed = request if isinstance(request, Request) else parse_chat(request)
+        return parsed if isinstance(parsed, Failure) else await (await self._must()).estimate_cost(parsed)
+
+    async def list_models(self) -> tuple[ModelInfo, ...]:
+        return await (await self._must()).list_models()
+
+    async def model_info(self, model: str) -> ModelInfo | None:
+        return await (await self._must()).model_info(model)
+
+    async def validate_model(self, model: str) -> bool:
+        return await (await self._must()).validate_model(model)
+
+    async def status(self) -> ProviderStatus:
+        return await (await self._must()).status()
+
+    async def usage(self, period: UsagePeriod = "day") -> UsageReport:
+        return await (await self._must()).usage(period)
+
+    async def metrics(self) -> Mapping[str, float]:
+        own = {f"calls.{method}": float(count) for method, count in self.received.items()}
+        return {**await (await self._must()).metrics(), **own}
+
+    async def clear_cache(self) -> int:
+        return await (await self._must()).clear_cache()
+
+    async def close(self) -> None:
+        """End the feed and all connections; the next call starts them again."""
+        edge, self._edge, self._starting = self._edge, None, None
+        if edge is not None:
+            await edge.stop()
+
+    async def _ready_edge(self) -> Edge:
+        if self._edge is not None:
+            return self._edge
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start_edge())
+        return await asyncio.shield(self._starting)
+
+    async def _start_edge(self) -> Edge:
+        edge = self._make_edge()
+        await edge.start()
+        ours = edge.settings.admission
+        self._admission = Admission(max_in_flight=ours.max_in_flight, max_queued=ours.max_queued)
+        self._edge = edge
+        return edge
+
+    async def _provider(self) -> Provider | Failure:
+        return self._provider_of(await self._ready_edge())
+
+    async def _must(self) -> Provider:
+        provider = await self._provider()
+        if isinstance(provider, Failure):
+            provider.unwrap()
+        return provider
+
+    def _room(self) -> Admission:
+        if self._admission is None:
+            raise RuntimeError("calls are admitted only after the edge has started")
+        return self._admission
+
+    def _full(self, model: str) -> Failure:
+        detail = "too many calls through this actor at once; send fewer at a time, or use the HTTP endpoint"
+        return Failure(kind=FailureKind.REFUSED, model=model, detail=detail, retry_after_s=1.0)
+
+
+def _embed_request(body: Mapping[str, Any]) -> EmbedRequest | Failure:
+    # The second value says how the vectors are to be written in JSON, which is not our business here.
+    parsed = parse_embed(body)
+    return parsed if isinstance(parsed, Failure) else parsed[0]

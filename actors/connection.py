@@ -1,0 +1,107 @@
+"""Joining the Raygate of this machine: for notebooks, replicas and the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from actors.environment import environment, state_folder
+from actors.keys import bootstrap_key
+from actors.launch import head
+from actors.names import MANAGER, NAMESPACE
+from actors.store import Store
+from runtime.settings import Settings, effective, load
+
+
+def connect(config: Path | str | None = None) -> Any:
+    """The manager's handle: `ray.get(manager.complete.remote(request))`.
+
+    Adopts the Raygate that runs under this state folder, or the Ray that this process has joined already; starts
+    one otherwise, which lives until `raygate down`. `config` is a settings file for one that is started; the
+    environment serves without. Raises `BadSettings` and `StartFailed`.
+    """
+    import ray
+
+    env = environment()
+    folder = state_folder(env)
+    settings = load(Path(config) if config else None, env)
+    if not ray.is_initialized():
+        run = head.running(folder)
+        if run is None and settings.ray.address is None:
+            run = start_ray(folder, env, settings)
+        join(folder, run, settings.ray.address)
+    return ensure_manager(folder, env, settings)
+
+
+def start_ray(folder: Path, env: Mapping[str, str], settings: Settings) -> head.Run:
+    """Start a Ray of our own for these settings."""
+    return head.start(
+        folder,
+        env,
+        haproxy=settings.proxy == "haproxy" or (settings.proxy == "auto" and sys.platform == "linux"),
+        max_body_bytes=settings.max_body_bytes,
+        num_cpus=settings.ray.num_cpus,
+        dashboard=settings.ray.dashboard,
+        sleep=_pause,
+    )
+
+
+def join(folder: Path, run: head.Run | None, address: str | None) -> None:
+    """Make this process a client of Ray: of our own run, or of the cluster at `address`."""
+    import ray
+
+    if run is not None:
+        _show_token(folder)
+    ray.init(
+        address=run.client_address if run is not None else address,
+        namespace=NAMESPACE,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+
+
+def ensure_manager(folder: Path, env: Mapping[str, str], settings: Settings | None = None) -> Any:
+    """The manager's handle; where there is none, made with these settings (else the file and environment's)."""
+    import ray
+
+    from actors import supervisor
+    from actors.manager_actor import ManagerActor
+
+    try:
+        return ray.get_actor(MANAGER, namespace=NAMESPACE)
+    except ValueError:
+        prepare(folder, env, settings or load(_config_file(env), env))
+        return supervisor.ensure(MANAGER, ManagerActor, str(folder))
+
+
+def prepare(folder: Path, env: Mapping[str, str], settings: Settings) -> str | None:
+    """Write what a manager reads when it starts. Returns the bootstrap key if it was made just now."""
+    store = Store(folder)
+    store.put_settings(effective(settings, env).settings.to_document())
+    info, fresh = bootstrap_key(folder)
+    store.add_key(info)
+    return fresh
+
+
+def _config_file(env: Mapping[str, str]) -> Path | None:
+    given = env.get("RAYGATE_CONFIG")
+    return Path(given) if given else None
+
+
+def _show_token(folder: Path) -> None:
+    """Let Ray's client find our token, also where ray was imported before it could be known."""
+    os.environ["RAY_AUTH_MODE"] = "token"  # noqa: TID251  # Ray reads it nowhere else
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(head.token_file(folder))  # noqa: TID251  # see above
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _pause(seconds: float) -> None:
+    import time
+
+    time.sleep(seconds)  # noqa: TID251  # waiting for another program's file; there is no event to wait for

@@ -1,0 +1,215 @@
+"""A process that calls providers by itself: its gateway, kept true by the manager's feed.
+
+    manager ── Snapshot ──► Edge.apply ──► Policy (whole), Standing of each provider
+    manager ◄─ EdgeReport ── Edge._tell ◄── Observations of every EdgeProvider
+
+An edge never waits for an actor on a request's usual path. If the manager dies it goes on with what it knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ray.exceptions import RayTaskError
+
+from actors.clock import SENSES
+from actors.refs import AuthorityRef, ManagerRef, ProviderRef, Unreachable
+from runtime.assemble import Workshop, breaker_policy, policy_of
+from runtime.catalog import Catalog
+from runtime.edge_provider import EdgeProvider
+from runtime.feed import EdgeReport, Endpoint, KeyInfo, Snapshot
+from runtime.gate import Gate
+from runtime.gateway import Gateway
+from runtime.settings import BadSettings, ProviderSettings, Reach, Settings
+from runtime.view import latencies
+
+log = logging.getLogger("raygate.edge")
+
+RETRY_S = 0.1
+LONGEST_RETRY_S = 2.0
+"""A lost manager is tried again after `RETRY_S`, doubled up to this, with jitter."""
+
+
+@dataclass(slots=True)
+class _Built:
+    """An upstream and what it was made from: the same parts again need no new one."""
+
+    upstream: EdgeProvider | ProviderRef
+    made_from: tuple[ProviderSettings, Endpoint | None]
+
+
+class Edge:
+    """Belongs to one event loop. `start` it, then use `gateway`; `stop` ends its loops and connections.
+
+    `own` is the provider whose actor this process is: the only one that it calls, and directly, whatever its
+    reach. `via_actors` sends every call through the providers' actors.
+    """
+
+    def __init__(
+        self, name: str, *, node: str, env: Mapping[str, str], own: str = "", via_actors: bool = False
+    ) -> None:
+        self.name = name
+        self.node = node
+        self._own = own
+        self._via_actors = via_actors
+        self.settings = Settings()
+        self.keys: Mapping[str, KeyInfo] = {}
+        self.manager = ManagerRef()
+        self.counters: Counter[str] = Counter()
+        self._rng = random.Random()
+        self._urgent = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._workshop = Workshop(
+            senses=SENSES, rng=self._rng, sleep=asyncio.sleep, env=env, on_change=self._urgent.set
+        )
+        self._built: dict[str, _Built] = {}
+        self._authorities: dict[str, AuthorityRef] = {}
+        self._stamp: tuple[int, int] | None = None
+        self._settings_version = -1
+        self._sequence = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self.gateway = Gateway(policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng)
+
+    @property
+    def ready(self) -> bool:
+        """True once a first snapshot was applied."""
+        return self._ready.is_set()
+
+    async def start(self) -> None:
+        """Follow the feed and report; returns once the first snapshot was applied."""
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tell())]
+        await self._ready.wait()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.gateway.close()
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Take over a snapshot, whole: settings if they are new, then every provider's state."""
+        self._stamp = snapshot.stamp
+        self.keys = {key.sha256: key for key in snapshot.keys}
+        if snapshot.settings is not None:
+            self.settings = Settings.from_document(snapshot.settings)
+            self._settings_version = snapshot.settings_version
+        self._build(
+            {endpoint.provider: endpoint for endpoint in snapshot.endpoints}, anew=snapshot.settings is not None
+        )
+        now = SENSES.clock()
+        measured = latencies(snapshot.measured)
+        for published in snapshot.providers:
+            if (built := self._built.get(published.provider)) is not None:
+                built.upstream.standing.adopt(published, measured.get(published.provider, {}), now)
+        self._ready.set()
+
+    def _build(self, endpoints: Mapping[str, Endpoint], *, anew: bool) -> None:
+        """Make what is new; keep what is unchanged, with its connections and breaker; let go of the rest."""
+        wanted = {
+            name: (one, endpoints.get(name))
+            for name, one in self.settings.providers.items()
+            if one.enabled and self._own in ("", name)
+        }
+        kept = {name: built for name, built in self._built.items() if wanted.get(name) == built.made_from}
+        if not anew and kept.keys() == wanted.keys():
+            return
+        catalog = Catalog(self.settings)
+        retired = [built for name, built in self._built.items() if name not in kept]
+        self._built = kept
+        for name, made_from in wanted.items():
+            if name not in kept and (upstream := self._upstream(name, made_from, catalog)) is not None:
+                self._built[name] = _Built(upstream, made_from)
+        for built in self._built.values():
+            if isinstance(built.upstream, EdgeProvider):
+                built.upstream.catalog = catalog
+        upstreams = {name: built.upstream for name, built in self._built.items()}
+        self.gateway.policy = policy_of(self.settings, upstreams, catalog)
+        for built in retired:
+            # Calls under way end by their own time limit; then its connections may go.
+            asyncio.get_running_loop().call_later(
+                self.settings.timeouts.total_s, lambda old=built.upstream: asyncio.ensure_future(old.close())
+            )
+
+    def _upstream(
+        self, name: str, made_from: tuple[ProviderSettings, Endpoint | None], catalog: Catalog
+    ) -> EdgeProvider | ProviderRef | None:
+        ours, endpoint = made_from
+        elsewhere = ours.reach is Reach.NODE and (endpoint is None or endpoint.node != self.node)
+        if not self._own and (self._via_actors or ours.reach is Reach.ACTOR or elsewhere):
+            return ProviderRef(name, Gate(breaker_policy(self.settings), self._rng))
+        authority = self._authorities.setdefault(name, AuthorityRef(name))
+        try:
+            return self._workshop.provider(
+                name, self.settings, catalog=catalog, endpoint=endpoint, ask_permit=authority.permit
+            )
+        except BadSettings as error:
+            log.error("provider.unusable", extra={"provider": name, "why": str(error)})  # noqa: TRY400
+            return None
+
+    # The feed.
+
+    async def _follow(self) -> None:
+        wait_s = RETRY_S
+        while True:
+            try:
+                snapshot = await self.manager.poll(
+                    self.name,
+                    stamp=self._stamp,
+                    settings_version=self._settings_version,
+                    wait_s=self.settings.feed.poll_s,
+                )
+                if snapshot is not None:
+                    self.apply(snapshot)
+                wait_s = RETRY_S
+            except (Unreachable, RayTaskError) as error:
+                log.warning("feed.lost", extra={"why": str(error).splitlines()[-1], "again_in_s": wait_s})
+                await asyncio.sleep(wait_s * self._rng.uniform(0.5, 1.5))
+                wait_s = min(LONGEST_RETRY_S, wait_s * 2)
+
+    async def _tell(self) -> None:
+        """A report a second while there is something to say; at once on a change of state; none when idle."""
+        unsent: EdgeReport | None = None
+        while True:
+            try:
+                every_s = self.settings.feed.report_every_s
+                async with asyncio.timeout(every_s * self._rng.uniform(0.75, 1.25)):
+                    await self._urgent.wait()
+            except TimeoutError:
+                pass
+            self._urgent.clear()
+            if unsent is None and self._workshop.observations:
+                unsent = self._report()
+            if unsent is None:
+                continue
+            try:
+                await self.manager.report(unsent)
+                unsent = None
+            except (Unreachable, RayTaskError):
+                # Kept and sent again: what happens meanwhile adds up in the observations.
+                log.warning("feed.report_delayed")
+
+    def _report(self) -> EdgeReport:
+        self._sequence += 1
+        now = SENSES.clock()
+        standings = {name: built.upstream.standing for name, built in self._built.items()}
+        return EdgeReport(
+            edge=self.name,
+            sequence=self._sequence,
+            node=self.node,
+            pid=os.getpid(),
+            observed=self._workshop.observations.take(),
+            in_flight={name: one.load.in_flight for name, one in standings.items() if one.load.in_flight},
+            shut={name: wait for name, one in standings.items() if (wait := one.gate.own_retry_in_s(now)) > 0.0},
+            counters={**self.counters, "actor_calls": self._actor_calls()},
+        )
+
+    def _actor_calls(self) -> int:
+        refs = [self.manager.actor, *(authority.actor for authority in self._authorities.values())]
+        refs += [built.upstream.actor for built in self._built.values() if isinstance(built.upstream, ProviderRef)]
+        return sum(ref.sent.total() for ref in refs)

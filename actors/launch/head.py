@@ -1,0 +1,209 @@
+"""A Ray head of our own on this machine, detached from whoever started it.
+
+It listens on loopback, asks for a token, and carries the environment that Serve and HAProxy need: Ray's workers
+inherit it, and Serve reads it nowhere else. Options and figures as seen on Ray 2.60:
+
+    RAY_START_HOOK          binds every port to loopback; no Ray Client server, no dashboard process
+    SPT_NOENV               Ray's setproctitle would wipe the mark of `processes` from /proc/PID/environ
+    --port=0 and the like   free ports instead of fixed ones, so that several Rays can stand side by side
+    temp folder             short, because a unix socket's path has at most 107 bytes
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from actors.launch import haproxy_shim
+from actors.launch.processes import MARK, end, marked
+from actors.launch.ray_hook import LOOPBACK
+
+RECORD = "run.json"
+TOKEN = "ray_token"  # noqa: S105  # a file's name
+START_S = 60.0
+OBJECT_STORE_BYTES = 128 * 1024 * 1024
+"""Requests and answers are small and travel inline; Ray would take a third of the machine's memory."""
+
+
+class StartFailed(RuntimeError):
+    """Ray did not start. The message says where its output lies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A Ray that we started: how to reach it and how to end it."""
+
+    run_id: str
+    pid: int
+    address: str
+    scratch: str
+    haproxy: bool
+    port: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """True if the process that we started is still it, not another with its number."""
+        try:
+            return psutil.Process(self.pid).environ().get(MARK) == self.run_id
+        except psutil.Error:
+            return False
+
+    @property
+    def client_address(self) -> str:
+        """For `ray.init`, which replaces 127.0.0.1 by the machine's address; it leaves this spelling alone."""
+        return self.address.replace(LOOPBACK, "LOCALHOST")
+
+
+def running(folder: Path) -> Run | None:
+    """The Ray of this state folder, if it is alive."""
+    try:
+        said = json.loads((folder / RECORD).read_text())
+        run = Run(**said)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return run if run.alive else None
+
+
+def record(folder: Path, run: Run) -> None:
+    """Remember a run, in one step: a reader sees the old record or the new one."""
+    temporary = folder / f"{RECORD}.{os.getpid()}"
+    temporary.write_text(json.dumps(asdict(run), indent=2))
+    temporary.replace(folder / RECORD)
+
+
+def token_file(folder: Path) -> Path:
+    """The secret that every client of our Ray must show; made once."""
+    path = folder / TOKEN
+    try:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
+        pass
+    return path
+
+
+def start(
+    folder: Path,
+    env: Mapping[str, str],
+    *,
+    haproxy: bool,
+    max_body_bytes: int,
+    num_cpus: int | None,
+    dashboard: bool,
+    sleep: Callable[[float], None],
+) -> Run:
+    """Start Ray and wait until it can be joined. Raises `StartFailed`, leaving nothing behind."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="rg-", dir="/tmp"))  # noqa: S108  # 0700, and short
+    run_id = secrets.token_hex(8)
+    hook = "loopback" if dashboard else "loopback_without_dashboard"
+    wanted = {
+        **env,
+        MARK: run_id,
+        "SPT_NOENV": "1",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_file(folder)),
+        "RAY_START_HOOK": f"actors.launch.ray_hook.{hook}",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_enable_metrics_collection": "0",
+        "RAYGATE_STATE_DIR": str(folder),
+        **(_serve_environment(scratch, max_body_bytes) if haproxy else {}),
+    }
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        *(f"--node-ip-address={LOOPBACK}", "--port=0", "--dashboard-agent-listen-port=0"),
+        f"--include-dashboard={str(dashboard).lower()}",
+        *("--disable-usage-stats", "--no-monitor", "--include-log-monitor=false"),
+        *(f"--temp-dir={scratch / 'ray'}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
+        *([] if num_cpus is None else [f"--num-cpus={num_cpus}"]),
+    ]
+    output = folder / "ray.out"
+    with output.open("wb") as out:
+        process = subprocess.Popen(  # noqa: S603  # our own interpreter
+            command, env=wanted, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    ready = scratch / "ray" / "ray_current_cluster"
+    for _ in range(int(START_S / 0.05)):
+        if ready.exists() and (address := ready.read_text().strip()):
+            break
+        if process.poll() is not None:
+            break
+        sleep(0.05)
+    else:
+        address = ""
+    if process.poll() is not None or not ready.exists() or not address:
+        end(run_id, root=process.pid, grace_s=0.0)
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise StartFailed(f"Ray did not start; its output is in {output}")
+    run = Run(run_id=run_id, pid=process.pid, address=address, scratch=str(scratch), haproxy=haproxy)
+    record(folder, run)
+    _link(folder / "logs", scratch / "ray" / "session_latest" / "logs")
+    return run
+
+
+def stop(folder: Path, run: Run, *, grace_s: float = 2.0) -> int:
+    """End everything that this run started; returns how many processes had to be killed."""
+    killed = end(run.run_id, root=run.pid, grace_s=grace_s)
+    shutil.rmtree(run.scratch, ignore_errors=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    (folder / "logs").unlink(missing_ok=True)
+    return killed
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def processes_of(run: Run) -> list[psutil.Process]:
+    return marked(run.run_id)
+
+
+def _serve_environment(scratch: Path, max_body_bytes: int) -> dict[str, str]:
+    """Serve behind HAProxy in throughput mode, everything of HAProxy's in a folder that only we can read."""
+    folder = scratch / "h"
+    folder.mkdir(mode=0o700)
+    shim = folder / "shim"
+    # The shebang must be this environment's interpreter: HAProxy comes as one of its packages.
+    shim.write_text(f"#!{sys.executable} -IS\n{Path(haproxy_shim.__file__).read_text()}")
+    shim.chmod(0o700)
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(shim),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # A change of replicas starts a new HAProxy; the old one keeps its streams for so long.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "900",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "5",
+        # Fixed ports would meet those of another Raygate on this machine.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
+        # Above our own limit by so much that the replica, whose answer is better, speaks first.
+        "RAYGATE_HAPROXY_MAX_BODY": str(max_body_bytes * 8),
+    }
+
+
+def _link(link: Path, target: Path) -> None:
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)

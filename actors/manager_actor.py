@@ -1,0 +1,335 @@
+"""The manager: settings, the shared view, the feed to all edges; for notebooks, one provider over all.
+
+    group `control`   edges' polls and reports, providers' announcements, settings, supervision
+    default group     complete, stream, embed, … over an `Edge` of its own that goes through the providers' actors
+
+The two groups are two threads. What both read lies behind one lock that is held for microseconds; the calls' edge
+follows the feed by polling this same actor, as every other edge does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.exceptions import RayTaskError
+
+from actors import supervisor
+from actors.calls import ServesCalls
+from actors.clock import SENSES
+from actors.edge import Edge
+from actors.environment import environment, node_id
+from actors.local_model import LocalModelActor
+from actors.names import LOCAL_MODEL, MANAGER, provider_actor
+from actors.provider_actor import ProviderActor
+from actors.refs import AuthorityRef, LocalModelRef, Unreachable
+from actors.store import Store
+from runtime.assemble import authority_policy
+from runtime.feed import EdgeReport, Endpoint, Exchange, KeyInfo, Observed, Published, Snapshot
+from runtime.outcome import Failure
+from runtime.provider import Provider
+from runtime.reports import ProviderStatus, UsagePeriod, UsageReport
+from runtime.settings import ProviderKind, Settings
+from runtime.usage import UsageBook
+from runtime.view import SharedView
+
+log = logging.getLogger("raygate.manager")
+
+TICK_S = 1.0
+"""How often batches go to the authorities and the embedded model is looked after, while nothing is urgent."""
+HEARTBEAT_TICKS = 5
+"""An authority without news is asked every so many ticks, which is how its restart is noticed."""
+SOONEST_S = 0.05
+"""Latencies are published at most so often, and less often where many edges listen."""
+MATERIAL = 0.1
+"""A latency that moved by less than this share is no news."""
+SPELLS_PER_LIFE = 1_000_000
+
+
+class ManagerActor(ServesCalls):
+    """Undecorated: the supervisor makes a Ray actor of it. `folder` holds the store."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self._store = Store(Path(folder))
+        self._incarnation = self._store.next_incarnation(MANAGER)
+        self._version = 0
+        self._settings_version, self._document = self._store.settings()
+        self._settings = Settings.from_document(self._document)
+        self._keys = self._store.keys()
+        self._lock = threading.Lock()
+        self._view = SharedView()
+        self._book = UsageBook()
+        self._published: dict[str, tuple[Published, float]] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._measured: dict[tuple[str, str], float] = {}
+        self._authorities: dict[str, AuthorityRef] = {}
+        self._local_model = LocalModelRef()
+        self._outbox: dict[str, dict[str, list[Observed]]] = defaultdict(lambda: defaultdict(list))
+        self._control: _ControlLoop | None = None
+
+    # Group `control`: the feed.
+
+    async def poll(
+        self, edge: str, stamp: tuple[int, int] | None, settings_version: int, wait_s: float
+    ) -> Snapshot | None:
+        """The state, once it is newer than `stamp`; None if it does not become so within `wait_s`."""
+        control = self._controls()
+        with self._lock:
+            self._view.hear(edge, SENSES.clock())
+        if stamp == (self._incarnation, self._version):
+            try:
+                async with asyncio.timeout(wait_s):
+                    await control.news.wait()
+            except TimeoutError:
+                return None
+        return self._snapshot(settings_version)
+
+    async def report(self, report: EdgeReport) -> None:
+        """Merge one edge's observations; those that may change a breaker are passed on at once."""
+        control = self._controls()
+        with self._lock:
+            if not self._view.apply(report, SENSES.clock()):
+                return
+            for batch in report.observed:
+                self._book.count(batch.provider, batch.model, batch.usage(), at_s=SENSES.wall())
+        for batch in report.observed:
+            self._outbox[batch.provider][report.edge].append(batch)
+            if batch.failures or self._is_open(batch.provider):
+                control.urgent.set()
+        self._publish_measured()
+
+    async def announce(self, published: Published) -> None:
+        """An authority's state has changed by itself."""
+        self._controls()
+        self._adopt(published)
+
+    async def apply_settings(self, document: Mapping[str, Any]) -> int:
+        """Store new settings and publish them. Returns their version. Raises `BadSettings`, changing nothing."""
+        control = self._controls()
+        settings = Settings.from_document(document)
+        version = await asyncio.to_thread(self._store.put_settings, document)
+        if version != self._settings_version:
+            self._settings, self._document, self._settings_version = settings, document, version
+            self._endpoints = {name: one for name, one in self._endpoints.items() if name in settings.providers}
+            self._publish()
+            log.info("settings.applied", extra={"version": version})
+        await self._supervise()
+        control.urgent.set()
+        return version
+
+    async def add_key(self, key: KeyInfo) -> None:
+        self._controls()
+        await asyncio.to_thread(self._store.add_key, key)
+        self._keys = await asyncio.to_thread(self._store.keys)
+        self._publish()
+
+    async def overview(self) -> dict[str, Any]:
+        """What `raygate status` shows: plain data."""
+        self._controls()
+        with self._lock:
+            edges = self._view.edges(SENSES.clock())
+            return {
+                "pid": os.getpid(),
+                "incarnation": self._incarnation,
+                "version": self._version,
+                "settings": self._settings.model_dump(mode="json"),
+                "providers": [self._status(name) for name, one in self._settings.providers.items() if one.enabled],
+                "endpoints": {name: one.base_url for name, one in self._endpoints.items()},
+                "measured": dict(self._measured),
+                "edges": dict(edges),
+                "received": dict(self.received),
+            }
+
+    # Group `control`: how it is kept going.
+
+    def _controls(self) -> _ControlLoop:
+        """The control group's loop, started with its first call: Ray gives no other moment to do it."""
+        if self._control is None:
+            self._control = _ControlLoop()
+            self._control.tasks = [asyncio.create_task(self._exchange_forever())]
+        self.received["control"] += 1
+        return self._control
+
+    async def _exchange_forever(self) -> None:
+        control = self._control
+        assert control is not None  # noqa: S101  # made by the caller of this task
+        tick = 0
+        while True:
+            if tick % HEARTBEAT_TICKS == 0:
+                await self._supervise()
+            await self._look_after_local_model()
+            await asyncio.gather(*(self._exchange(name, tick) for name in list(self._authorities)))
+            tick += 1
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await control.urgent.wait()
+            except TimeoutError:
+                pass
+            control.urgent.clear()
+
+    async def _exchange(self, provider: str, tick: int) -> None:
+        batches = self._outbox.pop(provider, {})
+        known = self._published.get(provider)
+        if not batches and known is not None and tick % HEARTBEAT_TICKS:
+            return
+        last = known[0].aged(SENSES.clock() - known[1]) if known else None
+        exchange = Exchange(
+            policy=authority_policy(self._settings),
+            spell_floor=self._incarnation * SPELLS_PER_LIFE,
+            last=last,
+            batches={edge: tuple(observed) for edge, observed in batches.items()},
+        )
+        try:
+            self._adopt(await self._authorities[provider].exchange(exchange))
+        except (Unreachable, RayTaskError, KeyError) as error:
+            # Its edges go on with their own breakers; observations of a dead authority are worth nothing later.
+            log.warning("exchange.failed", extra={"provider": provider, "why": str(error).splitlines()[-1]})
+
+    async def _supervise(self) -> None:
+        """Make the actors that the settings ask for, end those that they no longer do."""
+        wanted = {name for name, one in self._settings.providers.items() if one.enabled}
+        for name in wanted:
+            await asyncio.to_thread(supervisor.ensure, provider_actor(name), ProviderActor, name)
+            self._authorities.setdefault(name, AuthorityRef(name))
+        for name in self._authorities.keys() - wanted:
+            del self._authorities[name]
+            self._published.pop(name, None)
+            await asyncio.to_thread(supervisor.remove, provider_actor(name))
+        if self._local_provider() is not None:
+            await asyncio.to_thread(supervisor.ensure, LOCAL_MODEL, LocalModelActor)
+
+    async def _look_after_local_model(self) -> None:
+        """Tell the embedded model's actor what to serve; it may have restarted and listen elsewhere."""
+        name = self._local_provider()
+        if name is None:
+            return
+        ours = self._settings.local
+        try:
+            base_url, api_key, node = await self._local_model.serve(
+                threads=ours.threads, context_length=ours.context_length, slots=ours.slots
+            )
+        except (Unreachable, RayTaskError) as error:
+            log.warning("local_model.unreachable", extra={"why": str(error).splitlines()[-1]})
+            return
+        endpoint = Endpoint(provider=name, base_url=base_url, api_key=api_key, node=node)
+        if self._endpoints.get(name) != endpoint:
+            self._endpoints[name] = endpoint
+            self._publish()
+
+    def _local_provider(self) -> str | None:
+        providers = self._settings.providers.items()
+        return next((name for name, one in providers if one.enabled and one.kind is ProviderKind.LOCAL), None)
+
+    # What is published.
+
+    def _snapshot(self, settings_version: int) -> Snapshot:
+        now = SENSES.clock()
+        return Snapshot(
+            incarnation=self._incarnation,
+            version=self._version,
+            settings_version=self._settings_version,
+            settings=None if settings_version == self._settings_version else self._document,
+            providers=tuple(published.aged(now - at) for published, at in self._published.values()),
+            measured=self._view.measured(),
+            endpoints=tuple(self._endpoints.values()),
+            keys=self._keys,
+        )
+
+    def _publish(self) -> None:
+        self._version += 1
+        self._controls().announce_news()
+
+    def _publish_measured(self) -> None:
+        """Publish latencies that moved, soon; several reports of one moment make one publication."""
+        fresh = {(one.provider, one.model): one.latency_s for one in self._view.measured() if one.latency_s is not None}
+        moved = any(abs(latency - self._measured.get(key, 0.0)) > MATERIAL * latency for key, latency in fresh.items())
+        control = self._controls()
+        if moved and not control.publishing:
+            self._measured = fresh
+            control.publishing = True
+            soon_s = max(SOONEST_S, 0.005 * len(self._view.edges(SENSES.clock())))
+            asyncio.get_running_loop().call_later(soon_s, self._publish_now)
+
+    def _publish_now(self) -> None:
+        self._controls().publishing = False
+        self._publish()
+
+    def _adopt(self, published: Published) -> None:
+        now = SENSES.clock()
+        before = self._published.get(published.provider)
+        self._published[published.provider] = (published, now)
+        if before is None or _differs(before[0].aged(now - before[1]), published):
+            self._publish()
+            log.info("provider.state", extra={"provider": published.provider, "open": published.open})
+
+    def _is_open(self, provider: str) -> bool:
+        known = self._published.get(provider)
+        return known is not None and known[0].open
+
+    def _status(self, name: str) -> ProviderStatus:
+        published, at = self._published.get(name, (Published(provider=name), SENSES.clock()))
+        aged = published.aged(SENSES.clock() - at)
+        throttled = aged.throttled_for_s > 0.0
+        latencies = [latency for (provider, _), latency in self._measured.items() if provider == name]
+        return ProviderStatus(
+            provider=name,
+            available=not aged.open and not throttled,
+            breaker="open" if aged.open else "throttled" if throttled else "closed",
+            in_flight=self._view.in_flight(name),
+            max_in_flight=self._settings.providers[name].max_in_flight,
+            retry_in_s=max(aged.retry_in_s, aged.throttled_for_s),
+            latency_s=min(latencies, default=None),
+            detail=aged.why,
+        )
+
+    # Default group: calls.
+
+    async def status(self) -> ProviderStatus:
+        """All providers as the cluster sees them, not as this process's own calls do."""
+        with self._lock:
+            parts = tuple(self._status(name) for name, one in self._settings.providers.items() if one.enabled)
+        return ProviderStatus(
+            provider="raygate",
+            available=any(part.available for part in parts),
+            in_flight=sum(part.in_flight for part in parts),
+            parts=parts,
+        )
+
+    async def usage(self, period: UsagePeriod = "day") -> UsageReport:
+        """Over all edges, since this manager started; the ledger of a later part outlives it."""
+        with self._lock:
+            return self._book.report(period, SENSES.wall())
+
+    def _make_edge(self) -> Edge:
+        return Edge(f"{MANAGER}@{os.getpid()}", node=node_id(), env=environment(), via_actors=True)
+
+    def _provider_of(self, edge: Edge) -> Provider | Failure:
+        return edge.gateway
+
+
+class _ControlLoop:
+    """What belongs to the control group's loop."""
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+        self.urgent = asyncio.Event()
+        self.publishing = False
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def announce_news(self) -> None:
+        """Wake everyone who waits now; who comes later waits for the next."""
+        old, self.news = self.news, asyncio.Event()
+        old.set()
+
+
+def _differs(before: Published, after: Published) -> bool:
+    """True if edges must know: the passing of time alone is no news."""
+    moved_s = abs(before.retry_in_s - after.retry_in_s) + abs(before.throttled_for_s - after.throttled_for_s)
+    return before.spell != after.spell or before.open != after.open or moved_s > 0.1

@@ -1,0 +1,13 @@
+"""What the actors are called. Every process of every node finds them by these names."""
+
+from __future__ import annotations
+
+NAMESPACE = "raygate"
+MANAGER = "manager"
+LOCAL_MODEL = "local-model"
+CONTROL = "control"
+"""The concurrency group of feed, reports and health: a thread of its own, so that a flood of calls cannot starve it."""
+
+
+def provider_actor(provider: str) -> str:
+    return f"provider:{provider}"

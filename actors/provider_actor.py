@@ -1,0 +1,92 @@
+"""One provider's actor: the authority over its breaker, throttling and probes; it also serves calls itself.
+
+Ray gives each concurrency group of an actor its own thread and loop: calls run in the default group over an
+`Edge` of this process, exactly as in a replica; the authority answers in `control`. The two share nothing: what
+the calls observe goes to the manager as every edge's does, and comes back with the others'.
+"""
+
+from __future__ import annotations
+
+import os
+
+from actors.calls import ServesCalls
+from actors.clock import SENSES
+from actors.edge import Edge
+from actors.environment import environment, node_id
+from actors.names import provider_actor
+from actors.refs import ManagerRef, Unreachable
+from runtime.authority import Authority
+from runtime.breaker import Permit, Refusal
+from runtime.feed import Exchange, Published
+from runtime.outcome import Failure, FailureKind
+from runtime.provider import Provider
+
+NOT_YET_S = 1.0
+"""An authority that has not heard of its last state yet grants no probe for so long."""
+
+
+class ProviderActor(ServesCalls):
+    """Undecorated: the supervisor makes a Ray actor of it, tests build it directly."""
+
+    def __init__(self, provider: str) -> None:
+        super().__init__()
+        self._name = provider
+        self._authority: Authority | None = None
+        self._manager = ManagerRef()
+
+    # Group `control`: the authority.
+
+    async def exchange(self, batch: Exchange) -> Published:
+        """Count what the edges saw; the state that follows."""
+        now = SENSES.clock()
+        if self._authority is None:
+            self._authority = Authority(self._name, batch.policy, now=now, spell=batch.spell_floor, last=batch.last)
+        for edge, observed in batch.batches.items():
+            self._authority.apply(edge, observed, now)
+        return self._authority.published(now)
+
+    async def permit(self) -> Permit | Refusal:
+        """Leave for one edge to send one probe."""
+        if self._authority is None:
+            return Refusal(NOT_YET_S)
+        answer = self._authority.permit(SENSES.clock())
+        if isinstance(answer, Permit):
+            await self._announce()
+        return answer
+
+    async def trip(self, for_s: float | None = None, why: str = "opened by an operator") -> Published:
+        """Shut this provider for everyone, for `for_s` seconds or the breaker's usual time; then it is probed."""
+        authority = self._known()
+        authority.trip(SENSES.clock(), for_s=for_s, why=why)
+        return await self._announce()
+
+    async def reopen(self) -> Published:
+        """Let everyone call this provider again at once. Each edge's own breaker still heals by its own probe."""
+        self._known().close()
+        return await self._announce()
+
+    def _known(self) -> Authority:
+        if self._authority is None:
+            raise RuntimeError(f"{provider_actor(self._name)} has just started and was not configured yet; try again")
+        return self._authority
+
+    async def _announce(self) -> Published:
+        published = self._known().published(SENSES.clock())
+        try:
+            await self._manager.announce(published)
+        except Unreachable:
+            pass  # The manager learns it with its next exchange.
+        return published
+
+    # Default group: calls.
+
+    def _make_edge(self) -> Edge:
+        name = f"{provider_actor(self._name)}@{os.getpid()}"
+        return Edge(name, node=node_id(), env=environment(), own=self._name)
+
+    def _provider_of(self, edge: Edge) -> Provider | Failure:
+        upstream = edge.gateway.policy.upstreams.get(self._name)
+        if upstream is not None:
+            return upstream
+        detail = f"provider {self._name} is not usable here: it was removed from the settings, or its key is not set"
+        return Failure(kind=FailureKind.UNAVAILABLE, provider=self._name, detail=detail)

@@ -1,0 +1,290 @@
+"""The one module that says `.remote`: what callers hold instead of actor handles.
+
+A ref finds its actor by name, and again after the actor was killed and made anew (an old handle of it stays dead
+for ever). It turns a dead actor into `Failure(UNAVAILABLE)`, gives every call a time limit, and cancels in the
+actor what its caller abandons: in Ray, dropping an `await` or a stream stops nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
+
+from actors.names import CONTROL, LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
+from runtime.breaker import Permit, Refusal
+from runtime.catalog import ModelInfo
+from runtime.feed import EdgeReport, Exchange, Published, Snapshot
+from runtime.gate import Gate
+from runtime.outcome import Embeddings, Failure, FailureKind, Outcome, StreamEnd, StreamEvent
+from runtime.price import CostEstimate
+from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
+from runtime.request import EmbedRequest, Request
+from runtime.standing import Standing, Vitals
+
+log = logging.getLogger("raygate.refs")
+
+CONTROL_TIMEOUT_S = 5.0
+GRACE_S = 5.0
+"""On top of a request's own deadline, which the actor keeps by itself."""
+LONGEST_CALL_S = 600.0
+STREAM_AHEAD = 64
+"""How many events an actor may produce before its reader takes them."""
+
+
+class Unreachable(Exception):  # noqa: N818  # a state of the world, not a programming error
+    """The actor is dead, restarting, or did not answer in time."""
+
+
+class ActorRef:
+    """Calls an actor by name. Belongs to one event loop. `sent` counts the calls, by method."""
+
+    def __init__(self, name: str) -> None:
+        self.actor_name = name
+        self.sent: Counter[str] = Counter()
+        self._handle: Any = None
+        self._resolving: asyncio.Task[Any] | None = None
+
+    async def call(self, method: str, *args: object, timeout_s: float, control: bool = False) -> Any:
+        """The method's value. Raises `Unreachable`; an error inside the actor comes as `RayTaskError`."""
+        bound = getattr(await self.resolve(), method)
+        if control:
+            bound = bound.options(concurrency_group=CONTROL)
+        self.sent[method] += 1
+        ref = bound.remote(*args)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await ref
+        except TimeoutError:
+            ray.cancel(ref)
+            raise Unreachable(f"{self.actor_name} did not answer within {timeout_s:.0f} s") from None
+        except TaskCancelledError:
+            raise Unreachable(f"the call to {self.actor_name} was cancelled there") from None
+        except asyncio.CancelledError:
+            ray.cancel(ref)
+            raise
+        except RayActorError:
+            self._handle = None
+            raise Unreachable(f"{self.actor_name} is not running at the moment") from None
+
+    async def stream(self, method: str, *args: object) -> AsyncGenerator[Any]:
+        """A streaming method's values, as they come. Raises `Unreachable`."""
+        bound = getattr(await self.resolve(), method)
+        self.sent[method] += 1
+        items = bound.options(num_returns="streaming", _generator_backpressure_num_objects=STREAM_AHEAD).remote(*args)
+        ended = False
+        try:
+            async for item in items:
+                yield await item
+            ended = True
+        except TaskCancelledError:
+            ended = True
+            raise Unreachable(f"the stream from {self.actor_name} was cancelled there") from None
+        except RayActorError:
+            ended = True
+            self._handle = None
+            raise Unreachable(f"{self.actor_name} stopped running") from None
+        finally:
+            if not ended:
+                ray.cancel(items)
+
+    async def resolve(self) -> Any:
+        """The handle; looked up once, in a thread, however many callers wait for it."""
+        if self._handle is not None:
+            return self._handle
+        if self._resolving is None:
+            self._resolving = asyncio.ensure_future(asyncio.to_thread(self._look_up))
+        looking = self._resolving
+        try:
+            self._handle = await asyncio.shield(looking)
+        finally:
+            if looking.done() and self._resolving is looking:
+                self._resolving = None
+        return self._handle
+
+    def _look_up(self) -> Any:
+        try:
+            return ray.get_actor(self.actor_name, namespace=NAMESPACE)
+        except (ValueError, RayError) as error:
+            raise Unreachable(f"no actor named {self.actor_name} is running") from error
+
+
+class RemoteProvider:
+    """Implements `Provider` over an actor that has its methods."""
+
+    def __init__(self, name: str, actor: str) -> None:
+        self.name = name
+        self.actor = ActorRef(actor)
+
+    async def initialize(self) -> None:
+        await self._control("initialize")
+
+    async def complete(self, request: Request) -> Outcome:
+        try:
+            outcome: Outcome = await self.actor.call("complete", request, timeout_s=_time_limit(request.deadline_s))
+        except (Unreachable, RayTaskError) as error:
+            return self._failed(error, request.model)
+        return outcome
+
+    async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        started = False
+        events = self.actor.stream("stream", request)
+        try:
+            async for event in events:
+                started = True
+                yield event
+        except (Unreachable, RayTaskError) as error:
+            failure = self._failed(error, request.model)
+            yield StreamEnd(outcome=replace(failure, kind=FailureKind.INTERRUPTED) if started else failure)
+        finally:
+            await events.aclose()
+
+    async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
+        try:
+            outcome: Embeddings | Failure = await self.actor.call(
+                "embed", request, timeout_s=_time_limit(request.deadline_s)
+            )
+        except (Unreachable, RayTaskError) as error:
+            return self._failed(error, request.model)
+        return outcome
+
+    async def health_check(self) -> HealthReport:
+        try:
+            report: HealthReport = await self.actor.call("health_check", timeout_s=30.0)
+        except (Unreachable, RayTaskError) as error:
+            return HealthReport(provider=self.name, healthy=False, latency_s=0.0, detail=_said(error), at_s=0.0)
+        return report
+
+    async def estimate_cost(self, request: Request) -> CostEstimate | Failure:
+        try:
+            expected: CostEstimate | Failure = await self.actor.call(
+                "estimate_cost", request, timeout_s=CONTROL_TIMEOUT_S
+            )
+        except (Unreachable, RayTaskError) as error:
+            return self._failed(error, request.model)
+        return expected
+
+    async def list_models(self) -> tuple[ModelInfo, ...]:
+        models: tuple[ModelInfo, ...] = await self._control("list_models", timeout_s=30.0)
+        return models
+
+    async def model_info(self, model: str) -> ModelInfo | None:
+        info: ModelInfo | None = await self._control("model_info", model)
+        return info
+
+    async def validate_model(self, model: str) -> bool:
+        return bool(await self._control("validate_model", model, timeout_s=30.0))
+
+    async def status(self) -> ProviderStatus:
+        try:
+            status: ProviderStatus = await self.actor.call("status", timeout_s=CONTROL_TIMEOUT_S)
+        except (Unreachable, RayTaskError) as error:
+            return ProviderStatus(provider=self.name, available=False, in_flight=0, detail=_said(error))
+        return status
+
+    async def usage(self, period: UsagePeriod = "day") -> UsageReport:
+        report: UsageReport = await self._control("usage", period)
+        return report
+
+    async def metrics(self) -> Mapping[str, float]:
+        metrics: Mapping[str, float] = await self._control("metrics")
+        return metrics
+
+    async def clear_cache(self) -> int:
+        return int(await self._control("clear_cache"))
+
+    async def close(self) -> None:
+        """Nothing: the actor outlives those who hold a ref. The supervisor ends it."""
+
+    async def _control(self, method: str, *args: object, timeout_s: float = CONTROL_TIMEOUT_S) -> Any:
+        return await self.actor.call(method, *args, timeout_s=timeout_s)
+
+    def _failed(self, error: Exception, model: str) -> Failure:
+        if isinstance(error, Unreachable):
+            return Failure(kind=FailureKind.UNAVAILABLE, provider=self.name, model=model, detail=_said(error))
+        log.error("actor.call_failed", exc_info=error, extra={"actor": self.actor.actor_name})
+        detail = "an error inside Raygate; its log says more"
+        return Failure(kind=FailureKind.INTERNAL, provider=self.name, model=model, detail=detail)
+
+
+class ProviderRef(RemoteProvider):
+    """A provider's actor as an `Upstream`."""
+
+    def __init__(self, provider: str, gate: Gate) -> None:
+        super().__init__(provider, provider_actor(provider))
+        self.standing = Standing(gate)
+
+    def vitals(self, model: str, now: float) -> Vitals:
+        return self.standing.vitals(model, now)
+
+
+class AuthorityRef:
+    """The control calls of a provider's actor."""
+
+    def __init__(self, provider: str) -> None:
+        self.actor = ActorRef(provider_actor(provider))
+
+    async def exchange(self, batch: Exchange) -> Published:
+        """Deliver observations; returns the authority's state. Raises `Unreachable`."""
+        published: Published = await self.actor.call("exchange", batch, timeout_s=CONTROL_TIMEOUT_S, control=True)
+        return published
+
+    async def permit(self) -> Permit | Refusal | None:
+        """Leave to probe; None if the authority is out of reach."""
+        try:
+            answer: Permit | Refusal = await self.actor.call("permit", timeout_s=1.0, control=True)
+        except (Unreachable, RayTaskError):
+            return None
+        return answer
+
+
+class LocalModelRef:
+    """The actor that runs the embedded model."""
+
+    def __init__(self) -> None:
+        self.actor = ActorRef(LOCAL_MODEL)
+
+    async def serve(self, *, threads: int | None, context_length: int, slots: int) -> tuple[str, str, str]:
+        """Have it listen; returns (base URL, API key, node). Raises `Unreachable`."""
+        endpoint: tuple[str, str, str] = await self.actor.call(
+            "serve", threads, context_length, slots, timeout_s=60.0, control=True
+        )
+        return endpoint
+
+
+class ManagerRef(RemoteProvider):
+    """The manager: one `Provider` over all of them, and the feed."""
+
+    def __init__(self) -> None:
+        super().__init__("raygate", MANAGER)
+
+    async def poll(
+        self, edge: str, *, stamp: tuple[int, int] | None, settings_version: int, wait_s: float
+    ) -> Snapshot | None:
+        """What is newer than `stamp`; None if nothing was within `wait_s`. Raises `Unreachable`."""
+        snapshot: Snapshot | None = await self.actor.call(
+            "poll", edge, stamp, settings_version, wait_s, timeout_s=wait_s + CONTROL_TIMEOUT_S, control=True
+        )
+        return snapshot
+
+    async def report(self, report: EdgeReport) -> None:
+        """Raises `Unreachable`; a report may then be sent again, its sequence number makes it count once."""
+        await self.actor.call("report", report, timeout_s=CONTROL_TIMEOUT_S, control=True)
+
+    async def announce(self, published: Published) -> None:
+        """A provider's authority has changed its state by itself. Raises `Unreachable`."""
+        await self.actor.call("announce", published, timeout_s=CONTROL_TIMEOUT_S, control=True)
+
+
+def _time_limit(deadline_s: float | None) -> float:
+    return GRACE_S + (LONGEST_CALL_S if deadline_s is None else deadline_s)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, Unreachable) else "an error inside Raygate; its log says more"

@@ -1,0 +1,50 @@
+"""Which actors there are and how they live. All are detached, named, and restarted for ever by Ray.
+
+    manager             made by whoever starts Raygate first
+    provider:<name>     made by the manager, one for each provider that is switched on
+    local-model         made by the manager where the embedded model is switched on
+
+None asks for a CPU: they wait for the network, and a full machine must not keep them from starting. The calls here
+block; async callers use a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import ray
+
+from actors.names import CONTROL, NAMESPACE
+
+log = logging.getLogger("raygate.supervisor")
+
+CALLS_AT_ONCE = 2_000
+"""Above every admission limit: calls wait in `runtime.admission`, where they are counted, not in Ray's queue."""
+CONTROL_CALLS_AT_ONCE = 2_000
+"""Each edge holds one long poll open."""
+
+
+def ensure(name: str, cls: type[Any], *args: object) -> Any:
+    """The handle of this actor, made if there is none."""
+    remote = ray.remote(concurrency_groups={CONTROL: CONTROL_CALLS_AT_ONCE})(cls)
+    return remote.options(
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        max_restarts=-1,
+        max_task_retries=0,
+        max_concurrency=CALLS_AT_ONCE,
+        num_cpus=0,
+    ).remote(*args)
+
+
+def remove(name: str) -> None:
+    """End this actor for good; nothing happens where there is none."""
+    try:
+        handle = ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        return
+    ray.kill(handle, no_restart=True)
+    log.info("actor.removed", extra={"actor": name})

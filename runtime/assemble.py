@@ -1,0 +1,140 @@
+"""From settings to a provider that can be called. The one place where the parts are put together."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from runtime.breaker import BreakerPolicy
+from runtime.catalog import Catalog
+from runtime.dialects.base import Target
+from runtime.dialects.registry import DIALECTS
+from runtime.dialects.scripted import parse_script
+from runtime.edge_provider import AskPermit, EdgeProvider, ProviderSpec, Senses, nobody_to_ask
+from runtime.failover import RetryPolicy
+from runtime.feed import AuthorityPolicy, Endpoint, Observations
+from runtime.gate import Gate
+from runtime.gateway import Policy
+from runtime.provider import Upstream
+from runtime.request import Sampling
+from runtime.settings import ProviderKind, ProviderSettings, Settings, resolve_secret
+from runtime.standing import Standing
+from runtime.strategy import STRATEGIES
+from runtime.transport.aiohttp_transport import AiohttpTransport
+from runtime.transport.base import Limits, Transport
+from runtime.transport.scripted import ScriptedTransport
+
+NANO = 1_000_000_000
+
+Sleep = Callable[[float], Awaitable[None]]
+
+DIALECT_OF: dict[ProviderKind, str] = {
+    # Everyone else is reached through its OpenAI-compatible endpoint.
+    kind: "scripted" if kind is ProviderKind.SCRIPTED else "openai"
+    for kind in ProviderKind
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What a process brings to all of its providers: clocks, chance, environment, its books."""
+
+    senses: Senses
+    rng: random.Random
+    sleep: Sleep
+    env: Mapping[str, str]
+    observations: Observations = field(default_factory=Observations)
+    on_change: Callable[[], None] = lambda: None
+
+    def provider(
+        self,
+        name: str,
+        settings: Settings,
+        *,
+        catalog: Catalog,
+        endpoint: Endpoint | None = None,
+        ask_permit: AskPermit = nobody_to_ask,
+    ) -> EdgeProvider:
+        """The provider of this name. Raises `BadSettings` where a secret or a script is not to be had."""
+        ours = settings.providers[name]
+        return EdgeProvider(
+            spec=_spec(name, ours, settings, endpoint, self.env),
+            dialect=DIALECTS[DIALECT_OF[ours.kind]],
+            transport=self._transport(name, ours),
+            catalog=catalog,
+            standing=Standing(Gate(breaker_policy(settings), self.rng)),
+            observations=self.observations,
+            senses=self.senses,
+            ask_permit=ask_permit,
+            on_change=self.on_change,
+        )
+
+    def _transport(self, name: str, ours: ProviderSettings) -> Transport:
+        if ours.kind is ProviderKind.SCRIPTED:
+            return ScriptedTransport(parse_script(ours.script), self.sleep)
+        return AiohttpTransport()
+
+
+def breaker_policy(settings: Settings) -> BreakerPolicy:
+    ours = settings.breaker
+    return BreakerPolicy(failures=ours.failures, open_s=ours.open_s, probe_ttl_s=ours.probe_ttl_s)
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    ours = settings.retry
+    return RetryPolicy(
+        max_attempts=ours.max_attempts,
+        per_candidate=ours.per_provider,
+        per_provider={name: one.retry_attempts for name, one in settings.providers.items() if one.retry_attempts},
+        base_s=ours.base_s,
+        cap_s=ours.cap_s,
+        budget_ratio=ours.budget_ratio,
+    )
+
+
+def policy_of(settings: Settings, upstreams: Mapping[str, Upstream], catalog: Catalog | None = None) -> Policy:
+    """What a gateway over these upstreams goes by."""
+    ceilings = {
+        name: settings.max_cost_usd if one.max_cost_usd is None else one.max_cost_usd
+        for name, one in settings.providers.items()
+    }
+    return Policy(
+        catalog=catalog or Catalog(settings),
+        upstreams=upstreams,
+        strategy=STRATEGIES[settings.strategy],
+        retry=retry_policy(settings),
+        deadline_s=settings.timeouts.total_s,
+        ceilings_nanousd={name: int(usd * NANO) for name, usd in ceilings.items() if usd is not None},
+        fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
+        priority={name: one.priority for name, one in settings.providers.items() if one.priority},
+    )
+
+
+def _spec(
+    name: str, ours: ProviderSettings, settings: Settings, endpoint: Endpoint | None, env: Mapping[str, str]
+) -> ProviderSpec:
+    headers = {header: resolve_secret(value, env) or "" for header, value in ours.headers.items()}
+    api_key = endpoint.api_key if endpoint else resolve_secret(ours.api_key, env)
+    timeouts = settings.timeouts
+    return ProviderSpec(
+        target=Target(
+            provider=name,
+            base_url=endpoint.base_url if endpoint else ours.url,
+            api_key=api_key or None,
+            headers=headers,
+            options=ours.options,
+        ),
+        limits=Limits(
+            connect_s=timeouts.connect_s,
+            first_byte_s=timeouts.first_byte_s,
+            between_s=timeouts.between_s,
+            total_s=ours.timeout_s or timeouts.total_s,
+        ),
+        defaults=Sampling(**ours.sampling.model_dump()),
+        max_in_flight=ours.max_in_flight,
+    )
+
+
+def authority_policy(settings: Settings) -> AuthorityPolicy:
+    return AuthorityPolicy(open_s=settings.breaker.open_s, probe_ttl_s=settings.breaker.probe_ttl_s)

@@ -1,0 +1,147 @@
+"""Which names lead where, and what is known of each model.
+
+    route (alias)        its targets, in order
+    provider/model       that provider, also for a model that nobody listed; split at the first slash only
+    model                every provider that serves it, the highest `priority` first
+    provider             that provider's default model
+    (empty)              `default_model`, else the first provider's default model
+
+Names are tried in this order.
+What is known of a model: the table by the provider's kind, and over it what the settings say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from runtime.model_table import DEFAULT_MODEL, rows
+from runtime.models import FREE, Capabilities, Feature, ModelInfo, Pricing, RateLimits
+from runtime.settings import ModelSettings, ProviderKind, ProviderSettings, Settings, nearest
+
+__all__ = ["Capabilities", "Catalog", "Feature", "ModelInfo", "Pricing", "RateLimits"]
+
+Target = tuple[str, str]
+"""Provider and model, the latter in the provider's own name for it."""
+
+_SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Cheap to make, so a change of settings makes a new one. Equal settings make equal catalogues."""
+
+    settings: Settings
+
+    def info(self, provider: str, model: str) -> ModelInfo | None:
+        """What is known of a model; None only where the provider itself is unknown."""
+        of = self.settings.providers.get(provider)
+        if of is None:
+            return None
+        said = self.settings.models.get(f"{provider}/{model}", ModelSettings())
+        known = _row(of.kind, model) or ModelInfo(provider=provider, model=model, pricing=_unlisted(of.kind, model))
+        context_length = self.settings.local.context_length if of.kind is ProviderKind.LOCAL else known.context_length
+        price = said.price or of.price
+        return replace(
+            known,
+            provider=provider,
+            model=model,
+            name=known.name or model,
+            context_length=said.context_length or context_length,
+            max_output_tokens=said.max_output_tokens or known.max_output_tokens,
+            features=known.features if said.features is None else frozenset(said.features),
+            pricing=price.pricing() if price else known.pricing,
+        )
+
+    def resolve(self, name: str) -> tuple[Target, ...]:
+        """Where a name leads, each once; nowhere if nobody serves it. Fallback models are not among them."""
+        return tuple(dict.fromkeys(self._resolve(name, frozenset())))
+
+    def default_model(self, provider: str) -> str:
+        """What this provider answers with when nobody named a model; empty if that is unknown."""
+        of = self.settings.providers.get(provider)
+        if of is None:
+            return ""
+        return of.default_model or (of.models[0] if of.models else DEFAULT_MODEL.get(of.kind, ""))
+
+    def models(self, provider: str, also: Iterable[str] = ()) -> tuple[ModelInfo, ...]:
+        """The models of a provider. `also` is what the provider lists itself: truer than our table of its kind."""
+        of = self.settings.providers.get(provider)
+        if of is None:
+            return ()
+        names = [*self._configured(provider, of), *(() if of.models else tuple(also) or rows(of.kind))]
+        infos = (self.info(provider, name) for name in dict.fromkeys(names))
+        return tuple(info for info in infos if info is not None)
+
+    def capabilities(self, provider: str, also: Iterable[str] = ()) -> Capabilities:
+        """What a provider offers through its models, as far as it is known."""
+        models = self.models(provider, also)
+        of = self.settings.providers.get(provider)
+        return Capabilities(
+            provider=provider,
+            supported_models=tuple(info.model for info in models),
+            max_context_length={info.model: info.context_length for info in models if info.context_length is not None},
+            max_output_tokens={
+                info.model: info.max_output_tokens for info in models if info.max_output_tokens is not None
+            },
+            features=frozenset[Feature]().union(*(info.features for info in models)),
+            rate_limits=RateLimits(concurrent=of.max_in_flight if of else None),
+            pricing={info.model: info.pricing for info in models if info.pricing is not None},
+        )
+
+    def nearest(self, name: str) -> tuple[str, ...]:
+        """Up to three names that resolve and look like this one."""
+        full = [f"{provider}/{info.model}" for provider in self._providers for info in self.models(provider)]
+        return nearest(name, dict.fromkeys([*self.settings.routes, *self._serving, *full]), n=3)
+
+    @cached_property
+    def _providers(self) -> dict[str, ProviderSettings]:
+        """Those that are switched on, the highest priority first."""
+        on = [(name, of) for name, of in self.settings.providers.items() if of.enabled]
+        return dict(sorted(on, key=lambda item: -item[1].priority))
+
+    @cached_property
+    def _serving(self) -> dict[str, list[str]]:
+        """The providers that serve a bare name."""
+        serving: dict[str, list[str]] = {}
+        for provider in self._providers:
+            for info in self.models(provider):
+                serving.setdefault(info.model, []).append(provider)
+        return serving
+
+    def _configured(self, provider: str, of: ProviderSettings) -> list[str]:
+        told = (name.partition("/") for name in self.settings.models)
+        default = [of.default_model] if of.default_model else []
+        return [*of.models, *default, *(model for name, _, model in told if name == provider)]
+
+    def _resolve(self, name: str, through: frozenset[str]) -> tuple[Target, ...]:
+        # A route may lead to its own name: `gpt-4o: [openai/gpt-4o]` as well as `gpt-4o: [gpt-4o, local]`.
+        if name not in through and (route := self.settings.routes.get(name)):
+            return tuple(found for target in route for found in self._resolve(target, through | {name}))
+        provider, slash, model = name.partition("/")
+        if slash and provider in self._providers:
+            return ((provider, model),) if model else ()
+        if serving := self._serving.get(name) or self._serving.get(_SNAPSHOT.sub("", name)):
+            return tuple((provider, name) for provider in serving)
+        if name in self._providers and (default := self.default_model(name)):
+            return ((name, default),)
+        return self._default() if not name else ()
+
+    def _default(self) -> tuple[Target, ...]:
+        if self.settings.default_model:
+            return self._resolve(self.settings.default_model, frozenset())
+        defaults = ((provider, self.default_model(provider)) for provider in self._providers)
+        return next(((target,) for target in defaults if target[1]), ())
+
+
+def _row(kind: str, model: str) -> ModelInfo | None:
+    """The table's row, also for a dated snapshot of a model that it lists without a date."""
+    table = rows(kind)
+    return table.get(model) or table.get(_SNAPSHOT.sub("", model))
+
+
+def _unlisted(kind: ProviderKind, model: str) -> Pricing | None:
+    """Whatever a local Ollama runs costs nothing; its `-cloud` models run elsewhere, at a price unknown to us."""
+    return FREE if kind is ProviderKind.OLLAMA and not model.endswith("cloud") else None

@@ -1,0 +1,147 @@
+"""What whole replies and stream chunks have in common: finish reasons, usage, cost, text in odd shapes.
+
+Lenient where hosts differ in trifles, strict where a wrong guess would lose text or money.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+
+import orjson
+
+from runtime.outcome import Cost, FinishReason, Usage
+from runtime.request import Json
+
+FINISH: Mapping[str, FinishReason] = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+    "error": FinishReason.ERROR,
+}
+
+NOT_REPORTED = Usage(estimated=True)
+"""What stands where the provider reported no usage: whoever settles must estimate it."""
+
+TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "error", "obfuscation"})
+"""Fields of a reply that the types hold. `obfuscation` is noise against traffic analysis: never passed on."""
+
+CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
+
+MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "reasoning_content", "reasoning"})
+
+_NANO = Decimal(1_000_000_000)
+
+
+def finish_of(said: Json, extra: dict[str, Json]) -> FinishReason | None:
+    """The finish reason; a foreign word is kept in `extra`."""
+    if not isinstance(said, str) or not said:
+        return None
+    found = FINISH.get(said)
+    if found is None:
+        extra["finish_reason"] = said
+        return FinishReason.OTHER
+    return found
+
+
+def text_of(content: Json) -> tuple[str, str]:
+    """Text and reasoning in a `content` field: a string, null, or (Mistral) a list of typed parts."""
+    if isinstance(content, str):
+        return content, ""
+    text: list[str] = []
+    reasoning: list[str] = []
+    for part in content if isinstance(content, list) else ():
+        if not isinstance(part, dict):
+            continue
+        if isinstance(part.get("text"), str):
+            text.append(part["text"])
+        elif part.get("type") == "thinking":
+            reasoning.extend(text_of(part.get("thinking")))
+    return "".join(text), "".join(reasoning)
+
+
+def reasoning_of(fields: Mapping[str, Json]) -> str:
+    """DeepSeek, llama.cpp and vLLM say `reasoning_content`, OpenRouter `reasoning`; some hosts say both, alike."""
+    for name in ("reasoning_content", "reasoning"):
+        said = fields.get(name)
+        if isinstance(said, str) and said:
+            return said
+    return ""
+
+
+def arguments_of(said: Json) -> str:
+    """Arguments as JSON text, also from hosts that send the object itself."""
+    if isinstance(said, str):
+        return said
+    return "" if said is None else orjson.dumps(said).decode()
+
+
+def usage_of(said: Json) -> Usage:
+    """Tokens as reported. Without a report, `NOT_REPORTED`."""
+    if not isinstance(said, dict):
+        return NOT_REPORTED
+    inputs, outputs = said.get("prompt_tokens"), said.get("completion_tokens")
+    if not isinstance(inputs, int) and not isinstance(outputs, int):
+        return NOT_REPORTED
+    of_input = said.get("prompt_tokens_details")
+    of_output = said.get("completion_tokens_details")
+    of_input = of_input if isinstance(of_input, dict) else {}
+    of_output = of_output if isinstance(of_output, dict) else {}
+    return Usage(
+        input_tokens=_count(inputs),
+        output_tokens=_count(outputs),
+        # DeepSeek's word for it stands beside prompt_tokens.
+        cached_input_tokens=_count(of_input.get("cached_tokens", said.get("prompt_cache_hit_tokens"))),
+        cache_write_tokens=_count(of_input.get("cache_write_tokens")),
+        reasoning_tokens=_count(of_output.get("reasoning_tokens")),
+        audio_input_tokens=_count(of_input.get("audio_tokens")),
+        audio_output_tokens=_count(of_output.get("audio_tokens")),
+        # Our own surface marks what it had to estimate; a Raygate behind a Raygate must not hide it.
+        estimated=said.get("estimated") is True,
+    )
+
+
+def cost_of(usage: Json) -> Cost | None:
+    """What the provider itself says it charged (OpenRouter's `usage.cost`, in dollars).
+
+    With a key of the user's own (`is_byok`) that is only OpenRouter's fee, and the upstream's price comes on top.
+    Input and output stay 0 where the provider does not split the total.
+    """
+    if not isinstance(usage, dict):
+        return None
+    total = _nanousd(usage.get("cost"))
+    if total is None:
+        return None
+    details = usage.get("cost_details")
+    details = details if isinstance(details, dict) else {}
+    if usage.get("is_byok") is True:
+        total += _nanousd(details.get("upstream_inference_cost")) or 0
+    inputs = _nanousd(details.get("upstream_inference_prompt_cost"))
+    outputs = _nanousd(details.get("upstream_inference_completions_cost"))
+    if inputs is None or outputs is None or inputs + outputs != total:
+        inputs = outputs = 0
+    return Cost(input_nanousd=inputs, output_nanousd=outputs, total_nanousd=total, source="provider")
+
+
+def extra_of(fields: Mapping[str, Json], known: frozenset[str]) -> dict[str, Json]:
+    """The fields that no type holds, where they say anything."""
+    return {name: fields[name] for name in fields.keys() - known if fields[name] is not None}
+
+
+def created_of(said: Json) -> int:
+    """The moment of the answer in whole seconds since 1970; 0 where it is not said."""
+    return int(said) if isinstance(said, int | float) and math.isfinite(said) else 0
+
+
+def _count(said: Json) -> int:
+    return said if isinstance(said, int) and said > 0 else 0
+
+
+def _nanousd(said: Json) -> int | None:
+    """Dollars to nano-dollars. The shortest decimal that reads as this float is the one that was sent."""
+    if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said) or said < 0:
+        return None
+    return int((Decimal(repr(said)) * _NANO).to_integral_value(ROUND_HALF_UP))

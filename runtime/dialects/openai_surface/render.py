@@ -1,0 +1,264 @@
+"""Outcomes as an OpenAI client reads them: a reply, a stream of chunks, an error.
+
+What clients were seen to break on is always there: `object`, `index`, `role` in the first chunk of a choice,
+`index` on every tool call fragment, a finish reason in every choice, `choices: []` beside the last usage. After a
+failure there is an error event and no [DONE]: a client must not take a broken answer for a whole one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import orjson
+
+from runtime.outcome import (
+    Choice,
+    Completion,
+    Cost,
+    Delta,
+    Failure,
+    FailureKind,
+    FinishReason,
+    StreamEvent,
+    StreamStart,
+    Usage,
+)
+from runtime.request import Json
+
+CHOICE_FIELDS = frozenset(
+    ("native_finish_reason", "content_filter_results", "content_filter_result", "stop_reason", "token_ids")
+)
+"""Of the fields that no type holds, those that hosts put beside the message instead of into it."""
+
+CODES: Mapping[FailureKind, str] = {
+    FailureKind.CONTEXT_OVERFLOW: "context_length_exceeded",
+    FailureKind.CONTENT_FILTERED: "content_filter",
+    FailureKind.MODEL_NOT_FOUND: "model_not_found",
+    FailureKind.RATE_LIMITED: "rate_limit_exceeded",
+    FailureKind.QUOTA_EXHAUSTED: "insufficient_quota",
+    # The provider refused our key: its own code would tell the caller that theirs is wrong.
+    FailureKind.UNAUTHENTICATED: "upstream_unauthenticated",
+    FailureKind.FORBIDDEN: "upstream_forbidden",
+}
+"""Codes that clients decide by, whatever the provider called it. Other kinds keep the provider's code."""
+
+DONE = b"data: [DONE]\n\n"
+
+_FINISH: Mapping[FinishReason | None, str] = {
+    **{reason: reason.value for reason in FinishReason},
+    FinishReason.OTHER: "stop",
+    None: "stop",
+}
+
+
+def render_completion(completion: Completion) -> dict[str, Json]:
+    """The body of a whole reply."""
+    body: dict[str, Json] = {
+        "id": _id(completion.id, completion.request_id),
+        "object": "chat.completion",
+        "created": completion.created_s,
+        "model": completion.model,
+        "choices": [_choice(index, choice) for index, choice in enumerate(completion.choices)],
+        "usage": render_usage(completion.usage, completion.cost),
+    }
+    for name, value in completion.extra.items():
+        body.setdefault(name, value)
+    return body
+
+
+def render_usage(usage: Usage, cost: Cost | None) -> dict[str, Json]:
+    """Tokens, and the cost in US dollars where it is known."""
+    body: dict[str, Json] = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_input_tokens,
+            "audio_tokens": usage.audio_input_tokens,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.audio_output_tokens,
+        },
+    }
+    if usage.cache_write_tokens:
+        body["prompt_tokens_details"]["cache_write_tokens"] = usage.cache_write_tokens
+    if usage.estimated:
+        body["estimated"] = True
+    if cost is not None:
+        body["cost"] = cost.total_nanousd / 1_000_000_000
+    return body
+
+
+def render_error(failure: Failure) -> tuple[int, dict[str, str], dict[str, Json]]:
+    """Status, headers and body. The headers tell the SDK whether to repeat what we may have repeated already."""
+    handling = failure.handling
+    headers = {"x-should-retry": "true" if handling.client_retry else "false"}
+    wait = failure.retry_after_s
+    if wait is not None and math.isfinite(wait):
+        wait = max(0.0, wait)
+        headers["retry-after"] = str(math.ceil(wait))
+        headers["retry-after-ms"] = str(math.ceil(wait * 1000))
+    return handling.status, headers, {"error": _error(failure)}
+
+
+class ChunkRenderer:
+    """One stream's events as SSE bytes, in order. Use one for each stream."""
+
+    __slots__ = ("_finished", "_head", "_id", "_meta", "_open", "_tail", "_text_head", "_text_tail", "_usage")
+
+    def __init__(self, *, stream_usage: bool) -> None:
+        self._usage = stream_usage
+        self._open: set[int] = set()
+        self._finished: set[int] = set()
+        self._begin(StreamStart(id="", provider="", model=""))
+
+    def render(self, event: StreamEvent) -> list[bytes]:
+        """The bytes of this event; each item is one whole SSE event."""
+        if isinstance(event, Delta):
+            return [self._delta(event)]
+        if isinstance(event, StreamStart):
+            self._begin(event)
+            return []
+        if isinstance(event.outcome, Failure):
+            return [b"data: " + orjson.dumps({"error": _error(event.outcome)}) + b"\n\n"]
+        return self._completion(event.outcome)
+
+    def _begin(self, start: StreamStart) -> None:
+        self._id = _id(start.id, start.request_id)
+        self._meta = {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": start.created_s,
+            "model": start.model,
+        }
+        # Nearly every chunk is a piece of text of choice 0: its constant parts are made once.
+        self._head = b"data: " + orjson.dumps(self._meta)[:-1] + b',"choices":['
+        self._tail = b'],"usage":null}\n\n' if self._usage else b"]}\n\n"
+        self._text_head = self._head + b'{"index":0,"delta":{"content":'
+        self._text_tail = b'},"logprobs":null,"finish_reason":null}' + self._tail
+
+    def _delta(self, delta: Delta) -> bytes:
+        if (
+            delta.choice == 0
+            and delta.text
+            and not (delta.reasoning or delta.refusal or delta.tool_calls or delta.extra)
+            and delta.finish_reason is None
+            and delta.logprobs is None
+            and 0 in self._open
+        ):
+            return self._text_head + orjson.dumps(delta.text) + self._text_tail
+        body: dict[str, Json] = {}
+        if delta.choice not in self._open:
+            self._open.add(delta.choice)
+            body["role"] = "assistant"
+            body["content"] = delta.text
+        elif delta.text:
+            body["content"] = delta.text
+        if delta.reasoning:
+            body["reasoning_content"] = delta.reasoning
+        if delta.refusal:
+            body["refusal"] = delta.refusal
+        if delta.tool_calls:
+            body["tool_calls"] = [
+                {
+                    "index": call.position,
+                    **({"id": call.id, "type": "function"} if call.id else {}),
+                    "function": {**({"name": call.name} if call.name else {}), "arguments": call.arguments},
+                }
+                for call in delta.tool_calls
+            ]
+        finish = None
+        if delta.finish_reason is not None:
+            self._finished.add(delta.choice)
+            finish = _FINISH[delta.finish_reason]
+        choice: dict[str, Json] = {
+            "index": delta.choice,
+            "delta": body,
+            "logprobs": delta.logprobs,
+            "finish_reason": finish,
+        }
+        _spread(delta.extra, choice, body)
+        return self._head + orjson.dumps(choice) + self._tail
+
+    def _completion(self, completion: Completion) -> list[bytes]:
+        if not self._open:
+            self._begin(
+                StreamStart(
+                    id=completion.id,
+                    provider=completion.provider,
+                    model=completion.model,
+                    created_s=completion.created_s,
+                    request_id=completion.request_id,
+                )
+            )
+        chunks: list[bytes] = []
+        for index, choice in enumerate(completion.choices):
+            if index not in self._open:
+                # Nothing of it was streamed, as when a cache answers: here it is whole.
+                chunks.append(self._whole(index, choice))
+            elif index not in self._finished:
+                chunks.append(self._delta(Delta(choice=index, finish_reason=choice.finish_reason or FinishReason.STOP)))
+        if self._usage:
+            last: dict[str, Json] = {
+                **self._meta,
+                "choices": [],
+                "usage": render_usage(completion.usage, completion.cost),
+            }
+            for name, value in completion.extra.items():
+                last.setdefault(name, value)
+            chunks.append(b"data: " + orjson.dumps(last) + b"\n\n")
+        chunks.append(DONE)
+        return chunks
+
+    def _whole(self, index: int, choice: Choice) -> bytes:
+        self._open.add(index)
+        said = _choice(index, choice)
+        message = said.pop("message")
+        for at, call in enumerate(message.get("tool_calls", ())):
+            call["index"] = at
+        return self._head + orjson.dumps({**said, "delta": message}) + self._tail
+
+
+def _choice(index: int, choice: Choice) -> dict[str, Json]:
+    message: dict[str, Json] = {
+        "role": "assistant",
+        # Null is what clients expect beside tool calls and refusals.
+        "content": choice.text or (None if choice.tool_calls or choice.refusal is not None else ""),
+        "refusal": choice.refusal,
+    }
+    if choice.reasoning:
+        message["reasoning_content"] = choice.reasoning
+    if choice.tool_calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in choice.tool_calls
+        ]
+    body: dict[str, Json] = {
+        "index": index,
+        "message": message,
+        "logprobs": choice.logprobs,
+        "finish_reason": _FINISH[choice.finish_reason],
+    }
+    _spread(choice.extra, body, message)
+    return body
+
+
+def _spread(extra: Mapping[str, Json], choice: dict[str, Json], message: dict[str, Json]) -> None:
+    for name, value in extra.items():
+        (choice if name in CHOICE_FIELDS else message).setdefault(name, value)
+
+
+def _error(failure: Failure) -> dict[str, Json]:
+    where = f"{failure.provider}: " if failure.provider else ""
+    return {
+        "message": f"{where}{failure.detail or f'the request failed ({failure.kind})'}",
+        "type": failure.handling.type,
+        "param": failure.param,
+        "code": CODES.get(failure.kind) or failure.code or failure.kind.value,
+    }
+
+
+def _id(completion_id: str, request_id: str) -> str:
+    return completion_id or f"chatcmpl-{request_id or 'raygate'}"

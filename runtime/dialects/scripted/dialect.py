@@ -1,0 +1,272 @@
+"""The scripted wire, client's side: the dialect of `scripted` providers. See `scripted.wire` for the format."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import orjson
+
+from runtime.dialects.base import HttpCall, HttpReply, Target
+from runtime.dialects.ndjson import LineParser, LineTooLong
+from runtime.dialects.status import failure_of_error, failure_of_reply, interrupted, malformed, refused
+from runtime.outcome import (
+    Choice,
+    Completion,
+    Delta,
+    Embeddings,
+    Failure,
+    FailureKind,
+    FinishReason,
+    Outcome,
+    ToolCallDelta,
+    Usage,
+)
+from runtime.request import EmbedRequest, Json, Request, ToolCall
+
+NAME = "scripted"
+
+_COUNTS = tuple(field.name for field in dataclasses.fields(Usage) if field.name != "estimated")
+_FINISH = {reason.value: reason for reason in FinishReason}
+
+
+class Scripted:
+    """The dialect. `Request.extra` does not travel on it and is named as dropped."""
+
+    name = NAME
+
+    def encode(self, request: Request, target: Target) -> HttpCall | Failure:
+        dropped = tuple(request.extra)
+        sent = dataclasses.replace(request, extra={}) if dropped else request
+        return _post(target, "chat", {"model": target.model, "request": sent}, dropped)
+
+    def decode(self, reply: HttpReply, target: Target) -> Outcome:
+        body = _object(reply, target)
+        if isinstance(body, Failure):
+            return body
+        choices = body.get("choices")
+        if not isinstance(choices, list) or not choices or not all(isinstance(one, dict) for one in choices):
+            return malformed(target, "the scripted reply has no choices", status=reply.status)
+        return Completion(
+            id=_str(body.get("id")),
+            model=_str(body.get("model")) or target.model,
+            provider=target.provider,
+            choices=tuple(map(_choice, choices)),
+            usage=_usage(body.get("usage")),
+        )
+
+    def decoder(self, target: Target) -> ScriptedStream:
+        return ScriptedStream(target)
+
+    def encode_embed(self, request: EmbedRequest, target: Target) -> HttpCall | Failure:
+        body: dict[str, Json] = {"model": target.model, "inputs": request.inputs}
+        if request.dimensions is not None:
+            body["dimensions"] = request.dimensions
+        return _post(target, "embed", body, tuple(request.extra))
+
+    def decode_embed(self, reply: HttpReply, target: Target) -> Embeddings | Failure:
+        body = _object(reply, target)
+        if isinstance(body, Failure):
+            return body
+        try:
+            vectors = tuple(tuple(map(float, vector)) for vector in body["vectors"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return malformed(target, "the scripted reply has no vectors", status=reply.status)
+        return Embeddings(
+            model=_str(body.get("model")) or target.model,
+            provider=target.provider,
+            vectors=vectors,
+            usage=_usage(body.get("usage")),
+        )
+
+    def list_models(self, target: Target) -> HttpCall | Failure:
+        return HttpCall(method="GET", url=_url(target, "models"), headers=target.headers)
+
+    def decode_models(self, reply: HttpReply, target: Target) -> tuple[str, ...] | Failure:
+        body = _object(reply, target)
+        if isinstance(body, Failure):
+            return body
+        models = body.get("models")
+        if not isinstance(models, list):
+            return malformed(target, "the scripted reply has no models", status=reply.status)
+        return tuple(name for name in models if isinstance(name, str))
+
+    def health(self, target: Target) -> HttpCall | Failure:
+        return self.list_models(target)
+
+
+class _Partial:
+    """One choice as far as it has come."""
+
+    __slots__ = ("calls", "finish", "reasoning", "text")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.calls: dict[int, list[str]] = {}
+        self.finish: FinishReason | None = None
+
+    def choice(self) -> Choice:
+        return Choice(
+            text="".join(self.text),
+            reasoning="".join(self.reasoning),
+            tool_calls=tuple(
+                ToolCall(id=call_id, name=name, arguments=arguments)
+                for _, (call_id, name, arguments) in sorted(self.calls.items())
+            ),
+            finish_reason=self.finish,
+        )
+
+
+class ScriptedStream:
+    """A `ChunkDecoder`. Only the end mark makes an answer whole."""
+
+    __slots__ = ("_done", "_failure", "_lines", "_partials", "_target", "_usage", "id", "model")
+
+    def __init__(self, target: Target) -> None:
+        self.id = ""
+        self.model = ""
+        self._target = target
+        self._lines = LineParser()
+        self._partials: dict[int, _Partial] = {}
+        self._usage: Json = None
+        self._done = False
+        self._failure: Failure | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self._done or self._failure is not None
+
+    def feed(self, data: bytes) -> list[Delta]:
+        found: list[Delta] = []
+        if self.ended:
+            return found
+        for line in self._lines.feed(data):
+            self._line(line, found)
+            if self.ended:
+                break
+        return found
+
+    def finish(self) -> Outcome:
+        if self._failure is not None:
+            return self._failure
+        if not self._done or not self._partials:
+            return interrupted(self._target, "the scripted stream ended before its end mark")
+        return Completion(
+            id=self.id,
+            model=self.model or self._target.model,
+            provider=self._target.provider,
+            choices=tuple(self._partials[index].choice() for index in sorted(self._partials)),
+            usage=_usage(self._usage),
+        )
+
+    def _line(self, line: bytes | LineTooLong, found: list[Delta]) -> None:
+        if isinstance(line, LineTooLong):
+            self._failure = malformed(self._target, f"a line of the stream is longer than {line.limit_bytes} bytes")
+            return
+        try:
+            said = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            self._failure = malformed(self._target, f"a line of the stream is not JSON: {error}")
+            return
+        match said:
+            case {"delta": dict(delta)}:
+                self._delta(delta, found)
+            case {"error": error}:
+                self._failure = failure_of_error(error, self._target)
+            case {"usage": usage}:
+                self._usage = usage
+            case {"end": True}:
+                self._done = True
+            case {"id": str(call_id), "model": str(model)}:
+                self.id, self.model = call_id, model
+            case _:
+                self._failure = malformed(self._target, "a line of the stream is not in the scripted format")
+
+    def _delta(self, said: dict[str, Json], found: list[Delta]) -> None:
+        index = said.get("choice", 0)
+        index = index if isinstance(index, int) else 0
+        partial = self._partials.get(index)
+        if partial is None:
+            partial = self._partials[index] = _Partial()
+        text, reasoning = _str(said.get("text")), _str(said.get("reasoning"))
+        if text:
+            partial.text.append(text)
+        if reasoning:
+            partial.reasoning.append(reasoning)
+        calls = tuple(
+            ToolCallDelta(
+                position=one["position"] if isinstance(one.get("position"), int) else 0,
+                id=_str(one.get("id")),
+                name=_str(one.get("name")),
+                arguments=_str(one.get("arguments")),
+            )
+            for one in _objects(said.get("tool_calls"))
+        )
+        for call in calls:
+            whole = partial.calls.setdefault(call.position, ["", "", ""])
+            for at, piece in enumerate((call.id, call.name, call.arguments)):
+                whole[at] += piece
+        finish = _FINISH.get(_str(said.get("finish_reason")))
+        partial.finish = finish or partial.finish
+        found.append(Delta(choice=index, text=text, reasoning=reasoning, tool_calls=calls, finish_reason=finish))
+
+
+def _choice(said: Mapping[str, Json]) -> Choice:
+    return Choice(
+        text=_str(said.get("text")),
+        reasoning=_str(said.get("reasoning")),
+        tool_calls=tuple(
+            ToolCall(id=_str(one.get("id")), name=_str(one.get("name")), arguments=_str(one.get("arguments")))
+            for one in _objects(said.get("tool_calls"))
+        ),
+        finish_reason=_FINISH.get(_str(said.get("finish_reason"))),
+    )
+
+
+def _usage(said: Json) -> Usage:
+    if not isinstance(said, dict):
+        return Usage(estimated=True)
+    counts = {name: said[name] for name in _COUNTS if isinstance(said.get(name), int)}
+    return Usage(**counts, estimated=said.get("estimated") is True)
+
+
+def _object(reply: HttpReply, target: Target) -> dict[str, Json] | Failure:
+    if not 200 <= reply.status < 300:
+        return failure_of_reply(reply, target)
+    try:
+        body = orjson.loads(reply.body)
+    except orjson.JSONDecodeError as error:
+        return malformed(target, f"the scripted reply is not JSON: {error}", status=reply.status)
+    if not isinstance(body, dict):
+        return malformed(target, "the scripted reply is not a JSON object", status=reply.status)
+    if "error" in body:
+        return failure_of_error(body["error"], target, status=reply.status, headers=reply.headers)
+    return body
+
+
+def _post(target: Target, path: str, body: dict[str, Json], dropped: tuple[str, ...]) -> HttpCall | Failure:
+    try:
+        data = orjson.dumps(body, default=_plain)
+    except TypeError as error:
+        return refused(target, FailureKind.BAD_REQUEST, f"the request holds a value that JSON cannot carry: {error}")
+    headers = {"content-type": "application/json", **target.headers}
+    return HttpCall(method="POST", url=_url(target, path), headers=headers, body=data, dropped=dropped)
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def _url(target: Target, path: str) -> str:
+    return f"{target.base_url.rstrip('/')}/{path}"
+
+
+def _objects(said: Json) -> list[dict[str, Json]]:
+    return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+
+
+def _str(value: Json) -> str:
+    return value if isinstance(value, str) else ""

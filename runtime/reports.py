@@ -1,0 +1,151 @@
+"""What a provider, or Raygate as a whole, says of itself. Moments are seconds since the epoch, in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from runtime.request import Json
+from runtime.wire import crosses
+
+UsagePeriod = Literal["hour", "day", "week", "month", "all"]
+"""The current one of the calendar, in UTC: `day` began at midnight, `week` on Monday, `month` on the first."""
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    """One check by a call that costs nothing. `parts` are the providers' own, where this is about all of them."""
+
+    provider: str
+    healthy: bool
+    latency_s: float = 0.0
+    detail: str = ""
+    at_s: float = 0.0
+    parts: tuple[HealthReport, ...] = ()
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderStatus:
+    """How a provider is now, without asking it.
+
+    `in_flight` counts calls that are under way at this moment, and nothing else. `max_in_flight` is None where
+    there is no limit; `queued` waits for a place. `remaining_requests` and `reset_in_s` are what the provider last
+    said of its own rate limit.
+    """
+
+    provider: str
+    available: bool
+    breaker: str = ""
+    in_flight: int = 0
+    max_in_flight: int | None = None
+    queued: int = 0
+    retry_in_s: float = 0.0
+    latency_s: float | None = None
+    remaining_requests: int | None = None
+    reset_in_s: float | None = None
+    detail: str = ""
+    parts: tuple[ProviderStatus, ...] = ()
+
+    @property
+    def load(self) -> float | None:
+        """In flight, as a share of what is allowed; None without a limit."""
+        return self.in_flight / self.max_in_flight if self.max_in_flight else None
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUsage:
+    """One model's share of a report.
+
+    `answered` of the `requests` had an answer, `errors` failed, the rest were given up by their callers.
+    `unpriced_requests` were answered at an unknown price: `cost_nanousd` does not hold them.
+    The costs of input and output are those that were reported; where a provider named only a total, they are less.
+    `estimated_requests` have token counts of our own, as the provider reported none.
+    """
+
+    requests: int = 0
+    answered: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nanousd: int = 0
+    input_cost_nanousd: int = 0
+    output_cost_nanousd: int = 0
+    unpriced_requests: int = 0
+    estimated_requests: int = 0
+    latency_sum_s: float = 0.0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def average_latency_s(self) -> float | None:
+        """Of answered requests; None without any."""
+        return self.latency_sum_s / self.answered if self.answered else None
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReport:
+    """What was used from `start_s` to `end_s`. `models` is by `provider/model`; `total` is their sum."""
+
+    period: UsagePeriod
+    start_s: float
+    end_s: float
+    total: ModelUsage = ModelUsage()
+    models: Mapping[str, ModelUsage] = field(default_factory=dict)
+
+    @property
+    def start(self) -> datetime:
+        return datetime.fromtimestamp(self.start_s, UTC)
+
+    @property
+    def end(self) -> datetime:
+        return datetime.fromtimestamp(self.end_s, UTC)
+
+    @property
+    def requests(self) -> int:
+        return self.total.requests
+
+    @property
+    def errors(self) -> int:
+        return self.total.errors
+
+    @property
+    def cost_nanousd(self) -> int:
+        return self.total.cost_nanousd
+
+    @property
+    def average_latency_s(self) -> float | None:
+        return self.total.average_latency_s
+
+
+def add_usage(parts: Iterable[ModelUsage]) -> ModelUsage:
+    """The sum of all parts, field by field."""
+    sums: dict[str, Any] = {one.name: 0 for one in fields(ModelUsage)}
+    for part in parts:
+        for name in sums:
+            sums[name] += getattr(part, name)
+    return ModelUsage(**sums)
+
+
+def merge_usage(period: UsagePeriod, reports: Iterable[UsageReport]) -> UsageReport:
+    """One report of many, each about other requests. Averages come from sums, never from averages."""
+    reports = list(reports)
+    models: dict[str, list[ModelUsage]] = {}
+    for report in reports:
+        for name, usage in report.models.items():
+            models.setdefault(name, []).append(usage)
+    return UsageReport(
+        period=period,
+        start_s=min((report.start_s for report in reports), default=0.0),
+        end_s=max((report.end_s for report in reports), default=0.0),
+        total=add_usage(report.total for report in reports),
+        models={name: add_usage(parts) for name, parts in sorted(models.items())},
+    )

@@ -1,0 +1,56 @@
+"""Settings: from a YAML file and the environment into one frozen value, and what the environment offers besides.
+
+load(path, env) ── Settings ──► effective(settings, env) ── providers: configured + detected + local
+"""
+
+from runtime.settings.detect import Detected, Effective, detect, effective
+from runtime.settings.load import ALSO_READ, load
+from runtime.settings.model import (
+    AdmissionSettings,
+    BreakerSettings,
+    CacheSettings,
+    FeedSettings,
+    LocalSettings,
+    ModelSettings,
+    PriceSettings,
+    ProviderKind,
+    ProviderSettings,
+    RaySettings,
+    Reach,
+    RetrySettings,
+    SamplingDefaults,
+    Settings,
+    Timeouts,
+)
+from runtime.settings.problems import BadSettings, Problem, nearest
+from runtime.settings.secrets import EnvReference, Secret, resolve_secret
+
+__all__ = [
+    "ALSO_READ",
+    "AdmissionSettings",
+    "BadSettings",
+    "BreakerSettings",
+    "CacheSettings",
+    "Detected",
+    "Effective",
+    "EnvReference",
+    "FeedSettings",
+    "LocalSettings",
+    "ModelSettings",
+    "PriceSettings",
+    "Problem",
+    "ProviderKind",
+    "ProviderSettings",
+    "RaySettings",
+    "Reach",
+    "RetrySettings",
+    "SamplingDefaults",
+    "Secret",
+    "Settings",
+    "Timeouts",
+    "detect",
+    "effective",
+    "load",
+    "nearest",
+    "resolve_secret",
+]

@@ -1,0 +1,165 @@
+"""Which providers the environment offers by itself, and the settings that result.
+
+| variable | provider |
+| --- | --- |
+| OPENAI_API_KEY, with OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID | openai |
+| ANTHROPIC_API_KEY, else ANTHROPIC_AUTH_TOKEN, with ANTHROPIC_BASE_URL | anthropic |
+| GOOGLE_API_KEY, else GEMINI_API_KEY | google |
+| CO_API_KEY, else COHERE_API_KEY, with CO_API_URL | cohere |
+| OPENROUTER_API_KEY | openrouter |
+| OLLAMA_HOST (host, host:port or URL), with OLLAMA_API_KEY | ollama |
+
+A detected provider holds the *name* of its key. An empty variable counts as unset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from runtime.settings.model import ProviderKind, ProviderSettings, Reach, Settings
+from runtime.settings.problems import BadSettings, Problem, nearest
+from runtime.settings.report import problems_of
+from runtime.settings.secrets import EnvReference
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """Providers by name, and sentences for whoever started us."""
+
+    providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The settings with every provider there is, and sentences for whoever started us."""
+
+    settings: Settings
+    warnings: tuple[str, ...] = ()
+
+
+def detect(env: Mapping[str, str]) -> Detected:
+    """The providers whose keys are here. Raises `BadSettings` where an address makes no sense."""
+    found: dict[str, ProviderSettings] = {}
+    warnings: list[str] = []
+
+    def add(kind: ProviderKind, *keys: str, variable: str = "", base_url: str = "", **more: Any) -> None:
+        key = _first(env, *keys)
+        secret = EnvReference(key) if key else None
+        try:
+            found[kind.value] = ProviderSettings(kind=kind, api_key=secret, base_url=base_url, **more)
+        except ValidationError as error:
+            problems = problems_of(error, ProviderSettings, lambda _: f"environment variable {variable}")
+        else:
+            return
+        raise BadSettings([Problem(problem.where, "", problem.what) for problem in problems])
+
+    if _first(env, "OPENAI_API_KEY"):
+        asides = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+        add(
+            ProviderKind.OPENAI,
+            "OPENAI_API_KEY",
+            variable="OPENAI_BASE_URL",
+            base_url=env.get("OPENAI_BASE_URL", ""),
+            headers={header: EnvReference(name) for header, name in asides.items() if env.get(name)},
+        )
+    if _first(env, *(keys := ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))):
+        # Their own SDK takes the address without the version, as we are given it here.
+        address = _under(env.get("ANTHROPIC_BASE_URL", ""), "/v1")
+        add(ProviderKind.ANTHROPIC, *keys, variable="ANTHROPIC_BASE_URL", base_url=address)
+    if _first(env, *(keys := ("GOOGLE_API_KEY", "GEMINI_API_KEY"))):
+        add(ProviderKind.GOOGLE, *keys)
+        if env.get(keys[0]) and env.get(keys[1]):
+            warnings.append("GOOGLE_API_KEY and GEMINI_API_KEY are both set; GOOGLE_API_KEY is used")
+    if _first(env, *(keys := ("CO_API_KEY", "COHERE_API_KEY"))):
+        address = _under(env.get("CO_API_URL", ""), "/compatibility/v1", instead_of=("/v1", "/v2"))
+        add(ProviderKind.COHERE, *keys, variable="CO_API_URL", base_url=address)
+    if _first(env, "OPENROUTER_API_KEY"):
+        add(ProviderKind.OPENROUTER, "OPENROUTER_API_KEY")
+    if host := env.get("OLLAMA_HOST", "").strip():
+        add(ProviderKind.OLLAMA, "OLLAMA_API_KEY", variable="OLLAMA_HOST", base_url=_ollama(host))
+    if env.get("RUVLLM_URL"):
+        warnings.append("RUVLLM_URL is set, but this version does not speak ruvLLM's dialect: it is not used")
+    return Detected(found, tuple(warnings))
+
+
+def effective(settings: Settings, env: Mapping[str, str]) -> Effective:
+    """Configured, then detected, then the embedded model; of two with one name the earlier stays.
+
+    A configured provider without key and address takes both from the environment, as its kind's SDK would. With an
+    address of its own it does not: our key is for nobody else.
+    """
+    found = detect(env)
+    providers = {name: _filled(given, found.providers) for name, given in settings.providers.items()}
+    for name, provider in found.providers.items():
+        providers.setdefault(name, provider)
+    if settings.local.enabled and not any(given.kind is ProviderKind.LOCAL for given in settings.providers.values()):
+        providers.setdefault("local", ProviderSettings(kind=ProviderKind.LOCAL, reach=Reach.ACTOR, priority=-100))
+    merged = settings.model_copy(update={"providers": providers})
+    return Effective(merged, (*found.warnings, *_strangers(merged)))
+
+
+def _filled(given: ProviderSettings, detected: Mapping[str, ProviderSettings]) -> ProviderSettings:
+    offered = detected.get(given.kind.value)
+    if offered is None or given.api_key is not None or given.base_url:
+        return given
+    headers = {**offered.headers, **given.headers}
+    return given.model_copy(update={"api_key": offered.api_key, "base_url": offered.base_url, "headers": headers})
+
+
+def _strangers(settings: Settings) -> list[str]:
+    """Names that lead to no provider. Only a warning: the provider may appear with its key."""
+    named = [("default_model", settings.default_model)]
+    named += [(f"models `{name}`", name) for name in settings.models]
+    named += [(f"route `{alias}`", target) for alias, targets in settings.routes.items() for target in targets]
+    warnings = []
+    for where, name in named:
+        provider, slash, _ = name.partition("/")
+        if slash and provider not in settings.providers and name not in settings.routes:
+            close = nearest(provider, settings.providers)
+            hint = f"; did you mean `{close[0]}`?" if close else ""
+            warnings.append(f"{where}: there is no provider `{provider}`{hint}")
+    return warnings
+
+
+def _first(env: Mapping[str, str], *names: str) -> str:
+    """The first of these variables that is set."""
+    return next((name for name in names if env.get(name)), "")
+
+
+def _under(address: str, path: str, *, instead_of: tuple[str, ...] = ()) -> str:
+    address = address.rstrip("/")
+    if not address or address.endswith(path):
+        return address
+    for tail in instead_of:
+        address = address.removesuffix(tail)
+    return address + path
+
+
+def _ollama(host: str) -> str:
+    """What OLLAMA_HOST means to a client: a bare host has Ollama's port, a URL its scheme's.
+
+    >>> _ollama("gpu-box"), _ollama("0.0.0.0:8080"), _ollama("https://ollama.example")
+    ('http://gpu-box:11434/v1', 'http://127.0.0.1:8080/v1', 'https://ollama.example/v1')
+    """
+    if "://" not in host:
+        if host.count(":") > 1 and not host.startswith("["):
+            host = f"[{host}]"
+        host = f"http://{host}"
+        if not _has_port(host):
+            host = f"{host.rstrip('/')}:11434"
+    # The same variable tells the server to listen everywhere; a client cannot connect to everywhere.
+    host = host.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
+    return _under(host, "/v1")
+
+
+def _has_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port is not None
+    except ValueError:
+        return True

@@ -1,0 +1,292 @@
+"""The settings: one frozen value, parsed once at the edge.
+
+Every key here is read by something; a key that nobody reads is a promise broken, so it is refused as unknown.
+Seconds end in `_s`. Prices are dollars per million tokens, as price lists are written; inside they are integers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from runtime.models import Feature, Pricing, per_million
+from runtime.settings.problems import BadSettings
+from runtime.settings.report import problems_of
+from runtime.settings.secrets import REVEAL, Secret
+
+
+class _Part(BaseModel):
+    # Inputs stay out of every message, because any of them may be a secret.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Usd = Annotated[Decimal, Field(ge=0, decimal_places=9)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class ProviderKind(StrEnum):
+    """Who made the upstream: it decides the dialect, the default address and whose price list applies.
+
+    A server that merely speaks OpenAI is `CUSTOM`: it has no price list.
+    """
+
+    OPENAI = "openai"
+    OPENROUTER = "openrouter"
+    ANTHROPIC = "anthropic"
+    GOOGLE = "google"
+    COHERE = "cohere"
+    OLLAMA = "ollama"
+    RUVLLM = "ruvllm"
+    LOCAL = "local"
+    SCRIPTED = "scripted"
+    CUSTOM = "custom"
+
+
+BASE_URL: dict[ProviderKind, str] = {
+    ProviderKind.OPENAI: "https://api.openai.com/v1",
+    ProviderKind.OPENROUTER: "https://openrouter.ai/api/v1",
+    # The next three are the vendors' own OpenAI-compatible endpoints.
+    ProviderKind.ANTHROPIC: "https://api.anthropic.com/v1",
+    ProviderKind.GOOGLE: "https://generativelanguage.googleapis.com/v1beta/openai",
+    ProviderKind.COHERE: "https://api.cohere.ai/compatibility/v1",
+    ProviderKind.OLLAMA: "http://127.0.0.1:11434/v1",
+}
+
+
+class Reach(StrEnum):
+    """From where a provider can be called: anywhere, on its own node, or through its actor alone."""
+
+    ANY = "any"
+    NODE = "node"
+    ACTOR = "actor"
+
+
+class PriceSettings(_Part):
+    """Dollars per million tokens. Input and output come together: half a price is none."""
+
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None
+    cache_write: Usd | None = None
+
+    def pricing(self) -> Pricing:
+        """The same in integers."""
+        return Pricing(
+            input=per_million(self.input),
+            output=per_million(self.output),
+            cached_input=None if self.cached_input is None else per_million(self.cached_input),
+            cache_write=None if self.cache_write is None else per_million(self.cache_write),
+            source="settings",
+        )
+
+
+class ModelSettings(_Part):
+    """What you know better than the catalogue about one model. `features` replaces the catalogue's list."""
+
+    price: PriceSettings | None = None
+    context_length: Count | None = None
+    max_output_tokens: Count | None = None
+    features: tuple[Feature, ...] | None = None
+
+
+class SamplingDefaults(_Part):
+    """Used where a request says nothing. Names as in `runtime.request.Sampling`."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Count | None = None
+    max_tokens: Count | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    stop: tuple[str, ...] = ()
+
+
+class ProviderSettings(_Part):
+    """One upstream. Several of one kind may stand side by side under different names.
+
+    `models` limits what bare model names may find here; empty means whatever the catalogue knows of this kind.
+    `fallback_models` are asked in order, at this provider, when the model asked for fails as another need not.
+    `max_cost_usd` bounds the estimate of one request, instead of the general one: a dearer one goes elsewhere, or
+    is refused.
+    `priority`: among providers that serve the same bare name, higher ones come first.
+    `retry_attempts` and `timeout_s` replace `retry.per_provider` and `timeouts.total_s` for this provider.
+    `script` is what a `scripted` provider plays.
+    """
+
+    kind: ProviderKind
+    base_url: str = ""
+    api_key: Secret | None = None
+    headers: dict[str, Secret] = {}
+    models: tuple[str, ...] = ()
+    default_model: str = ""
+    fallback_models: tuple[str, ...] = ()
+    # Never shown: people put tokens here too.
+    options: Annotated[dict[str, JsonValue], Field(repr=False)] = {}
+    sampling: SamplingDefaults = SamplingDefaults()
+    timeout_s: Seconds | None = None
+    retry_attempts: Count | None = None
+    max_in_flight: Count | None = None
+    enabled: bool = True
+    priority: int = 0
+    reach: Reach = Reach.ANY
+    price: PriceSettings | None = None
+    max_cost_usd: Usd | None = None
+    script: JsonValue = None
+
+    @model_validator(mode="after")
+    def _addressed(self) -> ProviderSettings:
+        if self.base_url and not re.match(r"https?://[^/\s]+", self.base_url):
+            raise PydanticCustomError("base_url", "`base_url` should begin with http:// or https:// and a host")
+        if self.kind in (ProviderKind.CUSTOM, ProviderKind.RUVLLM) and not self.base_url:
+            raise PydanticCustomError("base_url", "needs a `base_url`: this kind has no address of its own")
+        if self.script is not None and self.kind is not ProviderKind.SCRIPTED:
+            raise PydanticCustomError("script", "only a provider of kind `scripted` plays a `script`")
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where calls go: `base_url`, else this kind's own address; empty for what needs none."""
+        return (self.base_url or BASE_URL.get(self.kind, "")).rstrip("/")
+
+
+class Timeouts(_Part):
+    """Seconds, as in `runtime.transport.base.Limits`."""
+
+    connect_s: Seconds = 5.0
+    first_byte_s: Seconds = 60.0
+    between_s: Seconds = 30.0
+    total_s: Seconds = 600.0
+
+
+class RetrySettings(_Part):
+    """`max_attempts` counts all providers together; 1 switches failover and retry off.
+
+    `budget_ratio`: retries may be at most this share of the requests, so that an outage is not multiplied.
+    """
+
+    max_attempts: Count = 4
+    per_provider: Count = 2
+    base_s: Seconds = 0.2
+    cap_s: Seconds = 5.0
+    budget_ratio: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+
+class BreakerSettings(_Part):
+    """`failures` in a row shut a provider for `open_s`; a probe that never reports is forgotten after `probe_ttl_s`."""
+
+    failures: Count = 5
+    open_s: Seconds = 30.0
+    probe_ttl_s: Seconds = 30.0
+
+
+class FeedSettings(_Part):
+    """How often edges report what they saw, and how long their poll for news stays open."""
+
+    report_every_s: Seconds = 1.0
+    poll_s: Seconds = 10.0
+
+
+class AdmissionSettings(_Part):
+    """How many notebook calls the manager carries at once, and how many may wait."""
+
+    max_in_flight: Count = 64
+    max_queued: Annotated[int, Field(ge=0)] = 256
+
+
+class CacheSettings(_Part):
+    """Remembered answers to equal requests. Off unless asked for: a repeated question may want a new answer."""
+
+    enabled: bool = False
+    ttl_s: Seconds = 300.0
+    max_entries: Count = 1_000
+
+
+class RaySettings(_Part):
+    """How to find or start Ray. Without an `address` a local one is started."""
+
+    address: str | None = None
+    dashboard: bool = False
+    num_cpus: Count | None = None
+
+
+class LocalSettings(_Part):
+    """The embedded model. `slots` requests share `context_length` tokens each; `threads` None: one per core."""
+
+    enabled: bool = True
+    threads: Count | None = None
+    context_length: Annotated[int, Field(ge=256)] = 2_048
+    slots: Count = 2
+
+
+class Settings(_Part):
+    """Everything that Raygate is told.
+
+    `max_cost_usd` bounds the estimate of one request, wherever a provider has no bound of its own. A request whose
+    price is unknown is not within a bound.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8_000
+    replicas: Count = 1
+    proxy: Literal["haproxy", "python", "auto"] = "auto"
+    data_path: Literal["edge", "actor"] = "edge"
+    auth: bool = True
+    default_model: str = ""
+    strategy: Literal["round_robin", "latency"] = "round_robin"
+    max_body_bytes: Count = 32 * 1024 * 1024
+    max_cost_usd: Usd | None = None
+    timeouts: Timeouts = Timeouts()
+    retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
+    feed: FeedSettings = FeedSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    cache: CacheSettings = CacheSettings()
+    ray: RaySettings = RaySettings()
+    local: LocalSettings = LocalSettings()
+    providers: dict[str, ProviderSettings] = {}
+    routes: dict[str, tuple[str, ...]] = {}
+    models: dict[str, ModelSettings] = {}
+
+    @model_validator(mode="after")
+    def _named(self) -> Settings:
+        for name in self.providers:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+                raise PydanticCustomError(
+                    "name", "provider name `{name}` should be letters, digits, `.`, `_` and `-`", {"name": name}
+                )
+        for name in self.models:
+            provider, slash, model = name.partition("/")
+            if not (provider and slash and model):
+                raise PydanticCustomError("name", "`models` key `{name}` should be provider/model", {"name": name})
+        for alias, targets in self.routes.items():
+            if not targets:
+                raise PydanticCustomError("route", "route `{alias}` leads nowhere", {"alias": alias})
+        return self
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain data for the store: what differs from the defaults, literal secrets included.
+
+        Keep it where secrets may be kept. Log `self`, which masks them, never this.
+        """
+        return self.model_dump(mode="json", exclude_defaults=True, context=REVEAL)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Settings:
+        """Read `to_document` back. Keys that a newer version added are ignored, as `runtime.wire` has it.
+
+        Raises `BadSettings`.
+        """
+        try:
+            # extra="ignore" overrides the models' own "forbid" throughout.
+            return cls.model_validate(dict(document), extra="ignore")
+        except ValidationError as error:
+            found = problems_of(error, cls, lambda _: "stored settings")
+        raise BadSettings(found)

@@ -1,0 +1,38 @@
+"""What one process knows of a provider when it chooses: its door, its own load, what everybody measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runtime.feed import Published
+from runtime.gate import Gate
+from runtime.load import Load
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """One model at one provider, now. `latency_s` is None while nobody measured it."""
+
+    retry_in_s: float
+    in_flight: int
+    latency_s: float | None
+
+
+class Standing:
+    """Joins the published view with this process's own; `now` is its monotonic clock."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.load = Load()
+        self._shared: Mapping[str, float] = {}
+
+    def adopt(self, published: Published, latency_s: Mapping[str, float], now: float) -> None:
+        """Take the newest snapshot: the authority's state, and the shared latency of each model."""
+        self.gate.adopt(published, now)
+        self._shared = latency_s
+
+    def vitals(self, model: str, now: float) -> Vitals:
+        # The shared mean holds more traffic than our own; ours serves until the first snapshot has one.
+        latency_s = self._shared.get(model, self.load.latency_s.value)
+        return Vitals(self.gate.retry_in_s(now), self.load.in_flight, latency_s)

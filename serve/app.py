@@ -1,0 +1,150 @@
+"""The HTTP surface: which path leads where, and who may go there.
+
+    authenticate ─► read the body ─► parse ─► Gateway (or the manager's actor) ─► render
+
+Raw ASGI. Every error, also one of our own, is an OpenAI error envelope with one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+
+from actors.edge import Edge
+from runtime.dialects.openai_surface import render_models
+from runtime.outcome import Failure, FailureKind
+from runtime.provider import Provider
+from serve import auth, chat
+from serve.errors import Refused, answer_failure
+from serve.http import ClientGone, Exchange, Receive, Scope, Send, TooLarge
+
+log = logging.getLogger("raygate.http")
+
+VERSION = version("raygate")
+
+
+class GatewayApp:
+    """The ASGI application of one replica. `open_edge` is called once, when the replica starts."""
+
+    def __init__(self, open_edge: Callable[[], Awaitable[Edge]]) -> None:
+        self._open_edge = open_edge
+        self._edge: Edge | None = None
+
+    @property
+    def edge(self) -> Edge:
+        if self._edge is None:
+            raise RuntimeError("a request came before the replica had started")
+        return self._edge
+
+    @property
+    def target(self) -> Provider:
+        """Who answers: this replica's own gateway, or the manager's actor where `data_path` says so."""
+        edge = self.edge
+        return edge.manager if edge.settings.data_path == "actor" else edge.gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._answer(Exchange(scope, receive, send))
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            self._edge = await self._open_edge()
+        except Exception as error:
+            log.exception("replica.start_failed")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._edge.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, exchange: Exchange) -> None:
+        request_id = exchange.header(b"x-request-id")[:128] or f"req_{secrets.token_hex(12)}"
+        try:
+            await self._route(exchange, request_id)
+        except ClientGone:
+            self.edge.counters["client_gone"] += 1
+        except Refused as refused:
+            await answer_failure(exchange, refused.failure, request_id, status=refused.status)
+        except TooLarge:
+            limit = self.edge.settings.max_body_bytes
+            detail = f"the request body is larger than {limit:,} bytes; send less, or raise max_body_bytes"
+            failure = Failure(kind=FailureKind.TOO_LARGE, detail=detail, code="request_too_large")
+            await answer_failure(exchange, failure, request_id)
+        except Exception:
+            # The last net: the caller gets one sentence, the log everything.
+            log.exception("request.failed", extra={"request_id": request_id, "path": exchange.path})
+            detail = f"an error inside Raygate; its log says more under request id {request_id}"
+            await answer_failure(exchange, Failure(kind=FailureKind.INTERNAL, detail=detail), request_id)
+
+    async def _route(self, exchange: Exchange, request_id: str) -> None:
+        path = exchange.path.removeprefix("/v1").rstrip("/")
+        match path:
+            case "/chat/completions":
+                self._admit(exchange, "POST")
+                await self._chat(exchange, request_id)
+            case "/models":
+                self._admit(exchange, "GET")
+                await self._models(exchange)
+            case "/health/liveliness" | "/health/liveness" | "/health":
+                self._only(exchange, "GET")
+                await exchange.reply_json(200, {"status": "alive"})
+            case "/health/readiness":
+                self._only(exchange, "GET")
+                await self._readiness(exchange)
+            case "/version":
+                self._only(exchange, "GET")
+                await exchange.reply_json(200, {"version": VERSION})
+            case _ if path.startswith("/models/"):
+                self._admit(exchange, "GET")
+                await self._model(exchange, path.removeprefix("/models/"))
+            case _:
+                detail = f"there is nothing at {exchange.path[:200]}; try POST /v1/chat/completions or GET /v1/models"
+                raise Refused(FailureKind.BAD_REQUEST, detail, status=404, code="unknown_url")
+
+    async def _chat(self, exchange: Exchange, request_id: str) -> None:
+        self.edge.counters["requests"] += 1
+        request = chat.parse(await exchange.body(self.edge.settings.max_body_bytes), request_id)
+        if isinstance(request, Failure):
+            await answer_failure(exchange, request, request_id)
+        elif request.stream:
+            await chat.stream(self.target, exchange, request)
+        else:
+            await chat.complete(self.target, exchange, request)
+
+    async def _models(self, exchange: Exchange) -> None:
+        models = await self.target.list_models()
+        await exchange.reply_json(200, render_models(f"{info.provider}/{info.model}" for info in models))
+
+    async def _model(self, exchange: Exchange, name: str) -> None:
+        info = await self.target.model_info(name)
+        if info is None:
+            detail = f"no provider serves a model named {name[:200]!r}; GET /v1/models lists them"
+            raise Refused(FailureKind.MODEL_NOT_FOUND, detail)
+        await exchange.reply_json(200, render_models([f"{info.provider}/{info.model}"])["data"][0])
+
+    async def _readiness(self, exchange: Exchange) -> None:
+        """Ready once the settings have come and there is anyone to ask; asks nobody."""
+        ready = self.edge.ready and bool(self.edge.gateway.policy.upstreams)
+        await exchange.reply_json(200 if ready else 503, {"status": "ready" if ready else "no provider is configured"})
+
+    def _admit(self, exchange: Exchange, method: str) -> None:
+        self._only(exchange, method)
+        if not self.edge.settings.auth:
+            return
+        key = auth.presented(exchange)
+        if auth.holder(key, self.edge.keys) is None:
+            said = "this key is not known here" if key else "no key was sent"
+            detail = f"{said}; send a Raygate key as 'Authorization: Bearer rg-...' (raygate status says where it lies)"
+            raise Refused(FailureKind.UNAUTHENTICATED, detail, status=401, code="invalid_api_key")
+
+    @staticmethod
+    def _only(exchange: Exchange, method: str) -> None:
+        if exchange.method != method and (exchange.method, method) != ("HEAD", "GET"):
+            detail = f"{exchange.path} answers {method}, not {exchange.method}"
+            raise Refused(FailureKind.BAD_REQUEST, detail, status=405, code="method_not_allowed")

@@ -1,0 +1,98 @@
+"""POST /v1/chat/completions, plain and streamed."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import replace
+
+import orjson
+
+from runtime.dialects.openai_surface import ChunkRenderer, parse_chat, render_completion
+from runtime.outcome import Attempt, Completion, Cost, Failure, FailureKind, StreamEnd, StreamEvent, StreamStart
+from runtime.provider import Provider
+from runtime.request import Request
+from serve.errors import Refused, answer_failure
+from serve.http import JSON, Exchange, Headers
+
+SSE: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def parse(body: bytes, request_id: str) -> Request | Failure:
+    """The request in these bytes, or what is wrong with them."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        detail = f"the body is not JSON (line {error.lineno}, column {error.colno}: {error.msg}); send a JSON object"
+        raise Refused(FailureKind.BAD_REQUEST, detail, code="invalid_json") from None
+    parsed = parse_chat(said)
+    return parsed if isinstance(parsed, Failure) else replace(parsed, request_id=request_id)
+
+
+async def complete(target: Provider, exchange: Exchange, request: Request) -> None:
+    outcome = await exchange.unless_gone(target.complete(request))
+    if isinstance(outcome, Failure):
+        await answer_failure(exchange, outcome, request.request_id)
+        return
+    headers = _headers(outcome, request.request_id)
+    headers += [(b"x-raygate-overhead-ms", b"%.2f" % (outcome.overhead_s * 1e3)), *_cost(outcome.cost)]
+    await exchange.reply(200, orjson.dumps(render_completion(outcome)), [JSON, *headers])
+
+
+async def stream(target: Provider, exchange: Exchange, request: Request) -> None:
+    """The first event decides: a failure is an ordinary error answer, anything else starts the stream."""
+    await exchange.unless_gone(_stream(target, exchange, request))
+
+
+async def _stream(target: Provider, exchange: Exchange, request: Request) -> None:
+    renderer = ChunkRenderer(stream_usage=request.stream_usage)
+    async with aclosing(target.stream(request)) as events:
+        async for event in events:
+            if not exchange.started:
+                if isinstance(event, StreamEnd) and isinstance(event.outcome, Failure):
+                    await answer_failure(exchange, event.outcome, request.request_id)
+                    return
+                await exchange.start(200, [*SSE, *_headers(_start_of(event), request.request_id)])
+            if data := b"".join(renderer.render(event)):
+                await exchange.write(data)
+    await exchange.write(b"", more=False)
+
+
+def _start_of(event: StreamEvent) -> StreamStart | Completion:
+    if isinstance(event, StreamStart):
+        return event
+    raise TypeError(f"a stream began with {type(event).__name__}, not with StreamStart")
+
+
+def _headers(answer: StreamStart | Completion, request_id: str) -> Headers:
+    """Who really answered, after how many tries, and what could not be passed on."""
+    failed = [one for one in answer.attempts if one.outcome != "ok"]
+    headers = [
+        (b"x-request-id", _latin(request_id)),
+        (b"x-raygate-provider", _latin(answer.provider)),
+        (b"x-raygate-model", _latin(answer.model)),
+        (b"x-raygate-attempts", b"%d" % (len(failed) + 1)),
+    ]
+    if failed:
+        headers.append((b"x-raygate-failed-attempts", _latin(", ".join(map(_attempt, failed)))))
+    if answer.dropped:
+        fields = ", ".join(answer.dropped)
+        headers.append((b"x-raygate-dropped", _latin(fields)))
+        headers.append((b"warning", _latin(f'299 raygate "{answer.provider} cannot take these fields: {fields}"')))
+    return headers
+
+
+def _attempt(attempt: Attempt) -> str:
+    return f"{attempt.provider}/{attempt.model}={attempt.outcome}"
+
+
+def _cost(cost: Cost | None) -> Headers:
+    return [(b"x-raygate-cost-usd", b"unknown" if cost is None else b"%.9f" % (cost.total_nanousd / 1e9))]
+
+
+def _latin(text: str) -> bytes:
+    """Safe as a header's value: what came from outside must not add lines to the answer's head."""
+    return text.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")[:2_000]

@@ -1,0 +1,27 @@
+"""What a caller is told when a request is not answered: an OpenAI error envelope, a status, headers."""
+
+from __future__ import annotations
+
+from runtime.dialects.openai_surface import render_error
+from runtime.outcome import Failure, FailureKind
+from serve.http import Exchange, encoded
+
+
+class Refused(Exception):  # noqa: N818  # a decision, not an error
+    """Ends a request with this failure. `status` where HTTP has a more exact one than the failure's kind."""
+
+    def __init__(self, kind: FailureKind, detail: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(detail)
+        self.failure = Failure(kind=kind, detail=detail, code=code)
+        self.status = status
+
+
+async def answer_failure(exchange: Exchange, failure: Failure, request_id: str, *, status: int | None = None) -> None:
+    """Answer with an error; where an answer has begun already, there is nothing left to say."""
+    if exchange.started:
+        return
+    usual, headers, body = render_error(failure)
+    headers |= {"x-request-id": request_id}
+    if failure.attempts:
+        headers["x-raygate-attempts"] = str(len(failure.attempts))
+    await exchange.reply_json(status or usual, body, encoded(headers))

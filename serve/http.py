@@ -1,0 +1,112 @@
+"""One HTTP exchange over raw ASGI: read the body in bounds, answer once, notice that the client has gone.
+
+Starlette's request and response objects cost more than the whole of our own work on the hot path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from typing import Any, TypeVar
+
+import orjson
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+DRAIN_FACTOR = 8
+"""A body over the limit is read on (and thrown away) up to this many times the limit: most clients look for an
+answer only once they have sent everything."""
+
+JSON = (b"content-type", b"application/json")
+
+T = TypeVar("T")
+
+
+class ClientGone(Exception):  # noqa: N818  # an event, not an error
+    """The client closed its connection."""
+
+
+class TooLarge(Exception):  # noqa: N818  # see above
+    """The body is larger than allowed."""
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = ("_receive", "_send", "headers", "method", "path", "started")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.started = False
+        self._receive = receive
+        self._send = send
+
+    def header(self, name: bytes) -> str:
+        """A header's value, "" where it is missing."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. Raises `TooLarge`, once the client is ready to hear it, and `ClientGone`."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size <= limit:
+                parts.append(part)
+            elif size > limit * DRAIN_FACTOR:
+                raise TooLarge
+            if not message.get("more_body", False):
+                break
+        if size > limit:
+            raise TooLarge
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def unless_gone(self, work: Coroutine[Any, Any, T]) -> T:
+        """The work's result. Raises `ClientGone`, and cancels the work, if the client leaves first."""
+        task = asyncio.ensure_future(work)
+        watch = asyncio.ensure_future(self._gone())
+        try:
+            await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise ClientGone
+        finally:
+            watch.cancel()
+            if not task.done():
+                task.cancel()
+                # Settlement runs in the task's own `finally`s; it must not outlive the exchange.
+                await asyncio.wait((task,))
+
+    async def _gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def reply(self, status: int, body: bytes, headers: Headers) -> None:
+        """A whole answer."""
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.write(body, more=False)
+
+    async def reply_json(self, status: int, body: object, headers: Headers | None = None) -> None:
+        await self.reply(status, orjson.dumps(body), [JSON, *(headers or [])])
+
+
+def encoded(headers: Mapping[str, str]) -> Headers:
+    """Headers as ASGI wants them."""
+    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]

@@ -1,0 +1,184 @@
+"""Money and tokens, by hand-computed figures."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.models import FREE, ModelInfo, Pricing
+from runtime.outcome import Cost, Usage
+from runtime.price import ASSUMED_OUTPUT_TOKENS, cost_of, estimate
+from runtime.request import (
+    AudioPart,
+    ImagePart,
+    Message,
+    Request,
+    ResponseFormat,
+    Role,
+    Sampling,
+    TextPart,
+    Tool,
+    ToolCall,
+    ask,
+)
+from runtime.tokens import AUDIO_TOKENS, IMAGE_TOKENS, LOW_DETAIL_IMAGE_TOKENS, estimate_tokens
+
+MINI = Pricing(input=150_000_000, output=600_000_000, cached_input=75_000_000)
+"""gpt-4o-mini: $0.15, $0.60 and $0.075 per million tokens."""
+
+
+def info(pricing: Pricing | None, **more: int) -> ModelInfo:
+    return ModelInfo(provider="p", model="m", pricing=pricing, **more)
+
+
+# Cost.
+
+
+def test_a_cost_by_hand() -> None:
+    # 1,234 × $0.15/M = $0.0001851; 567 × $0.60/M = $0.0003402
+    assert cost_of(Usage(input_tokens=1234, output_tokens=567), MINI) == Cost(
+        input_nanousd=185_100, output_nanousd=340_200, total_nanousd=525_300
+    )
+
+
+def test_cached_tokens_have_their_own_price() -> None:
+    # 200 fresh × 150 + 800 cached × 75 = 90,000 nano-dollars
+    cost = cost_of(Usage(input_tokens=1000, cached_input_tokens=800), MINI)
+    assert cost is not None
+    assert cost.total_nanousd == 90_000
+
+
+def test_cached_tokens_cost_like_others_where_no_price_is_named() -> None:
+    plain = Pricing(input=1_000_000, output=0)
+    assert cost_of(Usage(input_tokens=10, cached_input_tokens=5), plain) == cost_of(Usage(input_tokens=10), plain)
+
+
+def test_writing_the_cache_costs_more() -> None:
+    # claude-3-haiku: 100 fresh × 250 + 50 read × 30 + 40 written × 300
+    haiku = Pricing(input=250_000_000, output=1_250_000_000, cached_input=30_000_000, cache_write=300_000_000)
+    cost = cost_of(Usage(input_tokens=190, cached_input_tokens=50, cache_write_tokens=40), haiku)
+    assert cost is not None
+    assert cost.total_nanousd == 25_000 + 1_500 + 12_000
+
+
+@pytest.mark.parametrize(("price", "total"), [(499_999, 0), (500_000, 1), (1_499_999, 1), (1_500_000, 2)])
+def test_half_a_nanodollar_is_rounded_up(price: int, total: int) -> None:
+    cost = cost_of(Usage(input_tokens=1), Pricing(input=price, output=0))
+    assert cost is not None
+    assert cost.total_nanousd == total
+
+
+def test_it_is_rounded_once() -> None:
+    # 0.4 + 0.4 is 0.8, so 1; rounded apart it would be 0.
+    cost = cost_of(Usage(input_tokens=1, output_tokens=1), Pricing(input=400_000, output=400_000))
+    assert cost == Cost(input_nanousd=0, output_nanousd=1, total_nanousd=1)
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**12), st.integers(0, 10**12))
+def test_parts_make_the_total(tokens_in: int, tokens_out: int, price_in: int, price_out: int) -> None:
+    cost = cost_of(Usage(input_tokens=tokens_in, output_tokens=tokens_out), Pricing(input=price_in, output=price_out))
+    assert cost is not None
+    assert cost.input_nanousd + cost.output_nanousd == cost.total_nanousd
+    assert cost.output_nanousd >= 0
+    exact = tokens_in * price_in + tokens_out * price_out
+    assert abs(cost.total_nanousd * 1_000_000 - exact) <= 500_000
+
+
+def test_an_unknown_price_is_no_cost_and_free_is_one() -> None:
+    usage = Usage(input_tokens=1000, output_tokens=1000)
+    assert cost_of(usage, None) is None
+    assert cost_of(usage, FREE) == Cost()
+
+
+def test_a_list_price_is_not_stretched() -> None:
+    tiered = Pricing(input=1, output=1, applies_up_to_tokens=128_000)
+    assert cost_of(Usage(input_tokens=128_000), tiered) is not None
+    assert cost_of(Usage(input_tokens=128_001), tiered) is None
+    assert cost_of(Usage(input_tokens=10, audio_input_tokens=5), MINI) is None
+
+
+def test_who_named_the_price_is_told() -> None:
+    cost = cost_of(Usage(), Pricing(input=1, output=1, source="settings"))
+    assert cost is not None
+    assert cost.source == "settings"
+
+
+# Estimates.
+
+
+def test_an_estimate_by_hand() -> None:
+    # 400 bytes are 100 tokens: 100 × 150 + 50 × 600
+    request = Request(messages=ask("x" * 400).messages, sampling=Sampling(max_tokens=50))
+    guess = estimate(request, info(MINI))
+    assert (guess.prompt_tokens, guess.completion_tokens, guess.total_tokens) == (100, 50, 150)
+    assert guess.cost is not None
+    assert guess.cost.total_nanousd == 15_000 + 30_000
+    assert guess.confidence == 0.7
+
+
+def test_an_unlimited_answer_is_assumed_and_trusted_less() -> None:
+    guess = estimate(ask("hi"), info(MINI))
+    assert guess.completion_tokens == ASSUMED_OUTPUT_TOKENS
+    assert guess.confidence == 0.4
+
+
+def test_no_answer_is_longer_than_the_model_can() -> None:
+    request = Request(messages=ask("hi").messages, sampling=Sampling(max_tokens=5000))
+    assert estimate(request, info(MINI, max_output_tokens=100)).completion_tokens == 100
+
+
+def test_every_alternative_is_paid_for() -> None:
+    request = Request(messages=ask("hi").messages, sampling=Sampling(max_tokens=10), choices=3)
+    assert estimate(request, info(MINI)).completion_tokens == 30
+
+
+@pytest.mark.parametrize("known", [None, info(None)])
+def test_an_unknown_price_is_not_estimated_at_nothing(known: ModelInfo | None) -> None:
+    """The first system said $0 here, and its cheapest provider was whoever had no price."""
+    guess = estimate(ask("hi"), known)
+    assert guess.cost is None
+    assert guess.confidence == 0.0
+    assert guess.total_tokens > 0
+
+
+# Tokens.
+
+
+def said(*parts: TextPart | ImagePart | AudioPart, **more: object) -> Request:
+    return Request(messages=(Message(role=Role.USER, parts=parts),), **more)  # type: ignore[arg-type]
+
+
+def test_text_counts_and_the_json_around_it_does_not() -> None:
+    """The first system counted the JSON of its messages as well."""
+    assert estimate_tokens(said(TextPart("x" * 200), TextPart("x" * 200))) == 100
+    assert estimate_tokens(Request(messages=ask("x" * 200).messages * 2)) == 100
+    assert estimate_tokens(said()) == 0
+
+
+def test_what_is_begun_counts_whole() -> None:
+    assert estimate_tokens(said(TextPart("x"))) == 1
+
+
+def test_bytes_count_not_letters() -> None:
+    assert estimate_tokens(said(TextPart("日本語日"))) == 3
+
+
+def test_images_and_audio_count_by_the_piece() -> None:
+    url = "data:" + "x" * 10_000
+    assert estimate_tokens(said(ImagePart(url=url), ImagePart(data="x" * 9999))) == 2 * IMAGE_TOKENS
+    assert estimate_tokens(said(ImagePart(url=url, detail="low"))) == LOW_DETAIL_IMAGE_TOKENS
+    assert estimate_tokens(said(AudioPart(data="x" * 9999))) == AUDIO_TOKENS
+
+
+def test_tools_count_with_their_schemas() -> None:
+    tool = Tool(name="add_", description="Adds up.", parameters={"type": "object"})
+    # 4 + 8 + 17 bytes of {"type":"object"} make 29
+    assert estimate_tokens(said(tools=(tool,))) == 8
+    schema = ResponseFormat(kind="json_schema", name="x", schema={"type": "object"})
+    assert estimate_tokens(said(response_format=schema)) == 5
+
+
+def test_tool_calls_of_the_past_count() -> None:
+    call = ToolCall(id="not counted", name="add_", arguments='{"a":12}')
+    assert estimate_tokens(Request(messages=(Message(role=Role.ASSISTANT, tool_calls=(call,)),))) == 3

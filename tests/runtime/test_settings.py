@@ -1,0 +1,444 @@
+"""Settings: what is read, what is refused and in which words, and that secrets stay secret."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from runtime.settings import (
+    ALSO_READ,
+    BadSettings,
+    EnvReference,
+    ProviderKind,
+    ProviderSettings,
+    Reach,
+    Settings,
+    detect,
+    effective,
+    load,
+    nearest,
+    resolve_secret,
+)
+
+SECRET = "sk-do-not-show-this"
+
+
+@pytest.fixture
+def read(tmp_path: Path):  # type: ignore[no-untyped-def]
+    def read(text: str, **env: str) -> Settings:
+        path = tmp_path / "raygate.yaml"
+        path.write_text(text)
+        return load(path, env)
+
+    return read
+
+
+@pytest.fixture
+def problems(read, tmp_path: Path):  # type: ignore[no-untyped-def]
+    def problems(text: str, **env: str) -> list[str]:
+        with pytest.raises(BadSettings) as raised:
+            read(text, **env)
+        assert raised.value.__cause__ is None
+        assert raised.value.__context__ is None
+        return str(raised.value).replace(f"{tmp_path}/", "").splitlines()
+
+    return problems
+
+
+# What is read.
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "{}", "---\n"])
+def test_an_empty_file_is_fine(read, text: str) -> None:
+    assert read(text) == Settings() == load(None, {})
+
+
+def test_a_file_is_read(read) -> None:
+    settings = read("""
+port: 9000
+retry: {max_attempts: 2}
+providers:
+  fast:
+    kind: openai
+    models: [gpt-4o-mini]
+    sampling: {temperature: 0.2, stop: ["\\n"]}
+models:
+  fast/gpt-4o-mini: {price: {input: 0.15, output: "0.6"}, features: [tools]}
+routes: {cheap: [fast/gpt-4o-mini, local]}
+""")
+    assert settings.port == 9000
+    assert settings.retry.max_attempts == 2
+    assert settings.retry.cap_s == 5.0
+    assert settings.providers["fast"].kind is ProviderKind.OPENAI
+    assert settings.providers["fast"].sampling.stop == ("\n",)
+    price = settings.models["fast/gpt-4o-mini"].price
+    assert price is not None
+    assert price.pricing().input == 150_000_000
+    assert settings.routes == {"cheap": ("fast/gpt-4o-mini", "local")}
+
+
+def test_the_environment_wins_over_the_file(read) -> None:
+    settings = read(
+        "port: 9000\nretry: {max_attempts: 2, cap_s: 9}\n", RAYGATE_RETRY__MAX_ATTEMPTS="3", RAYGATE_STRATEGY="latency"
+    )
+    assert settings.port == 9000
+    assert settings.retry.max_attempts == 3
+    assert settings.retry.cap_s == 9
+    assert settings.strategy == "latency"
+
+
+def test_a_provider_can_come_from_the_environment_alone() -> None:
+    settings = load(
+        None,
+        {
+            "RAYGATE_PROVIDERS__MINE__KIND": "custom",
+            "RAYGATE_PROVIDERS__MINE__BASE_URL": "http://10.0.0.1:8000/v1/",
+            "RAYGATE_PROVIDERS__MINE__MODELS": '["a", "b"]',
+            "RAYGATE_MODELS": '{"mine/a": {"context_length": 10}}',
+            "RAYGATE_REPLICAS": "",
+        },
+    )
+    assert settings.providers["mine"].url == "http://10.0.0.1:8000/v1"
+    assert settings.providers["mine"].models == ("a", "b")
+    assert settings.models["mine/a"].context_length == 10
+    assert settings.replicas == 1
+
+
+def test_the_process_environment_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "RAYGATE_PORT", "1")
+    monkeypatch.setitem(os.environ, "OPENAI_API_KEY", SECRET)
+    assert load(None, {}).port == Settings().port == 8000
+    assert not detect({}).providers
+
+
+def test_two_providers_of_one_kind_stand_side_by_side(read) -> None:
+    settings = read("providers: {a: {kind: openai, priority: 1}, b: {kind: openai, base_url: 'http://b/v1'}}")
+    assert settings.providers["a"].url == "https://api.openai.com/v1"
+    assert settings.providers["b"].url == "http://b/v1"
+
+
+@pytest.mark.parametrize("name", ALSO_READ)
+def test_variables_of_other_parts_are_left_alone(name: str) -> None:
+    assert load(None, {name: "x", name.lower(): "y"}) == Settings()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+# What is refused, and in which words.
+
+
+def test_all_problems_are_told_at_once_each_with_its_place(problems) -> None:
+    assert problems(
+        """port: many
+reties: {}
+providers:
+  one:
+    kind: opena
+    base_ur: http://one/v1
+""",
+        RAYGATE_RETRY__MAX_ATTEMPT="3",
+        RAYGATE_PROT="1",
+    ) == [
+        "environment variable RAYGATE_PROT: is no setting; did you mean `RAYGATE_PORT`?",
+        "raygate.yaml:1: port: should be a valid integer, unable to parse string as an integer",
+        "environment variable RAYGATE_RETRY__MAX_ATTEMPT: retry.max_attempt: unknown key `max_attempt`; "
+        "did you mean `max_attempts`?",
+        "raygate.yaml:5: providers.one.kind: should be 'openai', 'openrouter', 'anthropic', 'google', 'cohere', "
+        "'ollama', 'ruvllm', 'local', 'scripted' or 'custom'",
+        "raygate.yaml:6: providers.one.base_ur: unknown key `base_ur`; did you mean `base_url`?",
+        "raygate.yaml:2: reties: unknown key `reties`; did you mean `retry`?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1\nb: 2", "raygate.yaml:2: expected ',' or ']', but got ':'"),
+        ("- 1", "raygate.yaml:1: should be a mapping of keys to values"),
+        ("port: 1\nport: 2", "raygate.yaml:2: port: is there twice, first on line 1"),
+        ("providers: {a: {kind: custom}}", "needs a `base_url`: this kind has no address of its own"),
+        ("providers: {a: {kind: openai, base_url: a.example}}", "should begin with http:// or https:// and a host"),
+        ("providers: {a: {kind: openai, script: []}}", "only a provider of kind `scripted` plays a `script`"),
+        ("providers: {a/b: {kind: openai}}", "provider name `a/b` should be letters"),
+        ("models: {gpt: {}}", "`models` key `gpt` should be provider/model"),
+        ("models: {a/b: {price: {input: 1}}}", "models.a/b.price.output: is needed here"),
+        ("models: {a/b: {price: {input: -1, output: 0}}}", "models.a/b.price.input: should be greater than or equal"),
+        ("routes: {r: []}", "route `r` leads nowhere"),
+        ("timeouts: {total_s: .inf}", "timeouts.total_s: should be a finite number"),
+        ("providers: {a: {kind: openai, sampling: {temperature: 3}}}", "less than or equal to 2"),
+        ("local: 3", "raygate.yaml:1: local: should be a valid dictionary or instance of LocalSettings"),
+    ],
+)
+def test_what_is_wrong_is_said(problems, text: str, said: str) -> None:
+    assert said in "\n".join(problems(text))
+
+
+def test_a_provider_given_twice_does_not_vanish(problems) -> None:
+    """The first system kept the last of two configurations and said nothing."""
+    text = "providers:\n  a: {kind: openai}\n  a: {kind: google}\n"
+    assert problems(text) == ["raygate.yaml:3: providers.a: is there twice, first on line 2"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("RAYGATE_PORT__X", "1", "`RAYGATE_PORT` has nothing below it"),
+        ("RAYGATE_ROUTES", "{nope", "should be JSON: a list or a mapping"),
+        ("RAYGATE_STATEDIR", "x", "did you mean `RAYGATE_STATE_DIR`?"),
+        ("RAYGATE_PORT", "x", "port: should be a valid integer"),
+        ("RAYGATE_PROVIDERS__A__API_KEY", SECRET, "providers.a.kind: is needed here"),
+    ],
+)
+def test_a_bad_variable_is_named(problems, variable: str, value: str, said: str) -> None:
+    (problem,) = problems("", **{variable: value})
+    assert problem.startswith(f"environment variable {variable}: ")
+    assert said in problem
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match=r"nowhere\.yaml: cannot be read: No such file"):
+        load(tmp_path / "nowhere.yaml", {})
+
+
+def test_problems_survive_pickling(problems) -> None:
+    with pytest.raises(BadSettings) as raised:
+        load(None, {"RAYGATE_PORT": "x"})
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
+
+
+def test_nearest_prefers_a_right_beginning() -> None:
+    assert nearest("reties", ["routes", "retry", "ray"]) == ("retry",)
+    assert nearest("zzz", ["routes", "retry"]) == ()
+
+
+# Secrets and references.
+
+
+def test_a_key_is_a_literal_or_a_reference(read) -> None:
+    settings = read(
+        f"providers: {{a: {{kind: openai, api_key: {SECRET}}}, b: {{kind: openai, api_key: os.environ/KEY}}}}", KEY="k"
+    )
+    assert settings.providers["a"].api_key == SecretStr(SECRET)
+    assert settings.providers["b"].api_key == EnvReference("KEY")
+    assert resolve_secret(settings.providers["a"].api_key, {}) == SECRET
+    assert resolve_secret(settings.providers["b"].api_key, {"KEY": "later"}) == "later"
+    assert resolve_secret(None, {}) is None
+    with pytest.raises(BadSettings, match="environment variable KEY is not set"):
+        resolve_secret(settings.providers["b"].api_key, {})
+
+
+def test_other_references_are_resolved_at_once(read) -> None:
+    settings = read(
+        "providers: {a: {kind: custom, base_url: os.environ/WHERE, headers: {X-Team: os.environ/TEAM}}}",
+        WHERE="http://here/v1",
+        TEAM="blue",
+    )
+    assert settings.providers["a"].base_url == "http://here/v1"
+    assert settings.providers["a"].headers == {"X-Team": EnvReference("TEAM")}
+
+
+def test_a_reference_that_leads_nowhere_is_said_once(problems) -> None:
+    text = "providers:\n  a:\n    kind: custom\n    base_url: os.environ/WHERE\n    api_key: os.environ/KEY\n"
+    assert problems(text) == [
+        "raygate.yaml:4: providers.a.base_url: environment variable WHERE is not set",
+        "raygate.yaml:5: providers.a.api_key: environment variable KEY is not set",
+    ]
+
+
+def test_what_is_switched_off_needs_no_key(read) -> None:
+    assert not read("providers: {a: {kind: openai, enabled: false, api_key: os.environ/KEY}}").providers["a"].enabled
+
+
+SECRETIVE = f"""
+providers:
+  a:
+    kind: openai
+    api_key: {SECRET}
+    headers: {{Authorization: Bearer {SECRET}}}
+    options: {{token: {SECRET}}}
+"""
+
+
+def test_secrets_are_not_shown(read) -> None:
+    settings = read(SECRETIVE)
+    for shown in (repr(settings), str(settings), repr(settings.providers["a"])):
+        assert SECRET not in shown
+    dumped = settings.providers["a"].model_dump_json(include={"api_key", "headers"})
+    assert SECRET not in dumped
+    assert "**********" in dumped
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"port: {SECRET}",
+        f"providers: {{a: {{kind: {SECRET}}}}}",
+        f"providers: {{a: {{kind: openai, api_key: [{SECRET}]}}}}",
+        f"providers: {{a: {{kind: openai, base_url: {SECRET}}}}}",
+        f"providers: {{a: {{kind: openai, api_key: {{x: {SECRET}}}}}}}",
+        f"providers: {SECRET}",
+        f'api_key: "{SECRET}',
+        f"api_key: !{SECRET}",
+        f"api_key: *{SECRET}",
+        f"api_key: [{SECRET}",
+    ],
+)
+def test_no_error_shows_a_value(problems, text: str) -> None:
+    assert SECRET not in "\n".join(problems(text))
+
+
+# The stored document.
+
+
+def test_a_document_comes_back_whole(read) -> None:
+    settings = read(SECRETIVE + "models: {a/b: {price: {input: 0.1, output: 0.3}}}\nport: 1\nmax_cost_usd: 0.05\n")
+    document = settings.to_document()
+    assert Settings.from_document(document) == settings
+    assert document["port"] == 1
+    assert "host" not in document
+    assert document["providers"]["a"]["api_key"] == SECRET
+
+
+def test_a_stored_reference_is_its_name(read) -> None:
+    document = effective(Settings(), {"OPENAI_API_KEY": SECRET}).settings.to_document()
+    assert document["providers"]["openai"]["api_key"] == "os.environ/OPENAI_API_KEY"
+    assert SECRET not in str(document)
+
+
+def test_a_document_of_a_newer_version_is_understood() -> None:
+    document = {"port": 1, "added_later": True, "providers": {"a": {"kind": "openai", "added_later": 1}}}
+    settings = Settings.from_document(document)
+    assert settings.port == 1
+    assert settings.providers["a"].kind is ProviderKind.OPENAI
+
+
+def test_a_broken_document_is_refused() -> None:
+    with pytest.raises(BadSettings, match="stored settings: port: should be a valid integer"):
+        Settings.from_document({"port": "x"})
+
+
+# What the environment offers.
+
+
+def test_nothing_is_detected_in_an_empty_environment() -> None:
+    assert not detect({"OPENAI_API_KEY": ""}).providers
+
+
+def test_openai_with_its_asides() -> None:
+    openai = detect({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://proxy/v1", "OPENAI_ORG_ID": "o"}).providers
+    assert openai["openai"] == ProviderSettings(
+        kind=ProviderKind.OPENAI,
+        api_key=EnvReference("OPENAI_API_KEY"),
+        base_url="http://proxy/v1",
+        headers={"OpenAI-Organization": EnvReference("OPENAI_ORG_ID")},
+    )
+
+
+@pytest.mark.parametrize(
+    ("env", "name", "key", "url"),
+    [
+        ({"OPENROUTER_API_KEY": "k"}, "openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1"),
+        ({"ANTHROPIC_API_KEY": "k"}, "anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com/v1"),
+        ({"ANTHROPIC_AUTH_TOKEN": "k"}, "anthropic", "ANTHROPIC_AUTH_TOKEN", "https://api.anthropic.com/v1"),
+        (
+            {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_AUTH_TOKEN": "t", "ANTHROPIC_BASE_URL": "http://a/"},
+            "anthropic",
+            "ANTHROPIC_API_KEY",
+            "http://a/v1",
+        ),
+        (
+            {"GEMINI_API_KEY": "k"},
+            "google",
+            "GEMINI_API_KEY",
+            "https://generativelanguage.googleapis.com/v1beta/openai",
+        ),
+        ({"CO_API_KEY": "k", "COHERE_API_KEY": "c"}, "cohere", "CO_API_KEY", "https://api.cohere.ai/compatibility/v1"),
+        (
+            {"COHERE_API_KEY": "c", "CO_API_URL": "https://co.example/v2"},
+            "cohere",
+            "COHERE_API_KEY",
+            "https://co.example/compatibility/v1",
+        ),
+        ({"OLLAMA_HOST": "box"}, "ollama", None, "http://box:11434/v1"),
+        ({"OLLAMA_HOST": "box:80"}, "ollama", None, "http://box:80/v1"),
+        ({"OLLAMA_HOST": "0.0.0.0"}, "ollama", None, "http://127.0.0.1:11434/v1"),
+        ({"OLLAMA_HOST": "::1"}, "ollama", None, "http://[::1]:11434/v1"),
+        ({"OLLAMA_HOST": "[::]:99"}, "ollama", None, "http://[::1]:99/v1"),
+        (
+            {"OLLAMA_HOST": "https://o.example/", "OLLAMA_API_KEY": "k"},
+            "ollama",
+            "OLLAMA_API_KEY",
+            "https://o.example/v1",
+        ),
+    ],
+)
+def test_each_vendor_is_detected(env: dict[str, str], name: str, key: str | None, url: str) -> None:
+    found = detect(env)
+    assert found.providers.keys() == {name}
+    assert found.providers[name].api_key == (EnvReference(key) if key else None)
+    assert found.providers[name].url == url
+    assert not found.warnings
+
+
+def test_google_wins_over_gemini_and_says_so() -> None:
+    found = detect({"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": "x"})
+    assert found.providers["google"].api_key == EnvReference("GOOGLE_API_KEY")
+    assert found.warnings == ("GOOGLE_API_KEY and GEMINI_API_KEY are both set; GOOGLE_API_KEY is used",)
+
+
+def test_ruvllm_is_not_pretended() -> None:
+    found = detect({"RUVLLM_URL": "http://localhost:3000"})
+    assert not found.providers
+    assert "RUVLLM_URL" in found.warnings[0]
+
+
+def test_an_address_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(BadSettings, match="environment variable OPENAI_BASE_URL: `base_url` should begin"):
+        detect({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "proxy"})
+
+
+# What results.
+
+
+def test_the_embedded_model_is_always_there() -> None:
+    providers = effective(Settings(), {}).settings.providers
+    assert providers.keys() == {"local"}
+    assert providers["local"].reach is Reach.ACTOR
+    assert not effective(load(None, {"RAYGATE_LOCAL__ENABLED": "false"}), {}).settings.providers
+
+
+def test_what_is_configured_wins_over_what_is_detected(read) -> None:
+    mine = read("providers: {openai: {kind: custom, base_url: 'http://mine/v1'}, local: {kind: local, priority: 3}}")
+    providers = effective(mine, {"OPENAI_API_KEY": "k"}).settings.providers
+    assert providers["openai"].kind is ProviderKind.CUSTOM
+    assert providers["local"].priority == 3
+
+
+def test_a_configured_provider_finds_its_key_unless_it_goes_elsewhere(read) -> None:
+    mine = read("providers: {a: {kind: openai, max_in_flight: 2}, b: {kind: openai, base_url: 'http://elsewhere/v1'}}")
+    providers = effective(mine, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://proxy/v1"}).settings.providers
+    assert providers["a"].api_key == EnvReference("OPENAI_API_KEY")
+    assert providers["a"].base_url == "http://proxy/v1"
+    assert providers["a"].max_in_flight == 2
+    assert providers["b"].api_key is None
+
+
+def test_names_that_lead_nowhere_are_told(read) -> None:
+    mine = read("default_model: lcal/x\nroutes: {r: [opnai/gpt-4o, bare]}\nmodels: {zzz/y: {}}")
+    assert effective(mine, {"OPENAI_API_KEY": "k"}).warnings == (
+        "default_model: there is no provider `lcal`; did you mean `local`?",
+        "models `zzz/y`: there is no provider `zzz`",
+        "route `r`: there is no provider `opnai`; did you mean `openai`?",
+    )
+
+
+def test_money_is_exact(read) -> None:
+    assert read("max_cost_usd: 0.1").max_cost_usd == Decimal("0.1")
