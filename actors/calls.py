@@ -59,9 +59,12 @@ class ServesCalls:
     async def stream(self, request: Asked) -> AsyncGenerator[StreamEvent]:
         self.received["stream"] += 1
         parsed = request if isinstance(request, Request) else parse_chat(request)
-        provider = parsed if isinstance(parsed, Failure) else await self._provider()
-        if isinstance(parsed, Failure) or isinstance(provider, Failure):
-            yield StreamEnd(outcome=parsed if isinstance(parsed, Failure) else provider)
+        if isinstance(parsed, Failure):
+            yield StreamEnd(outcome=parsed)
+            return
+        provider = await self._provider()
+        if isinstance(provider, Failure):
+            yield StreamEnd(outcome=provider)
             return
         async with self._room().enter() as admitted:
             if not admitted:

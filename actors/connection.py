@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -59,7 +60,7 @@ def join(folder: Path, run: head.Run | None, address: str | None) -> None:
         address=run.client_address if run is not None else address,
         namespace=NAMESPACE,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
     )
 
 
@@ -95,10 +96,10 @@ def _show_token(folder: Path) -> None:
     """Let Ray's client find our token, also where ray was imported before it could be known."""
     os.environ["RAY_AUTH_MODE"] = "token"  # noqa: TID251  # Ray reads it nowhere else
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(head.token_file(folder))  # noqa: TID251  # see above
-    from ray._raylet import AuthenticationTokenLoader, Config
+    import ray._raylet as raylet  # the C++ half, which has no stubs
 
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    raylet.Config.initialize("")  # type: ignore[attr-defined]  # see above
+    raylet.AuthenticationTokenLoader.instance().reset_cache()  # type: ignore[attr-defined]  # see above
 
 
 def _pause(seconds: float) -> None:

@@ -132,9 +132,10 @@ class Edge:
         self.gateway.policy = policy_of(self.settings, upstreams, catalog)
         for built in retired:
             # Calls under way end by their own time limit; then its connections may go.
-            asyncio.get_running_loop().call_later(
-                self.settings.timeouts.total_s, lambda old=built.upstream: asyncio.ensure_future(old.close())
-            )
+            asyncio.get_running_loop().call_later(self.settings.timeouts.total_s, self._let_go, built.upstream)
+
+    def _let_go(self, upstream: EdgeProvider | ProviderRef) -> None:
+        self._tasks.append(asyncio.ensure_future(upstream.close()))
 
     def _upstream(
         self, name: str, made_from: tuple[ProviderSettings, Endpoint | None], catalog: Catalog

@@ -38,7 +38,7 @@ STREAM_AHEAD = 64
 """How many events an actor may produce before its reader takes them."""
 
 
-class Unreachable(Exception):  # noqa: N818  # a state of the world, not a programming error
+class Unreachable(Exception):  # a state of the world, not a programming error
     """The actor is dead, restarting, or did not answer in time."""
 
 

@@ -27,7 +27,7 @@ CONTROL_CALLS_AT_ONCE = 2_000
 
 def ensure(name: str, cls: type[Any], *args: object) -> Any:
     """The handle of this actor, made if there is none."""
-    remote = ray.remote(concurrency_groups={CONTROL: CONTROL_CALLS_AT_ONCE})(cls)
+    remote: Any = ray.remote(concurrency_groups={CONTROL: CONTROL_CALLS_AT_ONCE})(cls)  # type: ignore[call-overload]  # undeclared
     return remote.options(
         name=name,
         namespace=NAMESPACE,

@@ -51,7 +51,9 @@ class Authority:
         return self._judge(now) or changed
 
     def permit(self, now: float) -> Permit | Refusal:
-        """Leave to probe, to one edge at a time."""
+        """Leave to probe, to one edge at a time, and not before the provider's own wait is over."""
+        if now < self._throttled_until:
+            return Refusal(self._throttled_until - now)
         return self._breaker.admit(now)
 
     def trip(self, now: float, *, for_s: float | None = None, why: str = "opened by an operator") -> None:
@@ -76,14 +78,15 @@ class Authority:
         )
 
     def _settle_probe(self, batch: Observed, now: float) -> bool:
-        probe = Permit(batch.spell, probe=True)
-        if batch.bad:
-            return self._breaker.settle(probe, Blame.BAD, now)
-        if batch.good:
+        """One of these calls was the probe, if one is out at all."""
+        # A probe succeeds at its first content, also where the rest of its answer came to grief in the same batch.
+        blame = Blame.GOOD if batch.good else Blame.BAD if batch.bad else Blame.SILENT
+        if not self._breaker.settle(Permit(batch.spell, probe=True), blame, now):
+            return False
+        if blame is Blame.GOOD:
             self._window.clear()
             self._why = ""
-            return self._breaker.settle(probe, Blame.GOOD, now)
-        return self._breaker.settle(probe, Blame.SILENT, now)
+        return True
 
     def _judge(self, now: float) -> bool:
         if not isinstance(self._breaker.state, Closed):

@@ -7,7 +7,6 @@
     none is untried, and the kind says           ask the soonest of those again, after a full-jitter backoff,
       `try_again`                                  or after what the server named, if that fits the deadline
     otherwise, or the attempts are used up       give up with the most telling failure
-
 Somebody else comes before a second try: a healthy provider answers now, a failing one after a wait at best.
 """
 
@@ -17,7 +16,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runtime.outcome import Failure, FailureKind
+from runtime.outcome import Blame, Failure, FailureKind
 from runtime.strategy import Candidate
 
 
@@ -58,11 +57,11 @@ class RetryBudget:
     RESERVE = 10.0
 
     def __init__(self, ratio: float) -> None:
-        self._ratio = ratio
+        self.ratio = ratio
         self._balance = self.RESERVE if ratio > 0.0 else 0.0
 
     def pay_in(self) -> None:
-        self._balance = min(self._balance + self._ratio, max(self.RESERVE, 100.0 * self._ratio))
+        self._balance = min(self._balance + self.ratio, max(self.RESERVE, 100.0 * self.ratio))
 
     def take(self) -> bool:
         """True if one more retry is covered; it is then spent."""
@@ -74,7 +73,8 @@ class RetryBudget:
 
 def backoff_s(retry: int, policy: RetryPolicy, rng: random.Random) -> float:
     """Full jitter (M. Brooker, "Exponential Backoff and Jitter", AWS 2015): uniform in [0, min(cap, base·2ⁿ)]."""
-    return rng.uniform(0.0, min(policy.cap_s, policy.base_s * 2.0**retry))
+    # The exponent is bounded, for 2.0**1024 is no float.
+    return rng.uniform(0.0, min(policy.cap_s, policy.base_s * 2.0 ** min(retry, 60)))
 
 
 class Failover:
@@ -134,7 +134,17 @@ class Failover:
         return Ask(candidate, after_s)
 
     def _give_up(self) -> GiveUp:
-        """The last failure that says something: "refused by our own breaker" explains less than what opened it."""
+        """The failure that its reader can do most about.
+
+        That is the one which ended it all (the request itself is wrong, say); else the last that may have passed when
+        the caller tries again; else that of the model asked for, not of its stand-ins. "Refused by our own breaker"
+        explains less than what opened it; where nothing else was heard, whoever opens soonest is worth naming.
+        """
         failures = [failure for _, failure in self._failures]
-        telling = [failure for failure in failures if failure.kind is not FailureKind.REFUSED]
-        return GiveUp((telling or failures)[-1])
+        told = [failure for failure in failures if failure.kind is not FailureKind.REFUSED]
+        if not told:
+            return GiveUp(min(failures, key=lambda failure: failure.retry_after_s or 0.0))
+        if not (told[-1].handling.try_elsewhere or told[-1].retryable):
+            return GiveUp(told[-1])
+        passing = [failure for failure in told if failure.retryable or failure.handling.blame is Blame.BAD]
+        return GiveUp(passing[-1] if passing else told[0])

@@ -31,6 +31,7 @@ SAYS: dict[FaultKind, str] = {
 
 
 def failure_of(fault: Fault, *, provider: str, model: str) -> Failure:
+    """The failure that a fault amounts to, in words for people."""
     detail = f"{provider} {SAYS[fault.kind]}"
     return Failure(
         kind=MEANING[fault.kind],

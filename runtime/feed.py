@@ -170,9 +170,14 @@ class _Sum:
 
 _SUMMED = tuple(column.name for column in fields(_Sum))
 
+MOST_SUMS = 500
+"""Names come from callers, so they must not fill the memory while nobody takes the report; the rest is `OTHER`."""
+
+OTHER = "other"
+
 
 class Observations:
-    """Sums up outcomes until the next report. Bounded by the number of models, not of requests."""
+    """Sums up outcomes until the next report. Bounded by the number of models, not of requests, and by `MOST_SUMS`."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str, int], _Sum] = {}
@@ -183,7 +188,7 @@ class Observations:
     def add(
         self, provider: str, model: str, outcome: Completion | Embeddings | Failure, *, spell: int, latency_s: float
     ) -> None:
-        total = self._sums.setdefault((provider, model, spell), _Sum())
+        total = self._sum(provider, model, spell)
         if isinstance(outcome, Failure):
             blame = outcome.handling.blame
             total.failures[outcome.kind] = total.failures.get(outcome.kind, 0) + 1
@@ -211,7 +216,13 @@ class Observations:
 
     def probe_succeeded(self, provider: str, model: str, *, spell: int) -> None:
         """A probe's first content arrived; its outcome follows when the call ends."""
-        self._sums.setdefault((provider, model, spell), _Sum()).good += 1
+        self._sum(provider, model, spell).good += 1
+
+    def _sum(self, provider: str, model: str, spell: int) -> _Sum:
+        key = (provider, model, spell)
+        if key not in self._sums and len(self._sums) >= MOST_SUMS:
+            key = (provider, OTHER, spell)
+        return self._sums.setdefault(key, _Sum())
 
     def take(self) -> tuple[Observed, ...]:
         """All sums so far; starts anew."""

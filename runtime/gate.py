@@ -5,7 +5,8 @@ refuses        any                Refusal
 admits         throttled          Refusal until the wait is over
 admits         open, too early    Refusal
 admits         open, due          AskAuthority: one probe among all edges; `granted` turns its answer into a
-                                    Ticket. Authority out of reach: at most one probe per jittered interval
+                                    Ticket. Authority out of reach: at most one probe per jittered interval.
+                                    While one caller asks, the others get a Refusal
 admits         closed             Ticket
 """
 
@@ -14,11 +15,18 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from runtime.breaker import Breaker, BreakerPolicy, Permit, Refusal
+from runtime.breaker import Breaker, BreakerPolicy, Closed, Permit, Refusal
 from runtime.feed import Published
 from runtime.outcome import Blame, Failure, FailureKind
 
 LONGEST_THROTTLE_S = 60.0
+"""After a 429 that named no time, however many came before."""
+
+ASKING_S = 1.0
+"""How long the authority's answer may take; who comes meanwhile is told to come again then."""
+
+NEWS_S = 0.1
+"""A wait that grew by less is no news for others: a burst of 429s is one event, not a report each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class AskAuthority:
-    """The published breaker is due for a probe: ask its authority, then call `granted`."""
+    """The published breaker is due for a probe: ask its authority, then call `granted`, or `withdrawn`."""
 
     permit: Permit
 
@@ -49,6 +57,7 @@ class Gate:
         self._throttled_until = 0.0
         self._throttles = 0
         self._own_probe_at = 0.0
+        self._asking = False
 
     def retry_in_s(self, now: float) -> float:
         """Seconds until a call would be considered; 0.0 if it would be now."""
@@ -59,7 +68,7 @@ class Gate:
 
     def why(self, now: float) -> str:
         """In a word, for people: "open", "throttled" or "closed"."""
-        if self._breaker.retry_in_s(now) > 0.0 or self._published.open:
+        if self._published.open or not isinstance(self._breaker.state, Closed):
             return "open"
         return "throttled" if self._throttled_until > now else "closed"
 
@@ -78,15 +87,19 @@ class Gate:
         wait_s = self.retry_in_s(now)
         if wait_s > 0.0:
             return Refusal(wait_s)
+        if self._published.open and self._asking:
+            return Refusal(ASKING_S)
         permit = self._breaker.admit(now)
         if isinstance(permit, Refusal):
             return permit
         if self._published.open:
+            self._asking = True
             return AskAuthority(permit)
         return Ticket(permit, self._published.spell, permit.probe)
 
     def granted(self, ask: AskAuthority, answer: Permit | Refusal | None, now: float) -> Ticket | Refusal:
         """The authority's answer to `ask`; None if it could not be reached."""
+        self._asking = False
         match answer:
             case Permit(spell):
                 return Ticket(ask.permit, spell, probe=True)
@@ -100,6 +113,11 @@ class Gate:
         self._breaker.settle(ask.permit, Blame.SILENT, now)
         return Refusal(max(0.0, self._published_until - now))
 
+    def withdrawn(self, ask: AskAuthority, now: float) -> None:
+        """The caller went away before the authority answered: whoever comes next may ask."""
+        self._asking = False
+        self._breaker.settle(ask.permit, Blame.SILENT, now)
+
     def settle(self, ticket: Ticket, failure: Failure | None, now: float) -> bool:
         """What became of the call. True if others should hear of it at once, not with the next batch."""
         blame = Blame.GOOD if failure is None else failure.handling.blame
@@ -107,15 +125,19 @@ class Gate:
         if failure is None:
             self._throttles = 0
         elif failure.kind is FailureKind.RATE_LIMITED:
-            self._throttled_until = max(self._throttled_until, now + self._throttle_s(failure.retry_after_s))
-            return True
+            before, self._throttled_until = self._throttled_until, self._throttled(failure.retry_after_s, now)
+            changed |= self._throttled_until - max(before, now) > NEWS_S
         return changed or ticket.probe
 
     def throttled_for_s(self, now: float) -> float:
         return max(0.0, self._throttled_until - now)
 
-    def _throttle_s(self, retry_after_s: float | None) -> float:
+    def _throttled(self, retry_after_s: float | None, now: float) -> float:
+        """Until when, after one more 429. A wait that was named is never shortened."""
         if retry_after_s is not None:
-            return retry_after_s
-        self._throttles += 1
-        return max(1.0, self._rng.uniform(0.0, min(LONGEST_THROTTLE_S, 2.0**self._throttles)))
+            return max(self._throttled_until, now + retry_after_s)
+        if now < self._throttled_until:
+            # Sent before the wait began: the answers of one burst are not so many reasons to wait longer.
+            return self._throttled_until
+        self._throttles = min(self._throttles + 1, 10)
+        return now + max(1.0, self._rng.uniform(0.0, min(LONGEST_THROTTLE_S, 2.0**self._throttles)))

@@ -156,6 +156,7 @@ class FailureKind(StrEnum):
     OVERLOADED = "overloaded"
     UNAVAILABLE = "unavailable"
     TIMED_OUT = "timed_out"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
     INTERRUPTED = "interrupted"
     MALFORMED = "malformed"
     REFUSED = "refused"
@@ -218,6 +219,10 @@ HANDLING: dict[FailureKind, Handling] = {
         blame=_BAD, try_again=True, try_elsewhere=True, status=503, type="service_unavailable_error", client_retry=True
     ),
     FailureKind.TIMED_OUT: Handling(blame=_BAD, try_again=False, try_elsewhere=True, status=504, type="timeout_error"),
+    # The request's own time ran out before the provider had a fair chance: nobody's fault but the hurry's.
+    FailureKind.DEADLINE_EXCEEDED: Handling(
+        blame=_SILENT, try_again=False, try_elsewhere=False, status=504, type="timeout_error"
+    ),
     FailureKind.INTERRUPTED: Handling(
         blame=_BAD, try_again=True, try_elsewhere=True, status=502, type="upstream_interrupted_error"
     ),

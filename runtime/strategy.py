@@ -10,6 +10,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+EXPLORED = 0.05
+"""The share of requests with which `latency` measures somebody else again: who was slow once may be fast by now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -23,7 +26,8 @@ class Candidate:
 class Entry:
     """A candidate and what is known of it now.
 
-    `in_flight` is this edge's own calls plus what the others reported last; `latency_s` is None while unmeasured.
+    `in_flight` is this process's own calls; `latency_s` is None while unmeasured. What a request prefers comes
+    before all priorities, but no preference opens a door that is shut.
     """
 
     candidate: Candidate
@@ -31,6 +35,7 @@ class Entry:
     latency_s: float | None = None
     retry_in_s: float = 0.0
     priority: int = 0
+    preferred: bool = False
 
 
 Strategy = Callable[[Sequence[Entry], int, random.Random], list[Entry]]
@@ -44,26 +49,38 @@ def round_robin(entries: Sequence[Entry], turn: int, rng: random.Random) -> list
 
 
 def latency(entries: Sequence[Entry], turn: int, rng: random.Random) -> list[Entry]:
-    """The least of mean latency × (calls in flight + 1) first; unmeasured ones are tried at once.
+    """The least of mean latency × (calls in flight + 1) first; unmeasured ones are tried at once, by one call each.
 
     The product is the expected wait at a provider that serves its calls one after another (linkerd's and tower's
-    load metric).
+    load metric). One request in twenty goes to another entry first, so that no measurement stands for ever.
     """
-    return sorted(entries, key=lambda entry: (entry.latency_s or 0.0) * (entry.in_flight + 1))
+    known = [entry.latency_s for entry in entries if entry.latency_s is not None]
+    usual_s = sum(known) / len(known) if known else 1.0
+
+    def expected_s(entry: Entry) -> float:
+        if entry.latency_s is None:
+            # Until the first answer it is taken for one like the others: no stampede to whom nobody knows.
+            return usual_s * (entry.in_flight + 1) if entry.in_flight else 0.0
+        return entry.latency_s * (entry.in_flight + 1)
+
+    ordered = sorted(entries, key=expected_s)
+    if len(ordered) > 1 and rng.random() < EXPLORED:
+        ordered.insert(0, ordered.pop(rng.randrange(1, len(ordered))))
+    return ordered
 
 
 STRATEGIES: dict[str, Strategy] = {"round_robin": round_robin, "latency": latency}
 
 
 def order(strategy: Strategy, entries: Sequence[Entry], *, turn: int, rng: random.Random) -> list[Candidate]:
-    """Higher priorities first, the strategy's order within each, then those that are shut, soonest first."""
-    tiers: dict[int, list[Entry]] = {}
+    """What is preferred, then higher priorities; within each the strategy's order. The shut ones last, soonest first."""
+    tiers: dict[tuple[bool, int], list[Entry]] = {}
     shut = []
     for entry in entries:
         if entry.retry_in_s > 0.0:
             shut.append(entry)
         else:
-            tiers.setdefault(entry.priority, []).append(entry)
-    ordered = [entry for priority in sorted(tiers, reverse=True) for entry in strategy(tiers[priority], turn, rng)]
+            tiers.setdefault((entry.preferred, entry.priority), []).append(entry)
+    ordered = [entry for tier in sorted(tiers, reverse=True) for entry in strategy(tiers[tier], turn, rng)]
     ordered += sorted(shut, key=lambda entry: entry.retry_in_s)
     return [entry.candidate for entry in ordered]

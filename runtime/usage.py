@@ -41,13 +41,17 @@ class UsageBook:
         at_s: float,
     ) -> None:
         """Count one finished request."""
+        self.count(provider, model, _one(outcome, latency_s), at_s=at_s)
+
+    def count(self, provider: str, model: str, usage: ModelUsage, *, at_s: float) -> None:
+        """Count what was summed up elsewhere."""
         self._began_s = at_s if self._began_s is None else min(self._began_s, at_s)
         hour = int(at_s // HOUR_S)
         if hour not in self._hours:
             self._hours[hour] = {}
             self._fold()
         # An hour that is folded away already still counts for `all`.
-        _count(self._hours.get(hour, self._before), f"{provider}/{model}", _one(outcome, latency_s))
+        _count(self._hours.get(hour, self._before), f"{provider}/{model}", usage)
 
     def report(self, period: UsagePeriod, now_s: float) -> UsageReport:
         """The current period up to now."""

@@ -20,8 +20,9 @@ class SharedView:
         self._seen: dict[str, float] = {}
 
     def hear(self, edge: str, now: float) -> None:
-        """Any sign of life of an edge."""
+        """Any sign of life of an edge. Those that are gone are forgotten, and with them their calls in flight."""
         self._seen[edge] = now
+        self._forget(now)
 
     def apply(self, report: EdgeReport, now: float) -> bool:
         """Merge one report. False if it was merged before (a repeated delivery)."""
@@ -44,14 +45,17 @@ class SharedView:
 
     def edges(self, now: float) -> Mapping[str, EdgeReport | None]:
         """The edges alive, each with its last report (None before its first)."""
-        for edge in [edge for edge, at in self._seen.items() if now - at > EDGE_TTL_S]:
-            del self._seen[edge]
-            self._reports.pop(edge, None)
+        self._forget(now)
         return {edge: self._reports.get(edge) for edge in self._seen}
 
     def in_flight(self, provider: str) -> int:
         """Calls under way at a provider, over all edges, as they last reported."""
         return sum(report.in_flight.get(provider, 0) for report in self._reports.values())
+
+    def _forget(self, now: float) -> None:
+        for edge in [edge for edge, at in self._seen.items() if now - at > EDGE_TTL_S]:
+            del self._seen[edge]
+            self._reports.pop(edge, None)
 
 
 def latencies(measured: Iterable[Measured]) -> dict[str, dict[str, float]]:

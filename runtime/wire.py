@@ -49,7 +49,7 @@ def crosses(cls: type[T]) -> type[T]:
                 said[field] = value
         return revive, (name, SCHEMA, said)
 
-    cls.__reduce__ = reduce  # type: ignore[method-assign, assignment]
+    cls.__reduce__ = reduce  # type: ignore[method-assign]
     REGISTRY[name] = cls
     return cls
 

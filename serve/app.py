@@ -70,17 +70,17 @@ class GatewayApp:
         except ClientGone:
             self.edge.counters["client_gone"] += 1
         except Refused as refused:
-            await answer_failure(exchange, refused.failure, request_id, status=refused.status)
+            await answer_failure(exchange, refused.failure, status=refused.status)
         except TooLarge:
             limit = self.edge.settings.max_body_bytes
             detail = f"the request body is larger than {limit:,} bytes; send less, or raise max_body_bytes"
             failure = Failure(kind=FailureKind.TOO_LARGE, detail=detail, code="request_too_large")
-            await answer_failure(exchange, failure, request_id)
+            await answer_failure(exchange, failure)
         except Exception:
             # The last net: the caller gets one sentence, the log everything.
             log.exception("request.failed", extra={"request_id": request_id, "path": exchange.path})
             detail = f"an error inside Raygate; its log says more under request id {request_id}"
-            await answer_failure(exchange, Failure(kind=FailureKind.INTERNAL, detail=detail), request_id)
+            await answer_failure(exchange, Failure(kind=FailureKind.INTERNAL, detail=detail))
 
     async def _route(self, exchange: Exchange, request_id: str) -> None:
         path = exchange.path.removeprefix("/v1").rstrip("/")
@@ -111,7 +111,7 @@ class GatewayApp:
         self.edge.counters["requests"] += 1
         request = chat.parse(await exchange.body(self.edge.settings.max_body_bytes), request_id)
         if isinstance(request, Failure):
-            await answer_failure(exchange, request, request_id)
+            await answer_failure(exchange, request)
         elif request.stream:
             await chat.stream(self.target, exchange, request)
         else:
@@ -141,7 +141,7 @@ class GatewayApp:
         if auth.holder(key, self.edge.keys) is None:
             said = "this key is not known here" if key else "no key was sent"
             detail = f"{said}; send a Raygate key as 'Authorization: Bearer rg-...' (raygate status says where it lies)"
-            raise Refused(FailureKind.UNAUTHENTICATED, detail, status=401, code="invalid_api_key")
+            raise Refused(FailureKind.BAD_REQUEST, detail, status=401, code="invalid_api_key")
 
     @staticmethod
     def _only(exchange: Exchange, method: str) -> None:

@@ -35,9 +35,9 @@ def parse(body: bytes, request_id: str) -> Request | Failure:
 async def complete(target: Provider, exchange: Exchange, request: Request) -> None:
     outcome = await exchange.unless_gone(target.complete(request))
     if isinstance(outcome, Failure):
-        await answer_failure(exchange, outcome, request.request_id)
+        await answer_failure(exchange, outcome)
         return
-    headers = _headers(outcome, request.request_id)
+    headers = _headers(outcome)
     headers += [(b"x-raygate-overhead-ms", b"%.2f" % (outcome.overhead_s * 1e3)), *_cost(outcome.cost)]
     await exchange.reply(200, orjson.dumps(render_completion(outcome)), [JSON, *headers])
 
@@ -53,9 +53,9 @@ async def _stream(target: Provider, exchange: Exchange, request: Request) -> Non
         async for event in events:
             if not exchange.started:
                 if isinstance(event, StreamEnd) and isinstance(event.outcome, Failure):
-                    await answer_failure(exchange, event.outcome, request.request_id)
+                    await answer_failure(exchange, event.outcome)
                     return
-                await exchange.start(200, [*SSE, *_headers(_start_of(event), request.request_id)])
+                await exchange.start(200, [*SSE, *_headers(_start_of(event))])
             if data := b"".join(renderer.render(event)):
                 await exchange.write(data)
     await exchange.write(b"", more=False)
@@ -67,11 +67,10 @@ def _start_of(event: StreamEvent) -> StreamStart | Completion:
     raise TypeError(f"a stream began with {type(event).__name__}, not with StreamStart")
 
 
-def _headers(answer: StreamStart | Completion, request_id: str) -> Headers:
-    """Who really answered, after how many tries, and what could not be passed on."""
+def _headers(answer: StreamStart | Completion) -> Headers:
+    """Who really answered, after how many tries, and what could not be passed on. Serve adds x-request-id."""
     failed = [one for one in answer.attempts if one.outcome != "ok"]
     headers = [
-        (b"x-request-id", _latin(request_id)),
         (b"x-raygate-provider", _latin(answer.provider)),
         (b"x-raygate-model", _latin(answer.model)),
         (b"x-raygate-attempts", b"%d" % (len(failed) + 1)),

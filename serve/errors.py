@@ -7,7 +7,7 @@ from runtime.outcome import Failure, FailureKind
 from serve.http import Exchange, encoded
 
 
-class Refused(Exception):  # noqa: N818  # a decision, not an error
+class Refused(Exception):  # a decision, not an error
     """Ends a request with this failure. `status` where HTTP has a more exact one than the failure's kind."""
 
     def __init__(self, kind: FailureKind, detail: str, *, status: int | None = None, code: str | None = None) -> None:
@@ -16,12 +16,11 @@ class Refused(Exception):  # noqa: N818  # a decision, not an error
         self.status = status
 
 
-async def answer_failure(exchange: Exchange, failure: Failure, request_id: str, *, status: int | None = None) -> None:
+async def answer_failure(exchange: Exchange, failure: Failure, *, status: int | None = None) -> None:
     """Answer with an error; where an answer has begun already, there is nothing left to say."""
     if exchange.started:
         return
     usual, headers, body = render_error(failure)
-    headers |= {"x-request-id": request_id}
     if failure.attempts:
         headers["x-raygate-attempts"] = str(len(failure.attempts))
     await exchange.reply_json(status or usual, body, encoded(headers))

@@ -26,11 +26,11 @@ JSON = (b"content-type", b"application/json")
 T = TypeVar("T")
 
 
-class ClientGone(Exception):  # noqa: N818  # an event, not an error
+class ClientGone(Exception):  # an event, not an error
     """The client closed its connection."""
 
 
-class TooLarge(Exception):  # noqa: N818  # see above
+class TooLarge(Exception):  # see above
     """The body is larger than allowed."""
 
 

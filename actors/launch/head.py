@@ -42,14 +42,14 @@ class StartFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A Ray that we started: how to reach it and how to end it."""
+    """A Ray that we started: how to reach it and how to end it. `url` is the gateway's, where there is one."""
 
     run_id: str
     pid: int
     address: str
     scratch: str
     haproxy: bool
-    port: int = 0
+    url: str = ""
 
     @property
     def alive(self) -> bool:
@@ -105,7 +105,7 @@ def start(
 ) -> Run:
     """Start Ray and wait until it can be joined. Raises `StartFailed`, leaving nothing behind."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="rg-", dir="/tmp"))  # noqa: S108  # 0700, and short
+    scratch = Path(tempfile.mkdtemp(prefix="rg-", dir="/tmp"))  # 0700, and short
     run_id = secrets.token_hex(8)
     hook = "loopback" if dashboard else "loopback_without_dashboard"
     wanted = {

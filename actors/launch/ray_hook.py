@@ -11,7 +11,7 @@ from typing import Any
 LOOPBACK = "127.0.0.1"
 
 
-def loopback(ray_params: Any, head: bool) -> None:  # noqa: ARG001, FBT001  # Ray's signature
+def loopback(ray_params: Any, head: bool) -> None:  # noqa: FBT001  # Ray's signature
     """Bind everything to loopback; no Ray Client server (its port 10001 has no flag to switch it off)."""
     ray_params.ray_client_server_port = None
     ray_params.node_ip_address = ray_params.node_name = LOOPBACK
@@ -25,4 +25,4 @@ def loopback_without_dashboard(ray_params: Any, head: bool) -> None:  # noqa: FB
     from ray._private.node import Node
 
     loopback(ray_params, head)
-    Node.start_api_server = lambda self, **_: setattr(self, "_webui_url", "")
+    Node.start_api_server = lambda self, **_: setattr(self, "_webui_url", "")  # type: ignore[method-assign]  # on purpose

@@ -71,8 +71,15 @@ class AiohttpTransport:
     admission is decided above, where refusing has a meaning.
     """
 
-    def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+    def __init__(
+        self,
+        *,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        keep_alive_s: float = KEEP_ALIVE_S,
+        stale_within_s: float = STALE_WITHIN_S,
+    ) -> None:
         self._max_body_bytes = max_body_bytes
+        self._stale_within_s = stale_within_s
         self._keep_alive_s = keep_alive_s
         self._session: aiohttp.ClientSession | None = None
         self._under_way: set[_Exchange] = set()
@@ -106,7 +113,7 @@ class AiohttpTransport:
             self._session = self._new_session()
         exchange = _Exchange(limits, self._under_way)
         answer = await exchange.start(self._session, call)
-        if isinstance(answer, Fault) and exchange.stale:
+        if isinstance(answer, Fault) and exchange.went_stale(within_s=self._stale_within_s):
             exchange.fresh_only = True
             answer = await exchange.start(self._session, call)
         if isinstance(answer, Fault):
@@ -193,7 +200,7 @@ class AiohttpStream:
         """Note the fault; what had arrived before it goes first."""
         self._exchange.drop()
         if isinstance(error, _Alarm):
-            kind = FaultKind.TOTAL_TIMEOUT if self._exchange.spent else self._gap
+            kind = FaultKind.TOTAL_TIMEOUT if self._exchange.by_total else self._gap
             self._fault = Fault(kind, "the body stalled")
         else:
             self._fault = fault_in_body(error)
@@ -211,6 +218,7 @@ class _Exchange:
         "_timer_at",
         "_under_way",
         "abandoned",
+        "by_total",
         "due",
         "fresh_only",
         "limits",
@@ -230,6 +238,7 @@ class _Exchange:
         self.sent_at = math.inf
         self.total_at = self._loop.time() + limits.total_s
         self.due = math.inf
+        self.by_total = False
         self._scope = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -265,10 +274,9 @@ class _Exchange:
         """The connection is there, the request goes out: from here on `first_byte_s` runs."""
         self.wire = wire
         self.sent_at = self._loop.time()
-        self._scope.reschedule(min(self.sent_at + self.limits.first_byte_s, self.total_at))
+        self._scope.reschedule(self._no_later_than_total(self.sent_at + self.limits.first_byte_s))
 
-    @property
-    def stale(self) -> bool:
+    def went_stale(self, *, within_s: float) -> bool:
         """The call died of a kept connection that the server was closing: see the head of this module."""
         wire = self.wire
         return (
@@ -277,17 +285,17 @@ class _Exchange:
             and wire.calls > 1
             and not wire.heard
             and not self.abandoned
-            and self._loop.time() - self.sent_at < STALE_WITHIN_S
+            and self._loop.time() - self.sent_at < within_s
         )
 
-    @property
-    def spent(self) -> bool:
-        """The total has run out."""
-        return self._loop.time() >= self.total_at
+    def _no_later_than_total(self, due: float) -> float:
+        # Noted here, since a timer may fire a shade early: the clock could not tell afterwards which limit it was.
+        self.by_total = due >= self.total_at
+        return self.total_at if self.by_total else due
 
     def set_alarm(self, patience_s: float) -> None:
         """The read that is about to wait may do so for this long. It puts `due` back to never when it is served."""
-        due = self.due = min(self._loop.time() + patience_s, self.total_at)
+        due = self.due = self._no_later_than_total(self._loop.time() + patience_s)
         if due < self._timer_at:
             self._set_timer(due)
 
@@ -300,6 +308,8 @@ class _Exchange:
     def _ring(self) -> None:
         self._timer = None
         self._timer_at = math.inf
+        if self.due == math.inf:  # nobody reads just now
+            self.by_total = True
         due = min(self.due, self.total_at)
         if self._loop.time() < due:
             self._set_timer(due)
@@ -333,7 +343,7 @@ class _Exchange:
         if self.abandoned:
             return Fault(FaultKind.RESET, "this transport was closed")
         if self._scope.expired():
-            return Fault(FaultKind.TOTAL_TIMEOUT if self.spent else FaultKind.FIRST_BYTE_TIMEOUT, "no answer")
+            return Fault(FaultKind.TOTAL_TIMEOUT if self.by_total else FaultKind.FIRST_BYTE_TIMEOUT, "no answer")
         if isinstance(error, aiohttp.ConnectionTimeoutError) and self.limits.total_s < self.limits.connect_s:
             return Fault(FaultKind.TOTAL_TIMEOUT, "no connection")
         return fault_before_headers(error)

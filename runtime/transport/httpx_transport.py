@@ -1,7 +1,8 @@
 """The second transport, httpx-shaped: for a client that the user already has, and for `httpx.MockTransport`.
 
-Not for load: httpx 0.28 walks its whole pool on every call (encode/httpx#3215), and mass cancellation leaves its pool
-damaged. MEASURE
+Not for load: httpx 0.28 walks its whole pool on every call (encode/httpx#3215), and a call cancelled while connecting
+may leave its connection in the pool for good. Our own client sets no bound on its pool, so that such a leak only
+holds sockets until `close`; a bounded pool, as an injected client may have, fills up and then answers no more.
 
 Semantics and limits are those of the default, less what httpx does not show:
 
@@ -18,7 +19,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Mapping
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar, cast
 
@@ -43,7 +46,14 @@ class HttpxTransport:
     Bodies are decompressed; a body may be at most `max_body_bytes` after that.
     """
 
-    def __init__(self, client: httpx.AsyncClient | None = None, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient | None = None,
+        *,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        stale_within_s: float = STALE_WITHIN_S,
+    ) -> None:
+        self._stale_within_s = stale_within_s
         self._owned = client is None
         self._client = client or _new_client()
         self._max_body_bytes = max_body_bytes
@@ -76,7 +86,7 @@ class HttpxTransport:
             return Fault(FaultKind.REFUSED, "this transport is closed")
         exchange = _Exchange(limits, self._under_way)
         answer = await exchange.start(self._client, call)
-        if isinstance(answer, Fault) and exchange.stale:
+        if isinstance(answer, Fault) and exchange.went_stale(within_s=self._stale_within_s):
             answer = await exchange.start(self._client, call)
         if isinstance(answer, Fault):
             return answer
@@ -105,7 +115,7 @@ class HttpxStream:
         try:
             data = await self._exchange.within(self._gap_s, anext(self._pieces, b""))
         except TimeoutError:
-            kind = FaultKind.TOTAL_TIMEOUT if self._exchange.spent else self._gap
+            kind = FaultKind.TOTAL_TIMEOUT if self._exchange.by_total else self._gap
             return await self._fail(Fault(kind, "the body stalled"))
         except Exception as error:
             return await self._fail(fault_in_body(error))
@@ -159,6 +169,7 @@ class _Exchange:
         self.limits = limits
         self.response: httpx.Response | None = None
         self.abandoned = False
+        self.by_total = False
         self._loop = asyncio.get_running_loop()
         self._total_at = self._loop.time() + limits.total_s
         self._sent_at = math.inf
@@ -198,7 +209,7 @@ class _Exchange:
 
     async def within(self, patience_s: float, work: Awaitable[T]) -> T:
         """Await this for so long, and never past the total; then `TimeoutError`."""
-        async with asyncio.timeout_at(min(self._loop.time() + patience_s, self._total_at)) as self._scope:
+        async with asyncio.timeout_at(self._no_later_than_total(self._loop.time() + patience_s)) as self._scope:
             return await work
 
     async def _trace(self, event: str, _: object) -> None:
@@ -207,23 +218,22 @@ class _Exchange:
                 self._fresh = True
             case "send_request_headers.started" if self._scope is not None:
                 self._sent_at = self._loop.time()
-                self._scope.reschedule(min(self._sent_at + self.limits.first_byte_s, self._total_at))
+                self._scope.reschedule(self._no_later_than_total(self._sent_at + self.limits.first_byte_s))
 
-    @property
-    def stale(self) -> bool:
+    def went_stale(self, *, within_s: float) -> bool:
         """The call died of a kept connection that the server was closing: see `aiohttp_transport`."""
         return (
             self._unheard
             and not self._fresh
             and not self.abandoned
             and self._tries == 1
-            and self._loop.time() - self._sent_at < STALE_WITHIN_S
+            and self._loop.time() - self._sent_at < within_s
         )
 
-    @property
-    def spent(self) -> bool:
-        """The total has run out."""
-        return self._loop.time() >= self._total_at
+    def _no_later_than_total(self, due: float) -> float:
+        # Noted here, since a timer may fire a shade early: the clock could not tell afterwards which limit it was.
+        self.by_total = due >= self._total_at
+        return self._total_at if self.by_total else due
 
     def finish(self) -> None:
         self._under_way.discard(self)
@@ -246,7 +256,7 @@ class _Exchange:
         if self.abandoned:
             return Fault(FaultKind.RESET, "this transport was closed")
         if isinstance(error, TimeoutError):
-            return Fault(FaultKind.TOTAL_TIMEOUT if self.spent else FaultKind.FIRST_BYTE_TIMEOUT, "no answer")
+            return Fault(FaultKind.TOTAL_TIMEOUT if self.by_total else FaultKind.FIRST_BYTE_TIMEOUT, "no answer")
         fault = fault_before_headers(error)
         if fault.kind is FaultKind.CONNECT_TIMEOUT and self.limits.total_s < self.limits.connect_s:
             return Fault(FaultKind.TOTAL_TIMEOUT, "no connection")
@@ -259,8 +269,15 @@ def _new_client() -> httpx.AsyncClient:
         headers={"User-Agent": "raygate", "Accept-Encoding": "gzip, deflate"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         trust_env=False,
+        verify=_tls(),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEP_ALIVE_S),
     )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Reading the certificates takes tens of milliseconds: once per process is enough."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 _BEFORE_HEADERS: tuple[tuple[type[Exception], FaultKind], ...] = (
@@ -279,6 +296,7 @@ _BEFORE_HEADERS: tuple[tuple[type[Exception], FaultKind], ...] = (
     (httpx.CookieConflict, FaultKind.REFUSED),
     (OSError, FaultKind.RESET),
     (ValueError, FaultKind.REFUSED),
+    (OverflowError, FaultKind.REFUSED),
     (TypeError, FaultKind.REFUSED),
     (RuntimeError, FaultKind.REFUSED),
 )
@@ -294,6 +312,9 @@ _IN_BODY: tuple[tuple[type[Exception], FaultKind], ...] = (
 
 def fault_before_headers(error: Exception) -> Fault:
     """What an exception of httpx or the system means while no headers have come. Raises what it does not know."""
+    # anyio groups what its attempts at connecting raise, if it does not expect it.
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
     # httpx has one name for "no answer" and for "not HTTP"; only the parser's own exception underneath tells.
     if isinstance(error, httpx.RemoteProtocolError) and _came_of(error, h11.RemoteProtocolError):
         return Fault(FaultKind.PROTOCOL, _detail(error))

@@ -435,7 +435,7 @@ def hang(before: bytes = b"") -> Behaviour:
     return behave
 
 
-def reset(before: bytes = b"", *, settle_s: float = 0.05) -> Behaviour:
+def reset(before: bytes = b"", *, settle_s: float = 0.02) -> Behaviour:
     """Send this much of an answer, then RST. The pause lets the client's kernel take those bytes first."""
 
     async def behave(exchange: Exchange) -> None:

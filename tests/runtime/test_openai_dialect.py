@@ -186,7 +186,10 @@ def test_streams_always_ask_for_usage() -> None:
 
 
 def test_provider_options_reach_their_provider_only_and_not_our_fields() -> None:
-    options = {"openai": {"service_tier": "flex", "temperature": 0.1, "stream": True}, "other": {"x": 1}}
+    options: dict[str, dict[str, Any]] = {
+        "openai": {"service_tier": "flex", "temperature": 0.1, "stream": True},
+        "other": {"x": 1},
+    }
     body, call = encoded(dataclasses.replace(ask("hi"), provider_options=options))
     assert (body["service_tier"], body["temperature"]) == ("flex", 0.1)
     assert body.keys().isdisjoint({"x", "stream"})
@@ -383,6 +386,11 @@ def test_a_detail_shows_no_key_and_ends() -> None:
     assert "xyz" not in found.detail
     assert "abcdef" not in found.detail
     assert len(found.detail) == MAX_DETAIL
+
+
+def test_a_key_of_any_shape_is_taken_out() -> None:
+    target = dataclasses.replace(TARGET, api_key="plainword42")
+    assert failure_of_error("no such key: plainword42", target, status=401).detail == "no such key: [key]"
 
 
 def test_the_upstreams_words_are_shown_where_the_host_only_wraps_them() -> None:

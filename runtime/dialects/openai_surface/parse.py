@@ -72,11 +72,14 @@ def _request(body: dict[str, Json]) -> Request:
     extra: dict[str, Json] = {}
     if not body.keys() <= _KNOWN:
         leftovers(body, _KNOWN, "", extra)
-    said = array(body.get("messages"), "messages")
+    if "messages" not in body:
+        raise Wrong("messages", "messages is missing: send an array of messages.")
+    said = array(body["messages"], "messages")
     if not said:
         raise Wrong("messages", "messages must hold at least one message.")
     stream = opt_bool(body, "stream", "stream") or False
     stream_options = opt_obj(body, "stream_options", "stream_options") or {}
+    include_usage = opt_bool(stream_options, "include_usage", "stream_options.include_usage")
     if stream_options:
         leftovers(stream_options, ("include_usage",), "stream_options", extra)
     cost, deadline_s, provider_options = _extension(opt_obj(body, "raygate", "raygate") or {})
@@ -93,7 +96,7 @@ def _request(body: dict[str, Json]) -> Request:
         parallel_tool_calls=opt_bool(body, "parallel_tool_calls", "parallel_tool_calls"),
         response_format=_response_format(body, extra),
         stream=stream,
-        stream_usage=stream and (opt_bool(stream_options, "include_usage", "stream_options.include_usage") or False),
+        stream_usage=stream and (include_usage or False),
         user=opt_text(body, "user", "user"),
         metadata=opt_obj(body, "metadata", "metadata") or {},
         cost=cost,

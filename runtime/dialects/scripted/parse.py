@@ -55,7 +55,7 @@ def parse_script(said: Json) -> Script:
     loop = fields.get("loop", True)
     if not isinstance(loop, bool):
         raise BadScript(f"script.loop must be true or false, but is {loop!r}")
-    steps = _list(fields.get("steps") or [], "script.steps")
+    steps = _list(fields.get("steps"), "script.steps")
     return Script(tuple(_step(one, f"script.steps[{at}]") for at, one in enumerate(steps)), loop)
 
 
@@ -69,10 +69,10 @@ def _step(said: Json, where: str) -> Step:
         raise BadScript(f"{where}.finish_reason must be one of {', '.join(FinishReason)}, but is {finish!r}")
     return Step(
         text=_text(fields, "text", where) or "",
-        chunks=tuple(_str(one, f"{where}.chunks") for one in _list(fields.get("chunks") or [], f"{where}.chunks")),
+        chunks=tuple(_str(one, f"{where}.chunks") for one in _list(fields.get("chunks"), f"{where}.chunks")),
         tool_calls=tuple(
             _tool_call(one, at, f"{where}.tool_calls[{at}]")
-            for at, one in enumerate(_list(fields.get("tool_calls") or [], f"{where}.tool_calls"))
+            for at, one in enumerate(_list(fields.get("tool_calls"), f"{where}.tool_calls"))
         ),
         reasoning=_text(fields, "reasoning", where) or "",
         usage=_usage(fields["usage"], f"{where}.usage") if fields.get("usage") is not None else None,
@@ -106,11 +106,10 @@ def _status(said: dict[str, Json], where: str) -> Status:
     if isinstance(status, bool) or not isinstance(status, int) or not 300 <= status <= 599:
         raise BadScript(f"{where}.status must be a status from 300 to 599, but is {status!r}")
     body = said.get("body")
+    headers = _obj(said.get("headers", {}), f"{where}.headers")
     return Status(
         status=status,
-        headers={
-            str(name).lower(): str(value) for name, value in _obj(said.get("headers") or {}, f"{where}.headers").items()
-        },
+        headers={str(name).lower(): str(value) for name, value in headers.items()},
         body=body if body is None or isinstance(body, str) else orjson.dumps(body).decode(),
         retry_after_s=_seconds(said, "retry_after_s", where),
     )
@@ -161,6 +160,9 @@ def _obj(said: Json, where: str) -> dict[str, Json]:
 
 
 def _list(said: Json, where: str) -> list[Json]:
+    """A list; nothing at all, as under a bare YAML key, is an empty one."""
+    if said is None:
+        return []
     if not isinstance(said, list | tuple):
         raise BadScript(f"{where} must be a list, but is {said!r}")
     return list(said)

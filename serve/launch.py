@@ -1,0 +1,213 @@
+"""`raygate up` and `raygate down`: from nothing to an endpoint that answers, and back to nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from actors.connection import ensure_manager, join, prepare, start_ray
+from actors.keys import BOOTSTRAP_FILE
+from actors.launch import head
+from actors.names import CONTROL, LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
+from runtime.settings import Settings, effective
+
+APPLICATION = "raygate"
+LOOPBACK_HOSTS = frozenset(("127.0.0.1", "localhost", "::1"))
+READY_S = 90.0
+
+Say = Callable[[str], None]
+"""Takes one word on what is being done, for a person who waits."""
+
+
+class LaunchFailed(RuntimeError):
+    """It could not be started. The message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What `up` leaves behind. `key` is set once, when it was made; `adopted` if it ran already."""
+
+    url: str
+    key: str | None
+    key_file: Path
+    adopted: bool
+    warnings: tuple[str, ...]
+
+
+def up(
+    folder: Path, env: Mapping[str, str], settings: Settings, *, say: Say, sleep: Callable[[float], None]
+) -> Started:
+    """Start what does not run yet, hand over the settings, wait until it answers. Raises `LaunchFailed`."""
+    if not settings.auth and settings.host not in LOOPBACK_HOSTS:
+        raise LaunchFailed(f"auth: false would let anyone in at {settings.host}; keep auth on, or use host: 127.0.0.1")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _alone(folder):
+        run = head.running(folder)
+        adopted = run is not None
+        own = settings.ray.address is None
+        if own and run is None:
+            port = _port(settings)
+            say("starting Ray")
+            fresh = prepare(folder, env, settings)
+            run = start_ray(folder, env, settings)
+        else:
+            fresh = prepare(folder, env, settings)
+            port = _port(settings) if run is not None and not run.url else settings.port
+        url = run.url if run is not None and run.url else f"http://{_reachable(settings.host)}:{port}"
+        try:
+            say("joining Ray")
+            join(folder, run, settings.ray.address)
+            detected = effective(settings, env)
+            say("starting the manager")
+            manager = ensure_manager(folder, env, settings)
+            _hand_over(manager, detected.settings)
+            if not (adopted and _answers(url)):
+                say("starting the gateway")
+                _serve(settings, port)
+            say("waiting for the first model")
+            _await_ready(url, sleep)
+            if run is not None:
+                head.record(folder, replace(run, url=url))
+        except BaseException:
+            if run is not None and not adopted:
+                _depart()
+                head.stop(folder, run)
+            raise
+    return Started(
+        url=url, key=fresh, key_file=folder / BOOTSTRAP_FILE, adopted=adopted, warnings=tuple(detected.warnings)
+    )
+
+
+def down(folder: Path, *, say: Say) -> int | None:
+    """End everything that `up` started under this folder. Returns how many processes had to be killed; None if
+    nothing ran."""
+    with _alone(folder):
+        run = head.running(folder)
+        if run is None:
+            return None
+        say("draining")
+        _drain(folder, run)
+        say("ending Ray")
+        return head.stop(folder, run)
+
+
+def leave(address: str) -> None:
+    """Take Raygate out of somebody else's Ray: its application and its actors, nothing more."""
+    import ray
+    from ray import serve as ray_serve
+
+    from actors import supervisor
+
+    join(Path(), None, address)
+    ray_serve.delete(APPLICATION)
+    named = ray.util.list_named_actors(all_namespaces=True)
+    for actor in named:
+        if actor["namespace"] == NAMESPACE and _is_ours(actor["name"]):
+            supervisor.remove(actor["name"])
+
+
+def _is_ours(name: str) -> bool:
+    return name in (MANAGER, LOCAL_MODEL) or name.startswith(provider_actor(""))
+
+
+def _serve(settings: Settings, port: int) -> None:
+    from ray import serve as ray_serve
+
+    from serve.deploy import deployment
+
+    _quiet_serve()
+    ray_serve.start(http_options={"host": settings.host, "port": port, "location": "EveryNode"})
+    ray_serve.run(deployment(replicas=settings.replicas), name=APPLICATION, route_prefix="/")
+
+
+def _hand_over(manager: Any, settings: Settings) -> None:
+    import ray
+
+    apply = manager.apply_settings.options(concurrency_group=CONTROL)
+    ray.get(apply.remote(settings.to_document()), timeout=60)
+
+
+def _await_ready(url: str, sleep: Callable[[float], None]) -> None:
+    for _ in range(int(READY_S / 0.1)):
+        if _answers(url):
+            return
+        sleep(0.1)
+    raise LaunchFailed(f"the gateway did not become ready at {url} within {READY_S:.0f} s; see the logs")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health/readiness", timeout=2) as reply:  # noqa: S310  # our own address
+            return bool(json.load(reply)["status"] == "ready")
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _reachable(host: str) -> str:
+    """Where a client on this machine finds a server that listens on this address."""
+    return "127.0.0.1" if host in ("0.0.0.0", "") else host  # noqa: S104  # compared, not bound
+
+
+def _port(settings: Settings) -> int:
+    """The port to listen on. Raises `LaunchFailed` where somebody else has it."""
+    import socket
+
+    if settings.port == 0:
+        return head.free_port()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise LaunchFailed(
+                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
+                "end what uses it, or choose another port (RAYGATE_PORT=8001)"
+            ) from None
+    return settings.port
+
+
+def _drain(folder: Path, run: head.Run) -> None:
+    """Let requests under way finish, in bounds. A Ray that does not answer is ended all the same."""
+    try:
+        from ray import serve as ray_serve
+
+        join(folder, run, None)
+        _quiet_serve()
+        ray_serve.shutdown()
+    except (ConnectionError, RuntimeError, TimeoutError):
+        pass
+    finally:
+        _depart()
+
+
+def _depart() -> None:
+    """Stop being a client, before the cluster ends: a client that loses it waits a minute and then exits."""
+    import ray
+
+    ray.shutdown()
+
+
+def _quiet_serve() -> None:
+    import logging
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One `up` or `down` at a time under this folder."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
