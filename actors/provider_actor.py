@@ -8,6 +8,7 @@ the calls observe goes to the manager as every edge's does, and comes back with 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from actors.calls import ServesCalls
 from actors.clock import SENSES
@@ -72,10 +73,9 @@ class ProviderActor(ServesCalls):
 
     async def _announce(self) -> Published:
         published = self._known().published(SENSES.clock())
-        try:
+        # A manager that is away learns it with its next exchange.
+        with suppress(Unreachable):
             await self._manager.announce(published)
-        except Unreachable:
-            pass  # The manager learns it with its next exchange.
         return published
 
     # Default group: calls.

@@ -11,12 +11,14 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 
+from actors.clock import monotonic
 from actors.names import CONTROL, LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import ModelInfo
@@ -34,6 +36,8 @@ CONTROL_TIMEOUT_S = 5.0
 GRACE_S = 5.0
 """On top of a request's own deadline, which the actor keeps by itself."""
 LONGEST_CALL_S = 600.0
+LONGEST_RESTART_S = 15.0
+RESTART_POLL_S = 0.1
 STREAM_AHEAD = 64
 """How many events an actor may produce before its reader takes them."""
 
@@ -259,10 +263,41 @@ class LocalModelRef:
 
 
 class ManagerRef(RemoteProvider):
-    """The manager: one `Provider` over all of them, and the feed."""
+    """The manager: one `Provider` over all of them, and the feed.
+
+    There is no other manager to fail over to, so a call that finds it dead waits for its restart (about two
+    seconds) and asks again, within the request's own time. A call that was under way when it died may then reach
+    its provider twice; a stream that has begun is not repeated.
+    """
 
     def __init__(self) -> None:
         super().__init__("raygate", MANAGER)
+
+    async def complete(self, request: Request) -> Outcome:
+        until = monotonic() + _patience(request)
+        while True:
+            outcome = await super().complete(request)
+            if not self._is_away(outcome) or monotonic() >= until:
+                return outcome
+            await asyncio.sleep(RESTART_POLL_S)
+
+    async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        until = monotonic() + _patience(request)
+        while True:
+            away = False
+            async with aclosing(super().stream(request)) as events:
+                async for event in events:
+                    away = isinstance(event, StreamEnd) and self._is_away(event.outcome) and monotonic() < until
+                    if not away:
+                        yield event
+            if not away:
+                return
+            await asyncio.sleep(RESTART_POLL_S)
+
+    def _is_away(self, outcome: Outcome) -> bool:
+        """True if the manager itself could not be asked; a provider's own failure carries the provider's name."""
+        ours = isinstance(outcome, Failure) and outcome.provider == self.name
+        return ours and outcome.kind is FailureKind.UNAVAILABLE
 
     async def poll(
         self, edge: str, *, stamp: tuple[int, int] | None, settings_version: int, wait_s: float
@@ -280,6 +315,10 @@ class ManagerRef(RemoteProvider):
     async def announce(self, published: Published) -> None:
         """A provider's authority has changed its state by itself. Raises `Unreachable`."""
         await self.actor.call("announce", published, timeout_s=CONTROL_TIMEOUT_S, control=True)
+
+
+def _patience(request: Request) -> float:
+    return LONGEST_RESTART_S if request.deadline_s is None else min(request.deadline_s, LONGEST_RESTART_S)
 
 
 def _time_limit(deadline_s: float | None) -> float:

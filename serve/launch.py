@@ -181,7 +181,7 @@ def _drain(folder: Path, run: head.Run) -> None:
 
         join(folder, run, None)
         _quiet_serve()
-        ray_serve.shutdown()
+        ray_serve.shutdown()  # type: ignore[no-untyped-call]  # Ray's
     except (ConnectionError, RuntimeError, TimeoutError):
         pass
     finally:

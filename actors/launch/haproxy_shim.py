@@ -24,8 +24,8 @@ import os
 import re
 import sys
 
-# status -> (error type, code, message, extra header). What HAProxy's own error paths can produce. Its answer to a request
-# that is no HTTP at all (400, and a header over 16 KB) is compiled in: HTML, whatever is configured here (tried).
+# status -> (error type, code, message, extra header): what HAProxy's own error paths can produce. Its answer to what
+# is no HTTP at all (400, and a header over 16 KB) is compiled in: HTML, whatever is configured here (tried).
 _ERRORS = {
     400: ("invalid_request_error", "bad_request", "The request could not be parsed as HTTP.", ""),
     403: ("invalid_request_error", "forbidden", "The request was refused.", ""),

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import psutil
@@ -69,7 +69,8 @@ def running(folder: Path) -> Run | None:
     """The Ray of this state folder, if it is alive."""
     try:
         said = json.loads((folder / RECORD).read_text())
-        run = Run(**said)
+        # Another version's record must not hide a Ray that runs.
+        run = Run(**{field.name: said[field.name] for field in fields(Run) if field.name in said})
     except (FileNotFoundError, ValueError, TypeError):
         return None
     return run if run.alive else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -76,7 +77,5 @@ def _name(process: psutil.Process) -> str:
 
 
 def _ignore_gone(act: Callable[[], None]) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         act()
-    except psutil.NoSuchProcess:
-        pass

@@ -113,7 +113,7 @@ class AiohttpTransport:
             self._session = self._new_session()
         exchange = _Exchange(limits, self._under_way)
         answer = await exchange.start(self._session, call)
-        if isinstance(answer, Fault) and exchange.went_stale(within_s=self._stale_within_s):
+        if isinstance(answer, Fault) and exchange.went_stale(answer, within_s=self._stale_within_s):
             exchange.fresh_only = True
             answer = await exchange.start(self._session, call)
         if isinstance(answer, Fault):
@@ -276,11 +276,12 @@ class _Exchange:
         self.sent_at = self._loop.time()
         self._scope.reschedule(self._no_later_than_total(self.sent_at + self.limits.first_byte_s))
 
-    def went_stale(self, *, within_s: float) -> bool:
-        """The call died of a kept connection that the server was closing: see the head of this module."""
+    def went_stale(self, fault: Fault, *, within_s: float) -> bool:
+        """This fault says that the call died of a kept connection that the server was closing: see the head of this module."""
         wire = self.wire
         return (
-            wire is not None
+            fault.kind is FaultKind.RESET
+            and wire is not None
             and wire.lost
             and wire.calls > 1
             and not wire.heard

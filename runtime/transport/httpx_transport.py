@@ -86,7 +86,7 @@ class HttpxTransport:
             return Fault(FaultKind.REFUSED, "this transport is closed")
         exchange = _Exchange(limits, self._under_way)
         answer = await exchange.start(self._client, call)
-        if isinstance(answer, Fault) and exchange.went_stale(within_s=self._stale_within_s):
+        if isinstance(answer, Fault) and exchange.went_stale(answer, within_s=self._stale_within_s):
             answer = await exchange.start(self._client, call)
         if isinstance(answer, Fault):
             return answer
@@ -175,7 +175,6 @@ class _Exchange:
         self._sent_at = math.inf
         self._fresh = False
         self._tries = 0
-        self._unheard = False
         self._scope: asyncio.Timeout | None = None
         self._under_way = under_way
 
@@ -220,10 +219,10 @@ class _Exchange:
                 self._sent_at = self._loop.time()
                 self._scope.reschedule(self._no_later_than_total(self._sent_at + self.limits.first_byte_s))
 
-    def went_stale(self, *, within_s: float) -> bool:
-        """The call died of a kept connection that the server was closing: see `aiohttp_transport`."""
+    def went_stale(self, fault: Fault, *, within_s: float) -> bool:
+        """This fault says that the call died of a kept connection that the server was closing: see `aiohttp_transport`."""
         return (
-            self._unheard
+            fault.kind is FaultKind.RESET
             and not self._fresh
             and not self.abandoned
             and self._tries == 1
@@ -260,7 +259,6 @@ class _Exchange:
         fault = fault_before_headers(error)
         if fault.kind is FaultKind.CONNECT_TIMEOUT and self.limits.total_s < self.limits.connect_s:
             return Fault(FaultKind.TOTAL_TIMEOUT, "no connection")
-        self._unheard = fault.kind is FaultKind.RESET
         return fault
 
 

@@ -45,6 +45,8 @@ CODES: Mapping[FailureKind, str] = {
 
 DONE = b"data: [DONE]\n\n"
 
+_TAIL = b"]}\n\n"
+
 _FINISH: Mapping[FinishReason | None, str] = {
     **{reason: reason.value for reason in FinishReason},
     FinishReason.OTHER: "stop",
@@ -106,7 +108,7 @@ def render_error(failure: Failure) -> tuple[int, dict[str, str], dict[str, Json]
 class ChunkRenderer:
     """One stream's events as SSE bytes, in order. Use one for each stream."""
 
-    __slots__ = ("_finished", "_head", "_id", "_meta", "_open", "_tail", "_text_head", "_text_tail", "_usage")
+    __slots__ = ("_finished", "_head", "_id", "_meta", "_open", "_text_head", "_text_tail", "_usage")
 
     def __init__(self, *, stream_usage: bool) -> None:
         self._usage = stream_usage
@@ -135,9 +137,8 @@ class ChunkRenderer:
         }
         # Nearly every chunk is a piece of text of choice 0: its constant parts are made once.
         self._head = b"data: " + orjson.dumps(self._meta)[:-1] + b',"choices":['
-        self._tail = b'],"usage":null}\n\n' if self._usage else b"]}\n\n"
         self._text_head = self._head + b'{"index":0,"delta":{"content":'
-        self._text_tail = b'},"logprobs":null,"finish_reason":null}' + self._tail
+        self._text_tail = b'},"logprobs":null,"finish_reason":null}' + _TAIL
 
     def _delta(self, delta: Delta) -> bytes:
         if (
@@ -180,7 +181,7 @@ class ChunkRenderer:
             "finish_reason": finish,
         }
         _spread(delta.extra, choice, body)
-        return self._head + orjson.dumps(choice) + self._tail
+        return self._head + orjson.dumps(choice) + _TAIL
 
     def _completion(self, completion: Completion) -> list[bytes]:
         if not self._open:
@@ -218,7 +219,7 @@ class ChunkRenderer:
         message = said.pop("message")
         for at, call in enumerate(message.get("tool_calls", ())):
             call["index"] = at
-        return self._head + orjson.dumps({**said, "delta": message}) + self._tail
+        return self._head + orjson.dumps({**said, "delta": message}) + _TAIL
 
 
 def _choice(index: int, choice: Choice) -> dict[str, Json]:

@@ -1,0 +1,108 @@
+"""One real Raygate for the whole run: Ray, HAProxy, two replicas, the embedded model, scripted and HTTP providers.
+
+Tests that change its settings put them back; those that kill its processes wait until they are there again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import ray
+
+from actors.launch import head
+from actors.names import CONTROL, NAMESPACE, provider_actor
+from runtime.settings import Settings
+from serve.launch import down, up
+
+REPLICAS = 2
+
+SCRIPTED = {
+    "kind": "scripted",
+    "models": ["say"],
+    "script": {"steps": [{"text": "one two three", "usage": {"input_tokens": 3, "output_tokens": 3}}]},
+}
+
+
+def settings(**changes: Any) -> Settings:
+    """What the running system is given; `changes` replace top-level keys."""
+    document = {
+        "port": 0,
+        "replicas": REPLICAS,
+        "providers": {
+            "local": {"kind": "local", "reach": "node"},
+            "alpha": SCRIPTED,
+            "beta": SCRIPTED,
+        },
+        "routes": {"pair": ["alpha/say", "beta/say"]},
+        "timeouts": {"first_byte_s": 5.0, "between_s": 5.0, "total_s": 60.0},
+        **changes,
+    }
+    return Settings.model_validate(document)
+
+
+@dataclass
+class Live:
+    """The running system, as a test sees it."""
+
+    url: str
+    key: str
+    folder: Path
+    manager: Any
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"}
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers=self.headers, timeout=60, **options)
+
+    def control(self, actor: Any, method: str, *args: Any, **named: Any) -> Any:
+        return ray.get(
+            getattr(actor, method).options(concurrency_group=CONTROL).remote(*args, **named), timeout=60
+        )
+
+    def overview(self) -> dict[str, Any]:
+        said: dict[str, Any] = self.control(self.manager, "overview")
+        return said
+
+    def provider(self, name: str) -> Any:
+        return ray.get_actor(provider_actor(name), namespace=NAMESPACE)
+
+    def apply(self, wanted: Settings) -> None:
+        """Hand over settings and wait until every edge follows them."""
+        self.control(self.manager, "apply_settings", wanted.to_document())
+
+    def run(self) -> head.Run:
+        run = head.running(self.folder)
+        assert run is not None
+        return run
+
+
+def until(true: Callable[[], Any], what: str, *, within_s: float = 30.0) -> float:
+    """Poll the outer world, which has no event to wait for. Returns how long it took, in seconds."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < within_s:
+        if true():
+            return time.monotonic() - begun
+        time.sleep(0.01)
+    raise AssertionError(f"not within {within_s} s: {what}")
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("state")
+    env = {**os.environ, "RAYGATE_STATE_DIR": str(folder)}
+    started = up(folder, env, settings(), say=lambda _: None, sleep=time.sleep)
+    try:
+        assert started.key is not None
+        manager = ray.get_actor("manager", namespace=NAMESPACE)
+        yield Live(url=started.url, key=started.key, folder=folder, manager=manager)
+    finally:
+        down(folder, say=lambda _: None)
