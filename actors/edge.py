@@ -73,6 +73,7 @@ class Edge:
         self._stamp: tuple[int, int] | None = None
         self._settings_version = -1
         self._sequence = 0
+        self._told_in_flight: dict[str, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.gateway = Gateway(policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng)
 
@@ -184,7 +185,7 @@ class Edge:
             except TimeoutError:
                 pass
             self._urgent.clear()
-            if unsent is None and self._workshop.observations:
+            if unsent is None and (self._workshop.observations or self._in_flight() != self._told_in_flight):
                 unsent = self._report()
             if unsent is None:
                 continue
@@ -198,6 +199,7 @@ class Edge:
     def _report(self) -> EdgeReport:
         self._sequence += 1
         now = SENSES.clock()
+        self._told_in_flight = self._in_flight()
         standings = {name: built.upstream.standing for name, built in self._built.items()}
         return EdgeReport(
             edge=self.name,
@@ -205,10 +207,14 @@ class Edge:
             node=self.node,
             pid=os.getpid(),
             observed=self._workshop.observations.take(),
-            in_flight={name: one.load.in_flight for name, one in standings.items() if one.load.in_flight},
+            in_flight=self._told_in_flight,
             shut={name: wait for name, one in standings.items() if (wait := one.gate.own_retry_in_s(now)) > 0.0},
             counters={**self.counters, "actor_calls": self._actor_calls()},
         )
+
+    def _in_flight(self) -> dict[str, int]:
+        loads = ((name, built.upstream.standing.load.in_flight) for name, built in self._built.items())
+        return {name: count for name, count in loads if count}
 
     def _actor_calls(self) -> int:
         refs = [self.manager.actor, *(authority.actor for authority in self._authorities.values())]

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import ray
-
 
 def environment() -> Mapping[str, str]:
     """What secrets' references are resolved against: workers inherit it from the Ray that started them."""
@@ -15,6 +13,8 @@ def environment() -> Mapping[str, str]:
 
 
 def node_id() -> str:
+    import ray
+
     return str(ray.get_runtime_context().get_node_id())
 
 

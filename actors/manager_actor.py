@@ -69,6 +69,7 @@ class ManagerActor(ServesCalls):
         self._published: dict[str, tuple[Published, float]] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._measured: dict[tuple[str, str], float] = {}
+        self._following: dict[str, int] = {}
         self._authorities: dict[str, AuthorityRef] = {}
         self._local_model = LocalModelRef()
         self._outbox: dict[str, dict[str, list[Observed]]] = defaultdict(lambda: defaultdict(list))
@@ -83,6 +84,7 @@ class ManagerActor(ServesCalls):
         control = self._controls()
         with self._lock:
             self._view.hear(edge, SENSES.clock())
+            self._following[edge] = settings_version
         if stamp == (self._incarnation, self._version):
             try:
                 async with asyncio.timeout(wait_s):
@@ -144,6 +146,7 @@ class ManagerActor(ServesCalls):
                 "endpoints": {name: one.base_url for name, one in self._endpoints.items()},
                 "measured": dict(self._measured),
                 "edges": dict(edges),
+                "following": {edge: self._following.get(edge, 0) for edge in edges},
                 "received": dict(self.received),
             }
 

@@ -296,8 +296,9 @@ class ManagerRef(RemoteProvider):
 
     def _is_away(self, outcome: Outcome) -> bool:
         """True if the manager itself could not be asked; a provider's own failure carries the provider's name."""
-        ours = isinstance(outcome, Failure) and outcome.provider == self.name
-        return ours and outcome.kind is FailureKind.UNAVAILABLE
+        if not isinstance(outcome, Failure):
+            return False
+        return outcome.kind is FailureKind.UNAVAILABLE and outcome.provider == self.name
 
     async def poll(
         self, edge: str, *, stamp: tuple[int, int] | None, settings_version: int, wait_s: float

@@ -10,7 +10,7 @@ from runtime.breaker import BreakerPolicy
 from runtime.catalog import Catalog
 from runtime.dialects.base import Target
 from runtime.dialects.registry import DIALECTS
-from runtime.dialects.scripted import parse_script
+from runtime.dialects.scripted import BadScript, parse_script
 from runtime.edge_provider import AskPermit, EdgeProvider, ProviderSpec, Senses, nobody_to_ask
 from runtime.failover import RetryPolicy
 from runtime.feed import AuthorityPolicy, Endpoint, Observations
@@ -18,7 +18,7 @@ from runtime.gate import Gate
 from runtime.gateway import Policy
 from runtime.provider import Upstream
 from runtime.request import Sampling
-from runtime.settings import ProviderKind, ProviderSettings, Settings, resolve_secret
+from runtime.settings import BadSettings, Problem, ProviderKind, ProviderSettings, Settings, resolve_secret
 from runtime.standing import Standing
 from runtime.strategy import STRATEGIES
 from runtime.transport.aiohttp_transport import AiohttpTransport
@@ -56,7 +56,7 @@ class Workshop:
         endpoint: Endpoint | None = None,
         ask_permit: AskPermit = nobody_to_ask,
     ) -> EdgeProvider:
-        """The provider of this name. Raises `BadSettings` where a secret or a script is not to be had."""
+        """The provider of this name. Raises `BadSettings` where a secret is not to be had, or a script is wrong."""
         ours = settings.providers[name]
         return EdgeProvider(
             spec=_spec(name, ours, settings, endpoint, self.env),
@@ -72,7 +72,10 @@ class Workshop:
 
     def _transport(self, name: str, ours: ProviderSettings) -> Transport:
         if ours.kind is ProviderKind.SCRIPTED:
-            return ScriptedTransport(parse_script(ours.script), self.sleep)
+            try:
+                return ScriptedTransport(parse_script(ours.script), self.sleep)
+            except BadScript as error:
+                raise BadSettings([Problem("", f"providers.{name}", str(error))]) from None
         return AiohttpTransport()
 
 
@@ -104,8 +107,10 @@ def policy_of(settings: Settings, upstreams: Mapping[str, Upstream], catalog: Ca
         upstreams=upstreams,
         strategy=STRATEGIES[settings.strategy],
         retry=retry_policy(settings),
-        deadline_s=settings.timeouts.total_s,
+        # A provider that was given more time than the others may use it.
+        deadline_s=max([settings.timeouts.total_s, *(one.timeout_s or 0.0 for one in settings.providers.values())]),
         ceilings_nanousd={name: int(usd * NANO) for name, usd in ceilings.items() if usd is not None},
+        sampling={name: _sampling(one) for name, one in settings.providers.items()},
         fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
         priority={name: one.priority for name, one in settings.providers.items() if one.priority},
     )
@@ -117,6 +122,7 @@ def _spec(
     headers = {header: resolve_secret(value, env) or "" for header, value in ours.headers.items()}
     api_key = endpoint.api_key if endpoint else resolve_secret(ours.api_key, env)
     timeouts = settings.timeouts
+    starting = ours.kind is ProviderKind.LOCAL and endpoint is None and not ours.url
     return ProviderSpec(
         target=Target(
             provider=name,
@@ -131,9 +137,14 @@ def _spec(
             between_s=timeouts.between_s,
             total_s=ours.timeout_s or timeouts.total_s,
         ),
-        defaults=Sampling(**ours.sampling.model_dump()),
+        defaults=_sampling(ours),
         max_in_flight=ours.max_in_flight,
+        not_yet="the embedded model is still starting; try again in a moment" if starting else "",
     )
+
+
+def _sampling(ours: ProviderSettings) -> Sampling:
+    return Sampling(**ours.sampling.model_dump())
 
 
 def authority_policy(settings: Settings) -> AuthorityPolicy:

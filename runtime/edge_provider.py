@@ -1,20 +1,24 @@
 """One provider, called from where the request already is: a dialect, a transport, a door and the books.
 
-    admit (gate) ─► encode (dialect) ─► send (transport) ─► decode (dialect) ─► settle (gate, load, observations)
+    encode (dialect) ─► admit (gate) ─► send (transport) ─► decode (dialect) ─► settle (gate, load, observations)
 
-Settling happens whatever comes: the outcome starts as CANCELLED, which is what a client that hangs up leaves
-behind, and is nobody's fault. For a stream it happens after the last chunk.
+What a dialect refuses to encode was never sent: it takes no permit, so it can neither open nor close a door.
+After admission, settling happens whatever comes: the outcome starts as CANCELLED, which is what a client that
+hangs up leaves behind, and is nobody's fault. For a stream it happens after the last chunk.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import Catalog, ModelInfo
+from runtime.defaults import with_defaults
 from runtime.dialects.base import ChunkDecoder, Dialect, HttpCall, HttpReply, Target
 from runtime.faults import failure_of
 from runtime.feed import Observations
@@ -35,18 +39,38 @@ from runtime.price import CostEstimate, cost_of, estimate
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
 from runtime.request import EmbedRequest, Request, Sampling
 from runtime.standing import Standing, Vitals
-from runtime.transport.base import Fault, HttpStream, Limits, Transport
+from runtime.transport.base import Fault, FaultKind, HttpStream, Limits, Transport
 from runtime.usage import UsageBook
+
+log = logging.getLogger("raygate.provider")
+
+FAIR_S = 5.0
+"""A call that its own request's deadline cut shorter than this, or than twice the usual time of an answer where that
+is known, says nothing about the provider."""
+
+FREE_CALL_S = 5.0
+"""The time limit of calls that cost nothing: health and the list of models."""
+
+LISTED_S = 3_600.0
+NOT_LISTED_S = 30.0
+"""How long a provider's list of models is taken for true, and how long it is not asked again after a failure."""
+
+FULL_S = 0.1
+"""When a provider with all its places taken is worth asking again, for want of anything known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSpec:
-    """A provider's settings as its shell needs them. `defaults` fill what a request leaves open."""
+    """A provider's settings as its shell needs them. `defaults` fill what a request leaves open.
+
+    `not_yet` says in a sentence why it cannot be called so far; empty if it can.
+    """
 
     target: Target
-    limits: Limits = Limits()
-    defaults: Sampling = Sampling()
+    limits: Limits = field(default_factory=Limits)
+    defaults: Sampling = field(default_factory=Sampling)
     max_in_flight: int | None = None
+    not_yet: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +81,7 @@ class Senses:
     wall: Callable[[], float]
 
 
+Asked = TypeVar("Asked", Request, EmbedRequest)
 Answer = TypeVar("Answer", Completion, Embeddings)
 
 AskPermit = Callable[[], Awaitable[Permit | Refusal | None]]
@@ -74,7 +99,6 @@ class _Opened:
     stream: HttpStream
     decoder: ChunkDecoder
     held: list[Delta]
-    ttft_s: float
 
 
 @dataclass(slots=True)
@@ -91,92 +115,109 @@ class EdgeProvider:
     ask_permit: AskPermit = nobody_to_ask
     on_change: Callable[[], None] = lambda: None
     _book: UsageBook = field(default_factory=UsageBook)
-    _listed: tuple[str, ...] | None = None
+    _listed: tuple[str, ...] = ()
+    _list_again_at: float = -math.inf
+    _listing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def name(self) -> str:
         return self.spec.target.provider
 
     def vitals(self, model: str, now: float) -> Vitals:
-        return self.standing.vitals(model, now)
+        vitals = self.standing.vitals(model, now)
+        return replace(vitals, retry_in_s=max(vitals.retry_in_s, FULL_S)) if self._full() else vitals
 
     async def initialize(self) -> None:
         """Nothing to do: connections open with the first call."""
 
     async def complete(self, request: Request) -> Outcome:
         begun = self.senses.clock()
-        ticket = await self._admit(request.model, begun)
-        if isinstance(ticket, Failure):
-            return ticket
+        request = self._named(replace(request, stream=False))
+        ready = await self._ready(self.dialect.encode, with_defaults(request, self.spec.defaults), begun)
+        if isinstance(ready, Failure):
+            return ready
+        call, ticket = ready
         outcome: Outcome = self._failed(FailureKind.CANCELLED, request.model, "the caller went away")
-        self.standing.load.begin()
         try:
-            outcome = await self._exchange(request)
+            limits = self._limits(request.deadline_s, begun)
+            reply = await self.transport.send(call, limits)
+            if isinstance(reply, Fault):
+                outcome = self._faulted(reply, request.model, limits)
+            else:
+                outcome = self._completed(self.dialect.decode(reply, self._target(request.model)), request.model, call)
+        except Exception as error:  # a bug; the caller gets a value all the same
+            outcome = self._broken(error, request.model)
         finally:
-            outcome = self._settle(ticket, request.model, outcome, begun)
+            outcome = self._settle(ticket, request.model, outcome, self.senses.clock() - begun)
         return outcome
 
     async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         begun = self.senses.clock()
-        ticket = await self._admit(request.model, begun)
-        if isinstance(ticket, Failure):
-            yield StreamEnd(outcome=ticket)
+        request = self._named(replace(request, stream=True))
+        ready = await self._ready(self.dialect.encode, with_defaults(request, self.spec.defaults), begun)
+        if isinstance(ready, Failure):
+            yield StreamEnd(outcome=ready)
             return
+        call, ticket = ready
         outcome: Outcome = self._failed(FailureKind.CANCELLED, request.model, "the caller went away")
+        # Time spent on the provider: a slow reader of the stream does not make it slow.
+        spent_s = 0.0
         ttft_s: float | None = None
-        self.standing.load.begin()
         try:
-            call = self._encode(replace(request, stream=True))
-            opened = call if isinstance(call, Failure) else await self._open(call, request, begun)
+            limits = self._limits(request.deadline_s, begun)
+            opened = await self._open(call, request, limits)
+            spent_s = self.senses.clock() - begun
             if isinstance(opened, _Opened):
-                ttft_s = opened.ttft_s
-                self._first_content(ticket, request.model)
                 try:
+                    ttft_s = spent_s
+                    self._first_content(ticket, request.model)
                     yield self._start(opened.decoder, call, request)
                     for delta in opened.held:
                         yield delta
                     while True:
-                        step = await self._read(opened.stream, opened.decoder, request.model)
+                        since = self.senses.clock()
+                        step = await self._read(opened.stream, opened.decoder, request.model, limits)
+                        spent_s += self.senses.clock() - since
                         if not isinstance(step, list):
-                            outcome = self._named(step, request.model, call)
+                            outcome = self._completed(step, request.model, call)
                             break
                         for delta in step:
                             yield delta
                 finally:
                     await opened.stream.close()
             elif isinstance(opened, Completion):
-                # The provider answered a stream's request in one piece.
-                outcome = self._named(opened, request.model, call)
+                # The provider answered a stream's request in one piece, or without any content.
+                outcome = self._completed(opened, request.model, call)
                 yield self._start(opened, call, request)
                 for delta in _deltas(opened):
                     yield delta
             else:
                 outcome = opened
+        except Exception as error:  # a bug; the stream has an end all the same
+            outcome = self._broken(error, request.model)
         finally:
-            outcome = self._settle(ticket, request.model, outcome, begun, ttft_s=ttft_s)
+            outcome = self._settle(ticket, request.model, outcome, spent_s, ttft_s=ttft_s)
         yield StreamEnd(outcome=outcome)
 
     async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
         begun = self.senses.clock()
-        ticket = await self._admit(request.model, begun)
-        if isinstance(ticket, Failure):
-            return ticket
+        request = self._named(request)
+        ready = await self._ready(self.dialect.encode_embed, request, begun)
+        if isinstance(ready, Failure):
+            return ready
+        call, ticket = ready
         outcome: Embeddings | Failure = self._failed(FailureKind.CANCELLED, request.model, "the caller went away")
-        self.standing.load.begin()
         try:
-            target = self._target(request.model)
-            call = self.dialect.encode_embed(request, target)
-            if isinstance(call, Failure):
-                outcome = call
+            limits = self._limits(request.deadline_s, begun)
+            reply = await self.transport.send(call, limits)
+            if isinstance(reply, Fault):
+                outcome = self._faulted(reply, request.model, limits)
             else:
-                reply = await self.transport.send(call, self._limits(request.deadline_s))
-                outcome = (
-                    failure_of(reply, provider=self.name, model=request.model)
-                    if isinstance(reply, Fault)
-                    else self.dialect.decode_embed(reply, target)
-                )
+                outcome = self.dialect.decode_embed(reply, self._target(request.model))
+        except Exception as error:  # a bug; the caller gets a value all the same
+            outcome = self._broken(error, request.model)
         finally:
-            outcome = self._settle(ticket, request.model, outcome, begun)
+            outcome = self._settle(ticket, request.model, outcome, self.senses.clock() - begun)
         return outcome
 
     async def health_check(self) -> HealthReport:
@@ -196,16 +237,15 @@ class EdgeProvider:
         )
 
     async def estimate_cost(self, request: Request) -> CostEstimate | Failure:
-        return estimate(self._with_defaults(request), self.catalog.info(self.name, request.model))
+        request = self._named(request)
+        return estimate(with_defaults(request, self.spec.defaults), self.catalog.info(self.name, request.model))
 
     async def list_models(self) -> tuple[ModelInfo, ...]:
-        if self._listed is None:
-            call = self.dialect.list_models(self._target(""))
-            reply = call if isinstance(call, Failure) else await self._ask(call)
-            listed = reply if isinstance(reply, Failure) else self.dialect.decode_models(reply, self._target(""))
-            # A provider that cannot be asked now has still the models of its settings; ask again next time.
-            self._listed = None if isinstance(listed, Failure) else listed
-        return self.catalog.models(self.name, also=self._listed or ())
+        # One asks; who comes meanwhile waits for what it learns.
+        async with self._listing:
+            if self.senses.clock() >= self._list_again_at:
+                await self._list()
+        return self.catalog.models(self.name, also=self._listed)
 
     async def model_info(self, model: str) -> ModelInfo | None:
         return self.catalog.info(self.name, model)
@@ -216,13 +256,16 @@ class EdgeProvider:
     async def status(self) -> ProviderStatus:
         now = self.senses.clock()
         standing = self.standing
+        retry_in_s = standing.gate.retry_in_s(now)
         return ProviderStatus(
             provider=self.name,
-            available=standing.gate.retry_in_s(now) <= 0.0,
+            available=retry_in_s <= 0.0 and not self.spec.not_yet,
             breaker=standing.gate.why(now),
             in_flight=standing.load.in_flight,
-            retry_in_s=standing.gate.retry_in_s(now),
+            max_in_flight=self.spec.max_in_flight,
+            retry_in_s=retry_in_s,
             latency_s=standing.load.latency_s.value,
+            detail=self.spec.not_yet,
         )
 
     async def usage(self, period: UsagePeriod = "day") -> UsageReport:
@@ -230,15 +273,14 @@ class EdgeProvider:
 
     async def metrics(self) -> Mapping[str, float]:
         report = await self.usage("all")
-        return {
-            "requests": report.requests,
-            "errors": report.errors,
-            "in_flight": self.standing.load.in_flight,
-            "latency_s": self.standing.load.latency_s.value or 0.0,
-        }
+        load = self.standing.load
+        counted = {"requests": report.requests, "errors": report.errors, "in_flight": load.in_flight}
+        latency_s = load.latency_s.value
+        return counted if latency_s is None else {**counted, "latency_s": latency_s}
 
     async def clear_cache(self) -> int:
-        forgotten, self._listed = len(self._listed or ()), None
+        forgotten = len(self._listed)
+        self._listed, self._list_again_at = (), -math.inf
         return forgotten
 
     async def close(self) -> None:
@@ -246,41 +288,74 @@ class EdgeProvider:
 
     # How a call goes.
 
-    async def _admit(self, model: str, now: float) -> Ticket | Failure:
-        gate = self.standing.gate
-        limit = self.spec.max_in_flight
-        if limit is not None and self.standing.load.in_flight >= limit:
-            return self._failed(FailureKind.REFUSED, model, f"{self.name} has {limit} calls in flight, its limit")
-        admitted = gate.admit(now)
-        if isinstance(admitted, AskAuthority):
-            admitted = gate.granted(admitted, await self.ask_permit(), self.senses.clock())
+    def _named(self, request: Asked) -> Asked:
+        """Without a model's name, the default of this provider is meant."""
+        return request if request.model else replace(request, model=self.catalog.default_model(self.name))
+
+    async def _ready(
+        self, encode: Callable[[Asked, Target], HttpCall | Failure], request: Asked, begun: float
+    ) -> tuple[HttpCall, Ticket] | Failure:
+        """The call, and leave to make it: `_settle` that. After a failure there is nothing to settle."""
+        try:
+            call = encode(request, self._target(request.model))
+        except Exception as error:  # a bug; the caller gets a value all the same
+            call = self._broken(error, request.model)
+        if isinstance(call, Failure):
+            return replace(call, provider=self.name, model=call.model or request.model)
+        ticket = await self._admit(request.model, request.deadline_s, begun)
+        return ticket if isinstance(ticket, Failure) else (call, ticket)
+
+    async def _admit(self, model: str, deadline_s: float | None, begun: float) -> Ticket | Failure:
+        """A ticket for a call, which from here on counts as in flight."""
+        gate, load = self.standing.gate, self.standing.load
+        if self.spec.not_yet:
+            failure = self._failed(FailureKind.UNAVAILABLE, model, self.spec.not_yet)
+            return replace(failure, retry_after_s=1.0)
+        if deadline_s is not None and deadline_s <= 0.0:
+            return self._failed(FailureKind.DEADLINE_EXCEEDED, model, f"no time was left to ask {self.name}")
+        if self._full():
+            limit = self.spec.max_in_flight
+            failure = self._failed(FailureKind.REFUSED, model, f"{self.name} has {limit} calls in flight, its limit")
+            return replace(failure, retry_after_s=FULL_S)
+        admitted: Ticket | AskAuthority | Refusal | None = None
+        load.begin()
+        try:
+            admitted = gate.admit(begun)
+            if isinstance(admitted, AskAuthority):
+                admitted = await self._ask_authority(admitted)
+        finally:
+            if not isinstance(admitted, Ticket):
+                load.end(self.senses.clock(), latency_s=None)
         if isinstance(admitted, Refusal):
-            detail = f"{self.name} is {gate.why(now)} and is not asked for {admitted.retry_in_s:.1f} s"
+            detail = f"{self.name} is {gate.why(begun)} and is not asked for {admitted.retry_in_s:.1f} s"
             failure = self._failed(FailureKind.REFUSED, model, detail)
             return replace(failure, retry_after_s=admitted.retry_in_s)
         return admitted
 
-    async def _exchange(self, request: Request) -> Outcome:
-        call = self._encode(replace(request, stream=False))
-        if isinstance(call, Failure):
-            return call
-        reply = await self.transport.send(call, self._limits(request.deadline_s))
-        if isinstance(reply, Fault):
-            return failure_of(reply, provider=self.name, model=request.model)
-        return self._named(self.dialect.decode(reply, self._target(request.model)), request.model, call)
+    async def _ask_authority(self, ask: AskAuthority) -> Ticket | Refusal:
+        gate = self.standing.gate
+        try:
+            answer = await self.ask_permit()
+        except Exception:
+            # What goes wrong on the way to the authority leaves it out of reach, no more.
+            log.exception("authority.ask_failed", extra={"provider": self.name})
+            answer = None
+        except BaseException:
+            gate.withdrawn(ask, self.senses.clock())
+            raise
+        return gate.granted(ask, answer, self.senses.clock())
 
-    async def _open(self, call: HttpCall, request: Request, begun: float) -> _Opened | Outcome:
+    async def _open(self, call: HttpCall, request: Request, limits: Limits) -> _Opened | Outcome:
         """Until the first content, an error, or the whole answer. Whoever takes an `_Opened` closes it."""
-        limits = self._limits(request.deadline_s)
         stream = await self.transport.open(call, limits)
         if isinstance(stream, Fault):
-            return failure_of(stream, provider=self.name, model=request.model)
+            return self._faulted(stream, request.model, limits)
         opened: _Opened | None = None
         try:
-            if stream.status != 200 or "json" in stream.headers.get("content-type", "").partition(";")[0].split("/"):
+            if stream.status != 200 or _is_json(stream.headers.get("content-type", "")):
                 body = await stream.read_all()
                 if isinstance(body, Fault):
-                    return failure_of(body, provider=self.name, model=request.model)
+                    return self._faulted(body, request.model, limits)
                 reply = HttpReply(status=stream.status, headers=stream.headers, body=body)
                 return self.dialect.decode(reply, self._target(request.model))
             decoder = self.dialect.decoder(self._target(request.model))
@@ -288,11 +363,11 @@ class EdgeProvider:
             # Bytes alone are no sign of life: comments and empty deltas may come for ever.
             async with asyncio.timeout(limits.first_byte_s):
                 while not any(delta.has_content for delta in held):
-                    step = await self._read(stream, decoder, request.model)
+                    step = await self._read(stream, decoder, request.model, limits)
                     if not isinstance(step, list):
                         return step
                     held += step
-            opened = _Opened(stream, decoder, held, self.senses.clock() - begun)
+            opened = _Opened(stream, decoder, held)
         except TimeoutError:
             return self._failed(FailureKind.TIMED_OUT, request.model, f"{self.name} sent no content in time")
         else:
@@ -301,7 +376,9 @@ class EdgeProvider:
             if opened is None:
                 await stream.close()
 
-    async def _read(self, stream: HttpStream, decoder: ChunkDecoder, model: str) -> list[Delta] | Outcome:
+    async def _read(
+        self, stream: HttpStream, decoder: ChunkDecoder, model: str, limits: Limits
+    ) -> list[Delta] | Outcome:
         """The next deltas, or how the stream ended."""
         if decoder.ended:
             return decoder.finish()
@@ -309,49 +386,70 @@ class EdgeProvider:
         if isinstance(data, Fault):
             # What the stream said of itself explains more than how its connection broke.
             said = decoder.finish()
-            fault = failure_of(data, provider=self.name, model=model)
+            fault = self._faulted(data, model, limits)
             return said if isinstance(said, Failure) and said.kind is not FailureKind.INTERRUPTED else fault
         return list(decoder.feed(data)) if data else decoder.finish()
 
     async def _ask(self, call: HttpCall) -> HttpReply | Failure:
-        reply = await self.transport.send(call, self._limits(10.0))
+        limits = self.spec.limits
+        reply = await self.transport.send(call, replace(limits, total_s=min(limits.total_s, FREE_CALL_S)))
         return failure_of(reply, provider=self.name, model="") if isinstance(reply, Fault) else reply
 
-    def _encode(self, request: Request) -> HttpCall | Failure:
-        return self.dialect.encode(self._with_defaults(request), self._target(request.model))
+    async def _list(self) -> None:
+        call = self.dialect.list_models(self._target(""))
+        reply = call if isinstance(call, Failure) else await self._ask(call)
+        listed = reply if isinstance(reply, Failure) else self.dialect.decode_models(reply, self._target(""))
+        known = not isinstance(listed, Failure)
+        # A provider that cannot be asked now has still the models of its settings, and those that it listed before.
+        self._listed = self._listed if isinstance(listed, Failure) else listed
+        self._list_again_at = self.senses.clock() + (LISTED_S if known else NOT_LISTED_S)
 
-    def _with_defaults(self, request: Request) -> Request:
-        if self.spec.defaults == Sampling():
-            return request
-        asked, ours = request.sampling, self.spec.defaults
-        filled = {name: getattr(ours, name) for name in Sampling.__slots__ if getattr(asked, name) in (None, ())}
-        return replace(request, sampling=replace(asked, **filled))
+    def _full(self) -> bool:
+        limit = self.spec.max_in_flight
+        return limit is not None and self.standing.load.in_flight >= limit
 
     def _target(self, model: str) -> Target:
         return replace(self.spec.target, model=model)
 
-    def _limits(self, deadline_s: float | None) -> Limits:
+    def _limits(self, deadline_s: float | None, begun: float) -> Limits:
+        """The provider's own, cut to what is left of the request's time."""
         limits = self.spec.limits
-        return limits if deadline_s is None or deadline_s >= limits.total_s else replace(limits, total_s=deadline_s)
+        if deadline_s is None:
+            return limits
+        left_s = max(0.0, deadline_s - (self.senses.clock() - begun))
+        return limits if left_s >= limits.total_s else replace(limits, total_s=left_s)
 
     # What became of it.
 
-    def _start(self, said: ChunkDecoder | Completion, call: HttpCall | Failure, request: Request) -> StreamStart:
+    def _start(self, said: ChunkDecoder | Completion, call: HttpCall, request: Request) -> StreamStart:
         return StreamStart(
             id=said.id,
             provider=self.name,
             model=said.model or request.model,
             created_s=int(self.senses.wall()),
-            dropped=call.dropped if isinstance(call, HttpCall) else (),
+            dropped=call.dropped,
             request_id=request.request_id,
         )
 
-    def _named(self, outcome: Outcome, model: str, call: HttpCall | Failure) -> Outcome:
+    def _completed(self, outcome: Outcome, model: str, call: HttpCall) -> Outcome:
         """The outcome with what the reply alone does not say."""
         if isinstance(outcome, Failure):
             return outcome
-        dropped = call.dropped if isinstance(call, HttpCall) else ()
-        return replace(outcome, model=outcome.model or model, dropped=dropped)
+        return replace(outcome, model=outcome.model or model, dropped=call.dropped)
+
+    def _faulted(self, fault: Fault, model: str, limits: Limits) -> Failure:
+        failure = failure_of(fault, provider=self.name, model=model)
+        if fault.kind is not FaultKind.TOTAL_TIMEOUT or limits.total_s >= self.spec.limits.total_s:
+            return failure
+        usual_s = self.standing.vitals(model, self.senses.clock()).latency_s
+        if limits.total_s >= (FAIR_S if usual_s is None else 2.0 * usual_s):
+            return failure
+        detail = f"the request had {limits.total_s:.1f} s left, in which {self.name} did not finish; allow more"
+        return replace(failure, kind=FailureKind.DEADLINE_EXCEEDED, detail=detail)
+
+    def _broken(self, error: Exception, model: str) -> Failure:
+        log.error("call.broken", exc_info=error, extra={"provider": self.name})
+        return self._failed(FailureKind.INTERNAL, model, "an error inside Raygate; its log says more")
 
     def _first_content(self, ticket: Ticket, model: str) -> None:
         """A probe has succeeded at the first content; a long stream must not keep the door."""
@@ -361,11 +459,10 @@ class EdgeProvider:
             self.on_change()
 
     def _settle(
-        self, ticket: Ticket, model: str, outcome: Answer | Failure, begun: float, *, ttft_s: float | None = None
+        self, ticket: Ticket, model: str, outcome: Answer | Failure, latency_s: float, *, ttft_s: float | None = None
     ) -> Answer | Failure:
         """Close the books on one call: gate, load, observations, usage. Returns the outcome, priced and timed."""
         now = self.senses.clock()
-        latency_s = now - begun
         gate = self.standing.gate
         failure = outcome if isinstance(outcome, Failure) else None
         self.standing.load.end(now, latency_s=None if failure else latency_s)
@@ -390,6 +487,11 @@ class EdgeProvider:
 
     def _failed(self, kind: FailureKind, model: str, detail: str) -> Failure:
         return Failure(kind=kind, provider=self.name, model=model, detail=detail)
+
+
+def _is_json(content_type: str) -> bool:
+    """True for a whole JSON document; lines of JSON are a stream."""
+    return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
 def _deltas(completion: Completion) -> list[Delta]:

@@ -124,7 +124,7 @@ def _serve(settings: Settings, port: int) -> None:
     from serve.deploy import deployment
 
     _quiet_serve()
-    ray_serve.start(http_options={"host": settings.host, "port": port, "location": "EveryNode"})
+    ray_serve.start(proxy_location="EveryNode", http_options={"host": settings.host, "port": port})
     ray_serve.run(deployment(replicas=settings.replicas), name=APPLICATION, route_prefix="/")
 
 

@@ -134,23 +134,31 @@ def start(
         process = subprocess.Popen(  # noqa: S603  # our own interpreter
             command, env=wanted, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
-    ready = scratch / "ray" / "ray_current_cluster"
-    for _ in range(int(START_S / 0.05)):
-        if ready.exists() and (address := ready.read_text().strip()):
-            break
-        if process.poll() is not None:
-            break
-        sleep(0.05)
-    else:
-        address = ""
-    if process.poll() is not None or not ready.exists() or not address:
+    try:
+        address = _await_address(process, scratch / "ray" / "ray_current_cluster", sleep)
+        if not address:
+            raise StartFailed(f"Ray did not start; its output is in {output}")
+    except BaseException:
+        # Also where a person lost patience: nobody has a record of it yet.
         end(run_id, root=process.pid, grace_s=0.0)
         shutil.rmtree(scratch, ignore_errors=True)
-        raise StartFailed(f"Ray did not start; its output is in {output}")
+        raise
+    process.returncode = 0  # It outlives us on purpose; unwaited for, it would be a warning.
     run = Run(run_id=run_id, pid=process.pid, address=address, scratch=str(scratch), haproxy=haproxy)
     record(folder, run)
     _link(folder / "logs", scratch / "ray" / "session_latest" / "logs")
     return run
+
+
+def _await_address(process: subprocess.Popen[bytes], ready: Path, sleep: Callable[[float], None]) -> str:
+    """The address that Ray writes once it can be joined; "" if it ended, or took too long."""
+    for _ in range(int(START_S / 0.05)):
+        if process.poll() is not None:
+            break
+        if ready.exists() and (address := ready.read_text().strip()):
+            return address
+        sleep(0.05)
+    return ""
 
 
 def stop(folder: Path, run: Run, *, grace_s: float = 2.0) -> int:

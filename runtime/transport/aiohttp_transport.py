@@ -277,7 +277,7 @@ class _Exchange:
         self._scope.reschedule(self._no_later_than_total(self.sent_at + self.limits.first_byte_s))
 
     def went_stale(self, fault: Fault, *, within_s: float) -> bool:
-        """This fault says that the call died of a kept connection that the server was closing: see the head of this module."""
+        """The call died of a kept connection that the server was closing: see the head of this module."""
         wire = self.wire
         return (
             fault.kind is FaultKind.RESET

@@ -220,7 +220,7 @@ class _Exchange:
                 self._scope.reschedule(self._no_later_than_total(self._sent_at + self.limits.first_byte_s))
 
     def went_stale(self, fault: Fault, *, within_s: float) -> bool:
-        """This fault says that the call died of a kept connection that the server was closing: see `aiohttp_transport`."""
+        """The call died of a kept connection that the server was closing: see `aiohttp_transport`."""
         return (
             fault.kind is FaultKind.RESET
             and not self._fresh

@@ -75,9 +75,14 @@ class Live:
     def provider(self, name: str) -> Any:
         return ray.get_actor(provider_actor(name), namespace=NAMESPACE)
 
-    def apply(self, wanted: Settings) -> None:
-        """Hand over settings and wait until every edge follows them."""
-        self.control(self.manager, "apply_settings", wanted.to_document())
+    def switch(self, **changes: Any) -> None:
+        """Hand over settings, and wait until every replica and the manager's own edge follow them."""
+        version = self.control(self.manager, "apply_settings", settings(**changes).to_document())
+        until(lambda: all(seen == version for seen in self.overview()["following"].values()), "all edges follow")
+
+    def in_flight(self, provider: str) -> int:
+        """Calls under way at a provider, over all edges, as they report them."""
+        return next(one.in_flight for one in self.overview()["providers"] if one.provider == provider)
 
     def run(self) -> head.Run:
         run = head.running(self.folder)

@@ -1,0 +1,28 @@
+"""`raygate`: the command line.
+
+    commands    what can be typed; everything heavy is imported inside a command, so that --help costs little
+    lifecycle   up, down
+    status      what runs, and what listens where
+    chat        one question over HTTP, streamed
+    models      what can be asked for
+    config      is this settings file right?
+    place       where the Raygate of this machine is, and how to call it
+    screen      spinners, tables, JSON
+    errors      the one line that ends a command
+
+Standard output holds what was asked for (with --json nothing else), standard error what a person reads besides.
+Exit codes: 0; 1 something else failed; 2 the input was wrong, or there is nobody to talk to; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. `args` None: those of this process."""
+    from serve.cli import commands
+
+    return commands.run(args)

@@ -1,0 +1,152 @@
+"""What can be typed, and what becomes of everything that goes wrong: one line, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from serve.cli.errors import BAD_INPUT, FAILED, Ended
+
+# Without rich: its help pages are prettier, and cost more than all the rest.
+app = typer.Typer(rich_markup_mode=None, add_completion=True, pretty_exceptions_enable=False)
+config_app = typer.Typer(rich_markup_mode=None, help="Look after settings files.")
+app.add_typer(config_app, name="config")
+
+
+class Proxy(StrEnum):
+    HAPROXY = "haproxy"
+    PYTHON = "python"
+    AUTO = "auto"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="A settings file; else RAYGATE_CONFIG, if set.")
+]
+Url = Annotated[str, typer.Option(help="Where Raygate is; else RAYGATE_URL, else the one that runs here.")]
+Key = Annotated[str, typer.Option(help="The key to show; else RAYGATE_API_KEY, else the one that was made here.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"raygate {version('raygate')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    """One endpoint for many LLM providers, on Ray."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def up(
+    config: Config = None,
+    proxy: Annotated[Proxy | None, typer.Option(help="Who listens for HTTP; auto: haproxy on Linux.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Start Ray and the gateway; or adopt what runs, and hand it the settings."""
+    from serve.cli import lifecycle
+
+    lifecycle.up(config, proxy=proxy.value if proxy else None, as_json=as_json)
+
+
+@app.command()
+def down(config: Config = None, as_json: Json = False) -> None:
+    """End everything that `raygate up` started."""
+    from serve.cli import lifecycle
+
+    lifecycle.down(config, as_json=as_json)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show providers, replicas, and what listens on which address."""
+    from serve.cli import status as command
+
+    command.status(as_json=as_json)
+
+
+@app.command()
+def chat(
+    prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="provider/model, a model, or a route.")] = "",
+    system: Annotated[str, typer.Option("--system", "-s", help="Instructions that come before the prompt.")] = "",
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="End the answer after so many tokens.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, max=2, help="0 is the most predictable.")] = None,
+    url: Url = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Ask one question. The answer appears as it comes, then who gave it, its tokens and its cost."""
+    from serve.cli import chat as command
+
+    ask = command.Ask(prompt=prompt, model=model, system=system, max_tokens=max_tokens, temperature=temperature)
+    command.chat(ask, url=url, key=key, as_json=as_json)
+
+
+@app.command()
+def models(url: Url = "", key: Key = "", as_json: Json = False) -> None:
+    """List the models that can be asked for, with their prices."""
+    from serve.cli import models as command
+
+    command.models(url=url, key=key, as_json=as_json)
+
+
+@config_app.command("check")
+def check(file: Annotated[Path, typer.Argument(metavar="FILE")], as_json: Json = False) -> None:
+    """Say whether a settings file is right, and which providers result from it."""
+    from serve.cli import config
+
+    config.check(file, as_json=as_json)
+
+
+def run(args: Sequence[str] | None) -> int:
+    """The exit code of these arguments."""
+    try:
+        code = app(args, prog_name="raygate", standalone_mode=False)
+    except Ended as ended:
+        return _end(ended.message, ended.code)
+    except TyperException as error:
+        message = error.format_message()
+        hint = "" if "--help" in message else "; `raygate --help` lists what there is"
+        return _end(f"{message.rstrip('.')}{hint}", BAD_INPUT)
+    except typer.Abort:
+        return _end("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain at its exit.
+        sys.stdout = None  # type: ignore[assignment]  # as the manual of `signal` has it, without the devnull
+        return FAILED
+    except Exception as error:
+        return _end(f"an error inside Raygate ({type(error).__name__}); {_keep(error)}", FAILED)
+    if code == 130:
+        return _end("interrupted", 130)
+    return code if isinstance(code, int) else 0
+
+
+def _end(message: str, code: int) -> int:
+    for line in message.splitlines():
+        print(f"raygate: {line}", file=sys.stderr)
+    return code
+
+
+def _keep(error: Exception) -> str:
+    """Put what a developer wants to see where it disturbs nobody."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="raygate-", suffix=".txt", delete=False) as file:
+        file.write("".join(traceback.format_exception(error)))
+    return f"please report it with what is in {file.name}"
