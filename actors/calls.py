@@ -7,12 +7,14 @@ is refused as a value. Everything here runs on the default concurrency group's l
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from actors.edge import Edge
+from actors.environment import node_id
 from runtime.admission import Admission
 from runtime.catalog import ModelInfo
 from runtime.dialects.openai_surface import parse_chat, parse_embed
@@ -110,6 +112,10 @@ class ServesCalls:
     async def metrics(self) -> Mapping[str, float]:
         own = {f"calls.{method}": float(count) for method, count in self.received.items()}
         return {**await (await self._must()).metrics(), **own}
+
+    async def whereabouts(self) -> tuple[str, int]:
+        """The node and the process id of this actor."""
+        return node_id(), os.getpid()
 
     async def clear_cache(self) -> int:
         return await (await self._must()).clear_cache()

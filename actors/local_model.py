@@ -33,6 +33,10 @@ class LocalModelActor:
         self._serving: tuple[int, int, int] | None = None
         self._lock = asyncio.Lock()
 
+    async def whereabouts(self) -> int:
+        """The process id of this actor."""
+        return os.getpid()
+
     async def serve(self, threads: int | None, context_length: int, slots: int) -> tuple[str, str, str]:
         """Listen with these settings; returns (base URL, API key, node). Idempotent. Raises where it cannot."""
         asked = (threads or os.cpu_count() or 1, context_length, slots)

@@ -73,6 +73,7 @@ class ManagerActor(ServesCalls):
         self._authorities: dict[str, AuthorityRef] = {}
         self._local_model = LocalModelRef()
         self._outbox: dict[str, dict[str, list[Observed]]] = defaultdict(lambda: defaultdict(list))
+        self._fresh: set[str] = set()
         self._control: _ControlLoop | None = None
 
     # Group `control`: the feed.
@@ -106,6 +107,11 @@ class ManagerActor(ServesCalls):
             if batch.failures or self._is_open(batch.provider):
                 control.urgent.set()
         self._publish_measured()
+
+    async def introduce(self, provider: str) -> None:
+        """A provider's actor has (re)started and wants to know where it stood."""
+        self._fresh.add(provider)
+        self._controls().urgent.set()
 
     async def announce(self, published: Published) -> None:
         """An authority's state has changed by itself."""
@@ -180,8 +186,9 @@ class ManagerActor(ServesCalls):
     async def _exchange(self, provider: str, tick: int) -> None:
         batches = self._outbox.pop(provider, {})
         known = self._published.get(provider)
-        if not batches and known is not None and tick % HEARTBEAT_TICKS:
+        if not batches and known is not None and tick % HEARTBEAT_TICKS and provider not in self._fresh:
             return
+        self._fresh.discard(provider)
         last = known[0].aged(SENSES.clock() - known[1]) if known else None
         exchange = Exchange(
             policy=authority_policy(self._settings),

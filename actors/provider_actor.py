@@ -7,6 +7,7 @@ the calls observe goes to the manager as every edge's does, and comes back with 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import suppress
 
@@ -22,6 +23,7 @@ from runtime.feed import Exchange, Published
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 
+CONFIGURED_S = 10.0
 NOT_YET_S = 1.0
 """An authority that has not heard of its last state yet grants no probe for so long."""
 
@@ -34,6 +36,7 @@ class ProviderActor(ServesCalls):
         self._name = provider
         self._authority: Authority | None = None
         self._manager = ManagerRef()
+        self._configured = asyncio.Event()
 
     # Group `control`: the authority.
 
@@ -42,6 +45,7 @@ class ProviderActor(ServesCalls):
         now = SENSES.clock()
         if self._authority is None:
             self._authority = Authority(self._name, batch.policy, now=now, spell=batch.spell_floor, last=batch.last)
+            self._configured.set()
         for edge, observed in batch.batches.items():
             self._authority.apply(edge, observed, now)
         return self._authority.published(now)
@@ -49,6 +53,7 @@ class ProviderActor(ServesCalls):
     async def permit(self) -> Permit | Refusal:
         """Leave for one edge to send one probe."""
         if self._authority is None:
+            await self._introduce()
             return Refusal(NOT_YET_S)
         answer = self._authority.permit(SENSES.clock())
         if isinstance(answer, Permit):
@@ -57,22 +62,30 @@ class ProviderActor(ServesCalls):
 
     async def trip(self, for_s: float | None = None, why: str = "opened by an operator") -> Published:
         """Shut this provider for everyone, for `for_s` seconds or the breaker's usual time; then it is probed."""
-        authority = self._known()
+        authority = await self._known()
         authority.trip(SENSES.clock(), for_s=for_s, why=why)
         return await self._announce()
 
     async def reopen(self) -> Published:
         """Let everyone call this provider again at once. Each edge's own breaker still heals by its own probe."""
-        self._known().close()
+        (await self._known()).close()
         return await self._announce()
 
-    def _known(self) -> Authority:
+    async def _known(self) -> Authority:
+        """The authority; right after a start, once the manager has said where it stood."""
         if self._authority is None:
-            raise RuntimeError(f"{provider_actor(self._name)} has just started and was not configured yet; try again")
+            await self._introduce()
+            async with asyncio.timeout(CONFIGURED_S):
+                await self._configured.wait()
+        assert self._authority is not None  # noqa: S101  # the event says so
         return self._authority
 
+    async def _introduce(self) -> None:
+        with suppress(Unreachable):
+            await self._manager.introduce(self._name)
+
     async def _announce(self) -> Published:
-        published = self._known().published(SENSES.clock())
+        published = (await self._known()).published(SENSES.clock())
         # A manager that is away learns it with its next exchange.
         with suppress(Unreachable):
             await self._manager.announce(published)

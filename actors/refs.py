@@ -313,6 +313,10 @@ class ManagerRef(RemoteProvider):
         """Raises `Unreachable`; a report may then be sent again, its sequence number makes it count once."""
         await self.actor.call("report", report, timeout_s=CONTROL_TIMEOUT_S, control=True)
 
+    async def introduce(self, provider: str) -> None:
+        """A provider's authority has just started and wants its last state. Raises `Unreachable`."""
+        await self.actor.call("introduce", provider, timeout_s=CONTROL_TIMEOUT_S, control=True)
+
     async def announce(self, published: Published) -> None:
         """A provider's authority has changed its state by itself. Raises `Unreachable`."""
         await self.actor.call("announce", published, timeout_s=CONTROL_TIMEOUT_S, control=True)

@@ -73,7 +73,7 @@ STRATEGIES: dict[str, Strategy] = {"round_robin": round_robin, "latency": latenc
 
 
 def order(strategy: Strategy, entries: Sequence[Entry], *, turn: int, rng: random.Random) -> list[Candidate]:
-    """What is preferred, then higher priorities; within each the strategy's order. The shut ones last, soonest first."""
+    """What is preferred, then higher priorities; in each the strategy's order. The shut ones last, soonest first."""
     tiers: dict[tuple[bool, int], list[Entry]] = {}
     shut = []
     for entry in entries:

@@ -23,6 +23,9 @@ __all__ = ["main"]
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. `args` None: those of this process."""
-    from serve.cli import commands
+    try:
+        from serve.cli import commands
 
-    return commands.run(args)
+        return commands.run(args)
+    except KeyboardInterrupt:
+        return 130

@@ -57,7 +57,7 @@ def up(
     proxy: Annotated[Proxy | None, typer.Option(help="Who listens for HTTP; auto: haproxy on Linux.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Start Ray and the gateway; or adopt what runs, and hand it the settings."""
+    """Start Raygate, or adopt the one that runs."""
     from serve.cli import lifecycle
 
     lifecycle.up(config, proxy=proxy.value if proxy else None, as_json=as_json)
@@ -73,14 +73,14 @@ def down(config: Config = None, as_json: Json = False) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show providers, replicas, and what listens on which address."""
+    """Show providers, replicas and who listens where."""
     from serve.cli import status as command
 
     command.status(as_json=as_json)
 
 
 @app.command()
-def chat(
+def chat(  # noqa: PLR0917  # typer calls it by name
     prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")],
     model: Annotated[str, typer.Option("--model", "-m", help="provider/model, a model, or a route.")] = "",
     system: Annotated[str, typer.Option("--system", "-s", help="Instructions that come before the prompt.")] = "",
@@ -90,7 +90,7 @@ def chat(
     key: Key = "",
     as_json: Json = False,
 ) -> None:
-    """Ask one question. The answer appears as it comes, then who gave it, its tokens and its cost."""
+    """Ask one question; the answer appears as it comes."""
     from serve.cli import chat as command
 
     ask = command.Ask(prompt=prompt, model=model, system=system, max_tokens=max_tokens, temperature=temperature)
@@ -99,7 +99,7 @@ def chat(
 
 @app.command()
 def models(url: Url = "", key: Key = "", as_json: Json = False) -> None:
-    """List the models that can be asked for, with their prices."""
+    """List the models and their prices."""
     from serve.cli import models as command
 
     command.models(url=url, key=key, as_json=as_json)
@@ -120,14 +120,14 @@ def run(args: Sequence[str] | None) -> int:
     except Ended as ended:
         return _end(ended.message, ended.code)
     except TyperException as error:
-        message = error.format_message()
-        hint = "" if "--help" in message else "; `raygate --help` lists what there is"
-        return _end(f"{message.rstrip('.')}{hint}", BAD_INPUT)
+        context: typer.Context | None = getattr(error, "ctx", None)
+        path = context.command_path if context else "raygate"
+        return _end(f"{error.format_message().rstrip('.')} (see `{path} --help`)", BAD_INPUT)
     except typer.Abort:
         return _end("interrupted", 130)
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain at its exit.
-        sys.stdout = None  # type: ignore[assignment]  # as the manual of `signal` has it, without the devnull
+        sys.stdout = None
         return FAILED
     except Exception as error:
         return _end(f"an error inside Raygate ({type(error).__name__}); {_keep(error)}", FAILED)

@@ -90,9 +90,7 @@ def test_unknown_field_travels_or_is_named(live: Live, path: str) -> None:
 
 def test_round_robin_over_a_route(live: Live, path: str) -> None:
     with live.client() as client:
-        seen = [
-            client.post("/v1/chat/completions", json=ask("pair")).headers["x-raygate-provider"] for _ in range(12)
-        ]
+        seen = [client.post("/v1/chat/completions", json=ask("pair")).headers["x-raygate-provider"] for _ in range(12)]
     assert set(seen) == {"alpha", "beta"}
 
 
@@ -150,12 +148,17 @@ def test_wrong_path_and_method(live: Live) -> None:
 
 
 def test_client_that_hangs_up_stops_the_upstream(live: Live, path: str) -> None:
-    slow = {"kind": "scripted", "models": ["say"], "script": {"steps": [{"chunks": ["a "] * 500, "chunk_delay_s": 0.1}]}}
+    slow = {
+        "kind": "scripted",
+        "models": ["say"],
+        "script": {"steps": [{"chunks": ["a "] * 500, "chunk_delay_s": 0.1}]},
+    }
     document = settings().to_document()
     live.switch(data_path=path, providers={**document["providers"], "slow": slow})
     with live.client() as client:
         with client.stream("POST", "/v1/chat/completions", json=ask("slow/say", stream=True)) as reply:
-            next(reply.iter_lines())
+            lines = reply.iter_lines()
+            assert next(lines)
             until(lambda: live.in_flight("slow") == 1, "the call is under way")
         until(lambda: live.in_flight("slow") == 0, "the call has ended", within_s=5)
 

@@ -1,0 +1,77 @@
+# Each target works alone, first, in a fresh clone. Needed: Python 3.11 or newer with its headers, pip, git, make
+# and a C++ compiler. Another interpreter: make up PYTHON=python3.12
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv
+UV_VERSION := 0.13.9
+
+# Clones and caches often lie on different file systems, where hard links fail one by one, with a warning each.
+export UV_LINK_MODE ?= copy
+# A wheel built with -march=native dies with SIGILL on another CPU.
+export HNSWLIB_NO_NATIVE := 1
+
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+LOCK    := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+           --extra local pyproject.toml
+
+.PHONY: up down status test fmt lock clean
+.DEFAULT_GOAL := up
+
+up: $(VENV)/.runtime
+	@$(BIN)/raygate up
+
+down: $(VENV)/.runtime
+	@$(BIN)/raygate down
+
+status: $(VENV)/.runtime
+	@$(BIN)/raygate status
+
+test: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+fmt: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Remakes both lock files from pyproject.toml. Versions that are locked stay: make lock UPGRADE=--upgrade moves them.
+lock: $(UV)
+	$(LOCK) $(UPGRADE) --output-file requirements.lock
+	$(LOCK) $(UPGRADE) --extra dev --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# What is installed is stamped: the second call finds nothing to do. The development environment holds all that the
+# other one does, so it counts for both.
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(UV)
+	@echo "Installing Raygate (a few minutes the first time) ..." >&2
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(UV)
+	@echo "Installing Raygate and its development tools (a few minutes the first time) ..." >&2
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --no-deps -e .
+	@touch $@ $(VENV)/.runtime
+
+$(UV):
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "There is no $(PYTHON) here; install Python 3.11 or newer, or say PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Raygate needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1); say PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make environments; install its venv package (Debian: python3-venv)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import os, sys, sysconfig; \
+	  sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { \
+	  echo "$(PYTHON) has no headers; install its dev package (Debian: python3-dev)" >&2; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || { \
+	  echo "There is no C++ compiler here; install one (Debian: g++)" >&2; exit 1; }
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv==$(UV_VERSION)

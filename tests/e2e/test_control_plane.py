@@ -1,0 +1,157 @@
+"""Actors own the truth, replicas carry the bytes: neither is decoration, and the first may die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import ray
+
+from runtime.feed import EdgeReport, Observed
+from tests.e2e.conftest import Live, until
+from tests.e2e.load import Load
+
+PROVIDERS = ("alpha", "beta", "local")
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(live: Live) -> Iterator[None]:
+    yield
+    for name in ("alpha", "beta"):
+        live.control(live.provider(name), "reopen")
+    live.switch()
+
+
+def test_no_actor_call_per_request_and_none_per_token(live: Live) -> None:
+    with live.client() as client:
+        for _ in range(4):
+            client.post("/v1/chat/completions", json=_body("alpha/say"))
+        before = _actor_calls(live)
+        for _ in range(200):
+            assert client.post("/v1/chat/completions", json=_body("pair")).status_code == 200
+        for _ in range(20):
+            reply = client.post("/v1/chat/completions", json=_body("pair", stream=True))
+            assert reply.text.endswith("[DONE]\n\n")
+        after = _actor_calls(live)
+    calls = {name: after[name] - before[name] for name in after}
+    served = {name: count for name, count in calls.items() if name != "feed"}
+    assert not any(served.values()), served
+    # The feed: a poll and a report a second for each edge, whatever the traffic. 220 requests are no reason.
+    assert calls["feed"] < 110, calls
+
+
+def test_breaker_opened_by_its_authority_reaches_every_replica(live: Live) -> None:
+    with Load(live, "pair", callers=4) as load:
+        until(lambda: {answer.provider for answer in load.answers} >= {"alpha", "beta"}, "both are asked")
+        live.control(live.provider("alpha"), "trip", 60.0)
+        tripped = time.monotonic()
+        until(lambda: sum(answer.begun > tripped + 1.0 for answer in load.answers) > 50, "traffic goes on")
+    late = [answer.begun - tripped for answer in load.answers if answer.provider == "alpha" and answer.begun > tripped]
+    print(f"\nthe last request to the opened provider began {max(late, default=0.0) * 1e3:.0f} ms after the opening")
+    assert max(late, default=0.0) < 1.0
+    assert not load.faults
+
+
+def test_latency_in_the_managers_view_changes_the_choices(live: Live) -> None:
+    live.switch(strategy="latency")
+    for slow, fast in (("alpha", "beta"), ("beta", "alpha")):
+        with Load(live, "pair", callers=4, streams=False) as load:
+            _report_latency(live, {slow: 30.0, fast: 0.001})
+            changed = time.monotonic() + 0.2
+            until(lambda: sum(one.begun > changed for one in load.answers) > 200, "traffic goes on")  # noqa: B023
+        after = [one for one in load.answers if one.begun > changed]
+        # One in twenty is sent elsewhere to look how the others are.
+        share = sum(one.provider == slow for one in after) / len(after)
+        print(f"\nshare of the slow provider from 0.2 s after the report on: {share:.1%} of {len(after)}")
+        assert share < 0.15
+        assert not load.faults
+
+
+@pytest.mark.parametrize("path", ["edge", "actor"])
+def test_manager_may_be_killed_under_load(live: Live, path: str) -> None:
+    live.switch(data_path=path)
+    before = live.overview()
+    with Load(live, "pair") as load:
+        until(lambda: len(load.answers) > 20, "traffic runs")
+        os.kill(before["pid"], signal.SIGKILL)
+        killed = time.monotonic()
+        until(lambda: _is_back(live, before["pid"]), "the manager is back by itself")
+        until(lambda: sum(one.begun > killed + 1.0 for one in load.answers) > 20, "traffic goes on")
+    assert not load.faults, load.faults[:3]
+    after = live.overview()
+    assert after["incarnation"] > before["incarnation"]
+    assert after["settings"] == before["settings"]
+
+
+@pytest.mark.parametrize("path", ["edge", "actor"])
+def test_provider_actor_may_be_killed_under_load(live: Live, path: str) -> None:
+    live.switch(data_path=path)
+    alpha = live.provider("alpha")
+    pid = ray.get(alpha.whereabouts.remote())[1]
+    with Load(live, "pair") as load:
+        until(lambda: len(load.answers) > 20, "traffic runs")
+        os.kill(pid, signal.SIGKILL)
+        killed = time.monotonic()
+        until(
+            lambda: ray.get(live.provider("alpha").whereabouts.options(max_task_retries=-1).remote())[1] != pid, "back"
+        )
+        until(lambda: sum(one.begun > killed + 1.0 for one in load.answers) > 20, "traffic goes on")
+        until(
+            lambda: any(one.provider == "alpha" and one.begun > killed + 2.0 for one in load.answers),
+            "the restarted provider is asked again",
+        )
+    assert not load.faults, load.faults[:3]
+
+
+def test_killed_embedded_model_comes_back(live: Live) -> None:
+    before = live.overview()["endpoints"]["local"]
+    with live.client() as client:
+        assert client.post("/v1/chat/completions", json=_body("local", max_tokens=2)).status_code == 200
+        os.kill(ray.get(_local_model().whereabouts.remote()), signal.SIGKILL)
+        until(lambda: live.overview()["endpoints"]["local"] != before, "the embedded model listens again")
+        until(
+            lambda: client.post("/v1/chat/completions", json=_body("local", max_tokens=2)).status_code == 200,
+            "it answers again",
+        )
+
+
+def _body(model: str, **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
+
+
+def _local_model() -> Any:
+    return ray.get_actor("local-model", namespace="raygate")
+
+
+def _actor_calls(live: Live) -> dict[str, float]:
+    """Calls that each actor itself has received: served requests by actor, and all of the feed."""
+    overview = live.overview()
+    served = {"manager": sum(count for method, count in overview["received"].items() if method != "control")}
+    for name in PROVIDERS:
+        metrics = ray.get(live.provider(name).metrics.remote())
+        served[name] = sum(count for metric, count in metrics.items() if metric.startswith("calls."))
+    return {**served, "feed": overview["received"]["control"]}
+
+
+def _report_latency(live: Live, seconds: dict[str, float]) -> None:
+    """As an edge would report what it measured."""
+    observed = tuple(
+        Observed(provider=name, model="say", spell=0, good=9, answered=9, latency_sum_s=9 * latency)
+        for name, latency in seconds.items()
+    )
+    sequence = int(time.monotonic() * 1e6)
+    # The mean forgets with time; so many reports outweigh what the traffic itself has measured.
+    for step in range(200):
+        report = EdgeReport(edge="a test", sequence=sequence + step, observed=observed)
+        live.control(live.manager, "report", report)
+
+
+def _is_back(live: Live, old_pid: int) -> bool:
+    try:
+        return bool(live.overview()["pid"] != old_pid)
+    except ray.exceptions.RayActorError:
+        return False

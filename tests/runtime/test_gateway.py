@@ -1,0 +1,426 @@
+"""One request through several providers: who is asked, what is told, how long it took."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from runtime.assemble import policy_of
+from runtime.catalog import ModelInfo
+from runtime.dialects.scripted import ErrorEvent, Hang, Refuse, Stall, Status, Step, Truncate
+from runtime.gateway import Gateway
+from runtime.outcome import Attempt, Completion, Embeddings, Failure, FailureKind, StreamEnd, StreamEvent, StreamStart
+from runtime.price import CostEstimate
+from runtime.request import CostLimits, EmbedRequest, Request, Sampling, ask
+from tests.fakes.clock import FakeClock, HeldSleep, turns
+from tests.fakes.providers import Rig, Sleep, counted, fails, kind, rig, settings_of, streamed
+
+K = FailureKind
+DOWN = fails(Status(status=500))
+LIMITED = fails(Status(status=429, retry_after_s=2.0))
+
+
+class Rigs:
+    """A gateway over scripted providers, and those. Settings as in a file; a provider is its steps."""
+
+    def __init__(self, *, sleep: Sleep | None = None, settings: dict[str, Any] | None = None, **steps: Any) -> None:
+        self.clock = FakeClock()
+        played = {name: one if isinstance(one, list | tuple) else [one] for name, one in steps.items()}
+        self.settings = settings_of(*played, **{"default_model": "any", **(settings or {})})
+        if "any" not in self.settings.routes:
+            route = tuple(f"{name}/{name}-model" for name in played)
+            self.settings = self.settings.model_copy(update={"routes": {**self.settings.routes, "any": route}})
+        self.rigs: dict[str, Rig] = {
+            name: rig(
+                *said,
+                name=name,
+                clock=self.clock,
+                sleep=sleep,
+                settings=self.settings,
+                defaults=Sampling(**self.settings.providers[name].sampling.model_dump()),
+                max_in_flight=self.settings.providers[name].max_in_flight,
+            )
+            for name, said in played.items()
+        }
+        self.gateway = Gateway(self.policy(), clock=self.clock, sleep=self.clock.sleep, rng=random.Random(1))
+
+    def policy(self) -> Any:
+        return policy_of(self.settings, {name: one.provider for name, one in self.rigs.items()})
+
+    def __getitem__(self, name: str) -> Rig:
+        return self.rigs[name]
+
+    def calls(self) -> dict[str, int]:
+        return {name: one.transport.calls for name, one in self.rigs.items()}
+
+    async def answer(self, request: Request | None = None) -> Completion:
+        outcome = await self.gateway.complete(request or ask("hi"))
+        assert isinstance(outcome, Completion), outcome
+        return outcome
+
+    async def failure(self, request: Request | None = None) -> Failure:
+        outcome = await self.gateway.complete(request or ask("hi"))
+        assert isinstance(outcome, Failure), outcome
+        return outcome
+
+
+def text(words: str, **said: Any) -> Step:
+    return Step(text=words, **said)
+
+
+def tried(attempts: tuple[Attempt, ...]) -> list[tuple[str, str]]:
+    return [(one.provider, one.outcome) for one in attempts]
+
+
+# Failover.
+
+
+async def test_another_provider_takes_over_with_its_own_model() -> None:
+    made = Rigs(a=DOWN, b=text("from b"))
+    answer = await made.answer(replace(ask("hi"), request_id="r1"))
+    assert (answer.text, answer.provider, answer.model, answer.request_id) == ("from b", "b", "b-model", "r1")
+    assert tried(answer.attempts) == [("a", "unavailable"), ("b", "ok")]
+    assert made.clock.slept == []
+
+
+@pytest.mark.parametrize("trouble", [Refuse(), ErrorEvent(), Truncate(), Status(status=429)], ids=str)
+async def test_a_stream_fails_over_before_its_first_content(trouble: Any) -> None:
+    made = Rigs(a=fails(trouble, text="from a"), b=text("from b"))
+    stream = await streamed(made.gateway, replace(ask("hi"), request_id="r1"))
+    assert stream.text == "from b"
+    assert stream.start is not None
+    assert (stream.start.provider, stream.start.request_id) == ("b", "r1")
+    assert [provider for provider, _ in tried(stream.start.attempts)] == ["a"], "the failed attempts are told at once"
+    assert isinstance(stream.outcome, Completion)
+    assert [provider for provider, _ in tried(stream.outcome.attempts)] == ["a", "b"]
+    assert made["a"].transport.active == 0
+
+
+@pytest.mark.parametrize(("trouble", "expected"), [(Truncate(1), K.INTERRUPTED), (Stall(1), K.INTERRUPTED)], ids=str)
+async def test_after_content_nobody_takes_over_and_the_cut_is_explicit(trouble: Any, expected: FailureKind) -> None:
+    made = Rigs(a=fails(trouble, text="from a"), b=text("from b"))
+    stream = await streamed(made.gateway, ask("hi"))
+    assert stream.text == "from "
+    assert kind(stream.outcome) is expected
+    assert isinstance(stream.outcome, Failure)
+    assert tried(stream.outcome.attempts) == [("a", "interrupted")]
+    assert made.calls() == {"a": 1, "b": 0}
+
+
+async def test_a_wrong_request_is_not_repeated_elsewhere() -> None:
+    made = Rigs(a=fails(Status(status=400)), b=text("from b"))
+    failure = await made.failure()
+    assert failure.kind is K.BAD_REQUEST
+    assert tried(failure.attempts) == [("a", "bad_request")]
+    assert made.calls() == {"a": 1, "b": 0}
+
+
+async def test_embeddings_fail_over_to_the_same_model_only() -> None:
+    """Vectors of two models do not belong in one index."""
+    routes = {"any": ("a/m", "c/other", "b/m")}
+    made = Rigs(a=DOWN, b=Step(), c=Step(), settings={"routes": routes})
+    vectors = await made.gateway.embed(EmbedRequest(inputs=("x",), request_id="r1"))
+    assert isinstance(vectors, Embeddings)
+    assert (vectors.provider, made["c"].transport.calls) == ("b", 0)
+
+
+async def test_an_embedding_that_failed_tells_its_attempts() -> None:
+    made = Rigs(a=fails(Status(status=400)))
+    failure = await made.gateway.embed(EmbedRequest(inputs=("x",), request_id="r1"))
+    assert isinstance(failure, Failure)
+    assert (failure.request_id, tried(failure.attempts)) == ("r1", [("a", "bad_request")])
+
+
+# Retry.
+
+
+async def test_retry_really_happens_after_a_wait() -> None:
+    made = Rigs(a=[DOWN, text("at last")])
+    answer = await made.answer()
+    assert tried(answer.attempts) == [("a", "unavailable"), ("a", "ok")]
+    (slept,) = made.clock.slept
+    assert 0.0 <= slept <= 0.4
+
+
+async def test_a_retry_waits_as_long_as_the_provider_asked() -> None:
+    made = Rigs(a=[LIMITED, text("at last")])
+    answer = await made.answer()
+    assert made.clock.slept[0] >= 2.0
+    assert answer.text == "at last"
+    assert answer.overhead_s == pytest.approx(0.0, abs=1e-6), "a wait is no overhead of ours"
+
+
+async def test_a_retry_without_a_named_time_waits_for_our_own_throttle() -> None:
+    made = Rigs(a=[fails(Status(status=429)), text("at last")])
+    assert (await made.answer()).text == "at last"
+    assert made.clock.slept[0] >= 1.0
+
+
+async def test_no_retry_past_the_deadline() -> None:
+    made = Rigs(a=[LIMITED, text("too late")])
+    failure = await made.failure(replace(ask("hi"), deadline_s=1.5))
+    assert (failure.kind, failure.retry_after_s) == (K.RATE_LIMITED, 2.0)
+    assert made.clock.slept == []
+
+
+async def test_the_deadline_is_for_all_attempts_together() -> None:
+    made = Rigs(a=fails(Hang()), b=fails(Hang()), c=fails(Hang()))
+    started = made.clock()
+    await made.failure(replace(ask("hi"), deadline_s=100.0))
+    assert made.clock() - started == pytest.approx(100.0)
+    assert made.calls() == {"a": 1, "b": 1, "c": 0}
+
+
+async def test_a_new_retry_budget_takes_effect() -> None:
+    made = Rigs(a=[DOWN, text("at last")])
+    made.settings = made.settings.model_copy(
+        update={"retry": made.settings.retry.model_copy(update={"budget_ratio": 0.0})}
+    )
+    made.gateway.policy = made.policy()
+    assert (await made.failure()).kind is K.UNAVAILABLE
+    assert made.clock.slept == []
+
+
+async def test_a_request_keeps_the_policy_it_began_with() -> None:
+    held = HeldSleep()
+    made = Rigs(a=fails(Status(status=500), delay_s=1.0), b=text("from b"), sleep=held)
+    call = asyncio.create_task(made.gateway.complete(ask("hi")))
+    await turns()
+    del made.rigs["b"]
+    made.gateway.policy = made.policy()
+    held.release()
+    answer = await call
+    assert isinstance(answer, Completion)
+    assert answer.provider == "b"
+
+
+# The order.
+
+
+async def test_round_robin_gives_each_name_its_own_turns() -> None:
+    """With one count for all names, two that alternate would each meet the same provider for ever."""
+    routes = dict.fromkeys(("x", "y"), ("a/m", "b/m"))
+    made = Rigs(a=text("a"), b=text("b"), settings={"routes": routes})
+    met = [(await made.answer(ask("hi", model=name))).provider for _ in range(3) for name in ("x", "y")]
+    assert met == ["a", "a", "b", "b", "a", "a"]
+
+
+async def test_asking_what_it_would_cost_takes_no_turn() -> None:
+    prices = {f"{name}/{name}-model": {"price": {"input": "1", "output": "1"}} for name in "ab"}
+    made = Rigs(a=text("a"), b=text("b"), settings={"models": prices})
+    met = []
+    for _ in range(4):
+        assert isinstance(await made.gateway.estimate_cost(ask("hi")), CostEstimate)
+        met.append((await made.answer()).provider)
+    assert met == ["a", "b", "a", "b"]
+
+
+async def test_who_is_shut_is_asked_last() -> None:
+    made = Rigs(a=[DOWN] * 5, b=text("from b"))
+    for _ in range(12):
+        await made.answer()
+    assert made["a"].transport.calls == 5
+    assert len((await made.answer()).attempts) == 1
+
+
+async def test_unmeasured_providers_are_explored() -> None:
+    """In the first system thirty of thirty requests went to the first provider."""
+    made = Rigs(a=text("a", delay_s=1.0), b=text("b", delay_s=0.1), settings={"strategy": "latency"})
+    met = [(await made.answer()).provider for _ in range(30)]
+    assert met[:2] == ["a", "b"]
+    assert met.count("b") > 20
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        CostLimits(preferred_providers=("c",)),
+        CostLimits(preferred_models=("c-model",)),
+        CostLimits(preferred_models=("c/c-model",)),
+    ],
+    ids=str,
+)
+async def test_preferences_are_read(wanted: CostLimits) -> None:
+    made = Rigs(a=text("a"), b=text("b"), c=[text("c"), text("c"), DOWN])
+    met = [(await made.answer(replace(ask("hi"), cost=wanted))).provider for _ in range(2)]
+    assert met == ["c", "c"]
+    assert (await made.answer(replace(ask("hi"), cost=wanted))).provider in ("a", "b")
+
+
+async def test_priorities_are_read() -> None:
+    made = Rigs(a=text("a"), b=text("b"), settings={"providers": {"b": {"priority": 5}}})
+    assert [(await made.answer()).provider for _ in range(3)] == ["b", "b", "b"]
+
+
+@pytest.mark.parametrize("strategy", ["round_robin", "latency"])
+async def test_fallback_models_stay_behind_whatever_the_strategy(strategy: str) -> None:
+    settings = {
+        "strategy": strategy,
+        "routes": {"any": ("a/main", "b/main")},
+        "providers": {"a": {"fallback_models": ["spare"]}},
+    }
+    made = Rigs(a=text("fine"), b=text("fine"), settings=settings)
+    assert {(await made.answer()).model for _ in range(10)} == {"main"}
+    not_found = fails(Status(status=404))
+    made = Rigs(a=[not_found, text("from the spare")], b=not_found, settings=settings)
+    answer = await made.answer()
+    assert [(one.provider, one.model) for one in answer.attempts] == [("a", "main"), ("b", "main"), ("a", "spare")]
+
+
+# Money.
+
+PRICES = {
+    "a/a-model": {"price": {"input": "1", "output": "1000"}},
+    "b/b-model": {"price": {"input": "1", "output": "2"}},
+}
+
+
+async def test_max_cost_is_enforced() -> None:
+    """The first system never read it: with a limit of 1e-9 dollars the call still ran."""
+    made = Rigs(a=text("a"), settings={"models": PRICES})
+    failure = await made.failure(replace(ask("hi"), cost=CostLimits(max_cost_nanousd=1)))
+    assert (failure.kind, failure.code) == (K.BUDGET_EXCEEDED, "max_cost_exceeded")
+    assert made.calls() == {"a": 0}
+
+
+async def test_a_dear_candidate_is_passed_over() -> None:
+    made = Rigs(a=text("a"), b=text("b"), settings={"models": PRICES})
+    cheap = replace(ask("hi"), cost=CostLimits(max_cost_nanousd=10_000_000))
+    assert [(await made.answer(cheap)).provider for _ in range(4)] == ["b"] * 4
+
+
+async def test_an_unknown_price_never_passes_a_ceiling() -> None:
+    """In the first system an unknown price was zero dollars, and won."""
+    made = Rigs(a=text("a"), b=text("b"), settings={"models": {"b/b-model": PRICES["b/b-model"]}})
+    limited = replace(ask("hi"), cost=CostLimits(max_cost_nanousd=10**12))
+    assert [(await made.answer(limited)).provider for _ in range(4)] == ["b"] * 4
+
+
+async def test_ceilings_of_settings_are_read() -> None:
+    made = Rigs(a=text("a"), b=text("b"), settings={"models": PRICES, "max_cost_usd": "0.01"})
+    assert [(await made.answer()).provider for _ in range(4)] == ["b"] * 4
+
+
+async def test_what_settings_fill_in_counts_for_the_ceiling() -> None:
+    made = Rigs(
+        b=text("b"),
+        settings={"models": PRICES, "providers": {"b": {"sampling": {"max_tokens": 100_000}}}},
+    )
+    limited = replace(ask("hi"), cost=CostLimits(max_cost_nanousd=10_000_000))
+    assert (await made.failure(limited)).kind is K.BUDGET_EXCEEDED
+    short = replace(limited, sampling=Sampling(max_tokens=10))
+    assert (await made.answer(short)).provider == "b"
+
+
+# Names.
+
+
+async def test_a_name_that_nobody_serves_is_not_found() -> None:
+    made = Rigs(a=text("a"))
+    failure = await made.failure(replace(ask("hi", model="nosuch"), request_id="r1"))
+    assert (failure.kind, failure.param, failure.request_id) == (K.MODEL_NOT_FOUND, "model", "r1")
+    stream = await streamed(made.gateway, ask("hi", model="nosuch"))
+    assert kind(stream.outcome) is K.MODEL_NOT_FOUND
+    assert not await made.gateway.validate_model("nosuch")
+
+
+async def test_a_known_model_whose_provider_is_not_usable_is_unavailable() -> None:
+    made = Rigs(a=text("a"), b=text("b"))
+    del made.rigs["b"]
+    made.gateway.policy = made.policy()
+    failure = await made.failure(ask("hi", model="b/b-model"))
+    assert (failure.kind, failure.provider) == (K.UNAVAILABLE, "b")
+    assert "cannot be used at the moment" in failure.detail
+    assert (await made.answer()).provider == "a"
+
+
+# Callers who go away.
+
+
+async def test_a_caller_who_goes_away_stops_everything() -> None:
+    made = Rigs(a=text("a", delay_s=1.0), b=text("b"), sleep=HeldSleep())
+    call = asyncio.create_task(made.gateway.complete(ask("hi")))
+    await turns()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert made.calls() == {"a": 1, "b": 0}
+    assert (await made.gateway.status()).in_flight == 0
+
+
+async def test_closing_a_stream_early_settles_it() -> None:
+    made = Rigs(a=text("one two three"))
+    async with aclosing(made.gateway.stream(ask("hi"))) as events:
+        assert isinstance(await anext(events), StreamStart)
+        assert (await made.gateway.status()).in_flight == 1
+    assert (await made.gateway.status()).in_flight == made["a"].transport.active == 0
+    assert made["a"].seen().failures == {K.CANCELLED: 1}
+
+
+# Time.
+
+
+async def test_overhead_is_ours_alone() -> None:
+    made = Rigs(a=fails(Refuse(), delay_s=1.0), b=text("one two three", delay_s=1.0, chunk_delay_s=0.5))
+    answer = await made.answer()
+    assert answer.overhead_s == pytest.approx(0.0, abs=1e-6)
+    async for event in made.gateway.stream(ask("hi")):
+        made.clock.advance(5.0)
+        if isinstance(event, StreamEnd):
+            assert isinstance(event.outcome, Completion)
+            assert event.outcome.overhead_s == pytest.approx(0.0, abs=1e-6)
+            assert event.outcome.latency_s == pytest.approx(2.5)
+
+
+# Others who misbehave.
+
+
+class Unreachable:
+    """An upstream whose actor is gone: every question raises."""
+
+    name = "gone"
+
+    def __getattr__(self, name: str) -> Any:
+        async def raising(*args: object) -> Any:
+            raise ConnectionError("out of reach")
+
+        return raising
+
+
+async def test_one_provider_out_of_reach_does_not_hide_the_others() -> None:
+    made = Rigs(a=text("a"), b=text("b"))
+    await made.answer()
+    gone: Any = Unreachable()
+    made.gateway.policy = replace(made.policy(), upstreams={"a": made["a"].provider, "b": gone})
+    models = await made.gateway.list_models()
+    assert all(isinstance(one, ModelInfo) for one in models)
+    assert (await made.gateway.usage("hour")).requests == 1
+    assert counted(await made.gateway.metrics(), "requests") == 1
+    status = await made.gateway.status()
+    assert [part.available for part in status.parts] == [True, False]
+    assert [part.healthy for part in (await made.gateway.health_check()).parts] == [True, False]
+    await made.gateway.initialize()
+    await made.gateway.clear_cache()
+    await made.gateway.close()
+
+
+async def test_a_stream_without_an_end_is_no_clean_end() -> None:
+    made = Rigs(a=text("a"))
+
+    class Endless:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(made["a"].provider, name)
+
+        async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+            yield StreamStart(id="1", provider="a", model="m")
+
+    broken: Any = Endless()
+    made.gateway.policy = replace(made.policy(), upstreams={"a": broken})
+    stream = await streamed(made.gateway, ask("hi"))
+    assert kind(stream.outcome) is K.INTERRUPTED
