@@ -1,0 +1,77 @@
+"""From settings to parts: what every part must be told, and what cannot be built."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from runtime.assemble import Workshop, authority_policy, policy_of
+from runtime.catalog import Catalog
+from runtime.edge_provider import EdgeProvider, Senses
+from runtime.feed import Endpoint
+from runtime.outcome import Failure, FailureKind
+from runtime.request import Sampling, ask
+from runtime.settings import BadSettings, Settings
+from tests.fakes.clock import FakeClock
+
+LOCAL = {"providers": {"local": {"kind": "local"}}}
+
+
+def made(name: str, document: dict[str, Any], **said: Any) -> EdgeProvider:
+    clock = FakeClock()
+    settings = Settings.from_document(document)
+    workshop = Workshop(senses=Senses(clock=clock, wall=clock), rng=random.Random(1), sleep=clock.sleep, env={})
+    return workshop.provider(name, settings, catalog=Catalog(settings), **said)
+
+
+def test_a_wrong_script_is_a_wrong_setting() -> None:
+    """Of another type, it would have ended the edge's feed."""
+    with pytest.raises(BadSettings, match=r"providers\.one: script\.steps"):
+        made("one", {"providers": {"one": {"kind": "scripted", "script": [{"txt": "typo"}]}}})
+
+
+async def test_the_embedded_model_says_that_it_is_still_starting() -> None:
+    outcome = await made("local", LOCAL).complete(ask("hi"))
+    assert isinstance(outcome, Failure)
+    assert outcome.kind is FailureKind.UNAVAILABLE
+    assert "still starting" in outcome.detail
+
+
+async def test_the_embedded_model_is_where_its_endpoint_says() -> None:
+    endpoint = Endpoint(provider="local", base_url="http://127.0.0.1:1/v1", api_key="k")
+    spec = made("local", LOCAL, endpoint=endpoint).spec
+    assert (spec.target.base_url, spec.target.api_key, spec.not_yet) == ("http://127.0.0.1:1/v1", "k", "")
+
+
+def test_a_gateway_is_told_everything() -> None:
+    settings = Settings.from_document(
+        {
+            "timeouts": {"total_s": 100.0},
+            "max_cost_usd": "0.5",
+            "breaker": {"open_s": 7.0},
+            "retry": {"max_attempts": 9, "per_provider": 3, "budget_ratio": 0.5},
+            "providers": {
+                "a": {
+                    "kind": "scripted",
+                    "timeout_s": 300.0,
+                    "retry_attempts": 1,
+                    "priority": 2,
+                    "fallback_models": ["spare"],
+                    "sampling": {"max_tokens": 5},
+                    "max_cost_usd": "0.25",
+                },
+                "b": {"kind": "scripted"},
+            },
+        }
+    )
+    policy = policy_of(settings, {})
+    assert policy.deadline_s == 300.0, "who was given more time may use it"
+    assert policy.ceilings_nanousd == {"a": 250_000_000, "b": 500_000_000}
+    assert policy.sampling["a"] == Sampling(max_tokens=5)
+    assert policy.fallback_models == {"a": ("spare",)}
+    assert policy.priority == {"a": 2}
+    retry = policy.retry
+    assert (retry.max_attempts, retry.per_candidate, retry.per_provider, retry.budget_ratio) == (9, 3, {"a": 1}, 0.5)
+    assert authority_policy(settings).open_s == 7.0
