@@ -75,7 +75,7 @@ def ensure_manager(folder: Path, env: Mapping[str, str], settings: Settings | No
         return ray.get_actor(MANAGER, namespace=NAMESPACE)
     except ValueError:
         prepare(folder, env, settings or load(_config_file(env), env))
-        return supervisor.ensure(MANAGER, ManagerActor, str(folder))
+        return supervisor.ensure(MANAGER, ManagerActor, str(folder), here=True)
 
 
 def prepare(folder: Path, env: Mapping[str, str], settings: Settings) -> str | None:

@@ -14,6 +14,7 @@ import logging
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.names import CONTROL, NAMESPACE
 
@@ -25,8 +26,9 @@ CONTROL_CALLS_AT_ONCE = 2_000
 """Each edge holds one long poll open."""
 
 
-def ensure(name: str, cls: type[Any], *args: object) -> Any:
-    """The handle of this actor, made if there is none."""
+def ensure(name: str, cls: type[Any], *args: object, here: bool = False) -> Any:
+    """The handle of this actor, made if there is none; `here` ties it to this node, whose disk it needs."""
+    place = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False) if here else "DEFAULT"
     remote: Any = ray.remote(concurrency_groups={CONTROL: CONTROL_CALLS_AT_ONCE})(cls)  # type: ignore[call-overload]  # undeclared
     return remote.options(
         name=name,
@@ -37,6 +39,7 @@ def ensure(name: str, cls: type[Any], *args: object) -> Any:
         max_task_retries=0,
         max_concurrency=CALLS_AT_ONCE,
         num_cpus=0,
+        scheduling_strategy=place,
     ).remote(*args)
 
 
