@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import random
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from runtime.edge_provider import EdgeProvider
 from runtime.feed import EdgeReport, Endpoint, KeyInfo, Snapshot
 from runtime.gate import Gate
 from runtime.gateway import Gateway
-from runtime.settings import BadSettings, ProviderSettings, Reach, Settings
+from runtime.settings import BadSettings, BreakerSettings, ProviderSettings, Reach, Settings, Timeouts
 from runtime.view import latencies
 
 log = logging.getLogger("raygate.edge")
@@ -41,7 +42,10 @@ class _Built:
     """An upstream and what it was made from: the same parts again need no new one."""
 
     upstream: EdgeProvider | ProviderRef
-    made_from: tuple[ProviderSettings, Endpoint | None]
+    made_from: _Parts
+
+
+_Parts = tuple[ProviderSettings, Endpoint | None, Timeouts, BreakerSettings]
 
 
 class Edge:
@@ -54,7 +58,8 @@ class Edge:
     def __init__(
         self, name: str, *, node: str, env: Mapping[str, str], own: str = "", via_actors: bool = False
     ) -> None:
-        self.name = name
+        # A process may start its edge again, and count its reports from 1 again: that is another edge.
+        self.name = f"{name}:{secrets.token_hex(3)}"
         self.node = node
         self._own = own
         self._via_actors = via_actors
@@ -113,7 +118,7 @@ class Edge:
     def _build(self, endpoints: Mapping[str, Endpoint], *, anew: bool) -> None:
         """Make what is new; keep what is unchanged, with its connections and breaker; let go of the rest."""
         wanted = {
-            name: (one, endpoints.get(name))
+            name: (one, endpoints.get(name), self.settings.timeouts, self.settings.breaker)
             for name, one in self.settings.providers.items()
             if one.enabled and self._own in ("", name)
         }
@@ -138,10 +143,8 @@ class Edge:
     def _let_go(self, upstream: EdgeProvider | ProviderRef) -> None:
         self._tasks.append(asyncio.ensure_future(upstream.close()))
 
-    def _upstream(
-        self, name: str, made_from: tuple[ProviderSettings, Endpoint | None], catalog: Catalog
-    ) -> EdgeProvider | ProviderRef | None:
-        ours, endpoint = made_from
+    def _upstream(self, name: str, made_from: _Parts, catalog: Catalog) -> EdgeProvider | ProviderRef | None:
+        ours, endpoint, *_ = made_from
         elsewhere = ours.reach is Reach.NODE and (endpoint is None or endpoint.node != self.node)
         if not self._own and (self._via_actors or ours.reach is Reach.ACTOR or elsewhere):
             return ProviderRef(name, Gate(breaker_policy(self.settings), self._rng))
@@ -169,7 +172,7 @@ class Edge:
                 if snapshot is not None:
                     self.apply(snapshot)
                 wait_s = RETRY_S
-            except (Unreachable, RayTaskError) as error:
+            except Exception as error:  # whatever it is, an edge that no longer follows goes stale
                 log.warning("feed.lost", extra={"why": str(error).splitlines()[-1], "again_in_s": wait_s})
                 await asyncio.sleep(wait_s * self._rng.uniform(0.5, 1.5))
                 wait_s = min(LONGEST_RETRY_S, wait_s * 2)
@@ -213,8 +216,10 @@ class Edge:
         )
 
     def _in_flight(self) -> dict[str, int]:
-        loads = ((name, built.upstream.standing.load.in_flight) for name, built in self._built.items())
-        return {name: count for name, count in loads if count}
+        """Calls that this process itself has under way; those through an actor are that actor's to report."""
+        direct = {name: built.upstream for name, built in self._built.items()}
+        loads = {name: one.standing.load.in_flight for name, one in direct.items() if isinstance(one, EdgeProvider)}
+        return {name: count for name, count in loads.items() if count}
 
     def _actor_calls(self) -> int:
         refs = [self.manager.actor, *(authority.actor for authority in self._authorities.values())]

@@ -287,14 +287,17 @@ class ManagerActor(ServesCalls):
         published, at = self._published.get(name, (Published(provider=name), SENSES.clock()))
         aged = published.aged(SENSES.clock() - at)
         throttled = aged.throttled_for_s > 0.0
+        # Every edge that calls it has tripped by itself: that is an open breaker too, whoever's.
+        shut_s = self._view.shut_for_s(name, SENSES.clock())
+        is_open = aged.open or (shut_s > 0.0 and not throttled)
         latencies = [latency for (provider, _), latency in self._measured.items() if provider == name]
         return ProviderStatus(
             provider=name,
-            available=not aged.open and not throttled,
-            breaker="open" if aged.open else "throttled" if throttled else "closed",
+            available=not is_open and not throttled,
+            breaker="open" if is_open else "throttled" if throttled else "closed",
             in_flight=self._view.in_flight(name),
             max_in_flight=self._settings.providers[name].max_in_flight,
-            retry_in_s=max(aged.retry_in_s, aged.throttled_for_s),
+            retry_in_s=max(aged.retry_in_s, aged.throttled_for_s, shut_s),
             latency_s=min(latencies, default=None),
             detail=aged.why,
         )

@@ -1,14 +1,16 @@
 """One provider's actor: the authority over its breaker, throttling and probes; it also serves calls itself.
 
 Ray gives each concurrency group of an actor its own thread and loop: calls run in the default group over an
-`Edge` of this process, exactly as in a replica; the authority answers in `control`. The two share nothing: what
-the calls observe goes to the manager as every edge's does, and comes back with the others'.
+`Edge` of this process, exactly as in a replica; the authority answers in `control`. What the calls observe goes to
+the manager as every edge's does, and comes back with the others'; the two threads share the usage book alone, under
+a lock that is held for microseconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from contextlib import suppress
 
 from actors.calls import ServesCalls
@@ -22,6 +24,8 @@ from runtime.breaker import Permit, Refusal
 from runtime.feed import Exchange, Published
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
+from runtime.reports import UsagePeriod, UsageReport
+from runtime.usage import UsageBook
 
 CONFIGURED_S = 10.0
 NOT_YET_S = 1.0
@@ -37,6 +41,8 @@ class ProviderActor(ServesCalls):
         self._authority: Authority | None = None
         self._manager = ManagerRef()
         self._configured = asyncio.Event()
+        self._lock = threading.Lock()
+        self._book = UsageBook()
 
     # Group `control`: the authority.
 
@@ -46,8 +52,12 @@ class ProviderActor(ServesCalls):
         if self._authority is None:
             self._authority = Authority(self._name, batch.policy, now=now, spell=batch.spell_floor, last=batch.last)
             self._configured.set()
+        self._authority.follow(batch.policy)
         for edge, observed in batch.batches.items():
             self._authority.apply(edge, observed, now)
+            with self._lock:
+                for one in observed:
+                    self._book.count(self._name, one.model, one.usage(), at_s=SENSES.wall())
         return self._authority.published(now)
 
     async def permit(self) -> Permit | Refusal:
@@ -92,6 +102,11 @@ class ProviderActor(ServesCalls):
         return published
 
     # Default group: calls.
+
+    async def usage(self, period: UsagePeriod = "day") -> UsageReport:
+        """Over all edges, since this actor started; the manager's book and the later ledger outlive it."""
+        with self._lock:
+            return self._book.report(period, SENSES.wall())
 
     def _make_edge(self) -> Edge:
         name = f"{provider_actor(self._name)}@{os.getpid()}"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -226,6 +226,29 @@ class ProviderRef(RemoteProvider):
 
     def vitals(self, model: str, now: float) -> Vitals:
         return self.standing.vitals(model, now)
+
+    async def complete(self, request: Request) -> Outcome:
+        with self._counted():
+            return await super().complete(request)
+
+    async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        with self._counted():
+            async with aclosing(super().stream(request)) as events:
+                async for event in events:
+                    yield event
+
+    async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
+        with self._counted():
+            return await super().embed(request)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """In flight as long as the call lasts; how fast it was, its actor measures and reports."""
+        self.standing.load.begin()
+        try:
+            yield
+        finally:
+            self.standing.load.end(monotonic(), latency_s=None)
 
 
 class AuthorityRef:

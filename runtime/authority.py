@@ -50,6 +50,11 @@ class Authority:
                 changed |= self._settle_probe(batch, now)
         return self._judge(now) or changed
 
+    def follow(self, policy: AuthorityPolicy) -> None:
+        """Go by another policy from the next change of state on."""
+        self._policy = policy
+        self._breaker.policy = BreakerPolicy(open_s=policy.open_s, probe_ttl_s=policy.probe_ttl_s)
+
     def permit(self, now: float) -> Permit | Refusal:
         """Leave to probe, to one edge at a time, and not before the provider's own wait is over."""
         if now < self._throttled_until:

@@ -62,10 +62,10 @@ class Refusal:
 class Breaker:
     """A circuit breaker under an injected clock: `now` is any monotonic reading in seconds."""
 
-    __slots__ = ("_policy", "_spell", "_state")
+    __slots__ = ("_spell", "_state", "policy")
 
     def __init__(self, policy: BreakerPolicy, *, spell: int = 0) -> None:
-        self._policy = policy
+        self.policy = policy
         self._state: State = Closed()
         self._spell = spell
 
@@ -97,7 +97,7 @@ class Breaker:
                 return Refusal(expires - now)
             case Open() | Probing():
                 # A probe that never reports must not hold the door forever.
-                self._enter(Probing(now + self._policy.probe_ttl_s))
+                self._enter(Probing(now + self.policy.probe_ttl_s))
                 return Permit(self._spell, probe=True)
 
     def settle(self, permit: Permit, blame: Blame, now: float) -> bool:
@@ -106,7 +106,7 @@ class Breaker:
             return False
         match self._state, blame:
             case Closed(failures), Blame.BAD:
-                if failures + 1 >= self._policy.failures:
+                if failures + 1 >= self.policy.failures:
                     return self.trip(now)
                 self._state = Closed(failures + 1)
                 return False
@@ -125,7 +125,7 @@ class Breaker:
 
     def trip(self, now: float, *, for_s: float | None = None) -> bool:
         """Open now, for `for_s` or the policy's time; what is in flight no longer counts."""
-        return self._enter(Open(now + (self._policy.open_s if for_s is None else for_s)))
+        return self._enter(Open(now + (self.policy.open_s if for_s is None else for_s)))
 
     def close(self) -> bool:
         """Admit again at once, whatever was."""

@@ -18,6 +18,7 @@ class SharedView:
         self._latency: dict[tuple[str, str], Ewma] = {}
         self._reports: dict[str, EdgeReport] = {}
         self._seen: dict[str, float] = {}
+        self._shut_until: dict[str, dict[str, float]] = {}
 
     def hear(self, edge: str, now: float) -> None:
         """Any sign of life of an edge. Those that are gone are forgotten, and with them their calls in flight."""
@@ -31,6 +32,9 @@ class SharedView:
         if last is not None and report.sequence <= last.sequence:
             return False
         self._reports[report.edge] = report
+        for provider in {batch.provider for batch in report.observed} | report.shut.keys():
+            shut_for_s = report.shut.get(provider, 0.0)
+            self._shut_until.setdefault(provider, {})[report.edge] = now + shut_for_s
         for batch in report.observed:
             if batch.answered:
                 key = (batch.provider, batch.model)
@@ -52,10 +56,17 @@ class SharedView:
         """Calls under way at a provider, over all edges, as they last reported."""
         return sum(report.in_flight.get(provider, 0) for report in self._reports.values())
 
+    def shut_for_s(self, provider: str, now: float) -> float:
+        """Seconds until the first of the edges that call this provider asks it again; 0.0 if one would now."""
+        waits = [until - now for until in self._shut_until.get(provider, {}).values()]
+        return max(0.0, min(waits, default=0.0))
+
     def _forget(self, now: float) -> None:
         for edge in [edge for edge, at in self._seen.items() if now - at > EDGE_TTL_S]:
             del self._seen[edge]
             self._reports.pop(edge, None)
+            for shut in self._shut_until.values():
+                shut.pop(edge, None)
 
 
 def latencies(measured: Iterable[Measured]) -> dict[str, dict[str, float]]:

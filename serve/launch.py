@@ -107,6 +107,7 @@ def leave(address: str) -> None:
     from actors import supervisor
 
     join(Path(), None, address)
+    _quiet_serve()
     ray_serve.delete(APPLICATION)
     named = ray.util.list_named_actors(all_namespaces=True)
     for actor in named:

@@ -135,9 +135,7 @@ def start(
             command, env=wanted, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        address = _await_address(process, scratch / "ray" / "ray_current_cluster", sleep)
-        if not address:
-            raise StartFailed(f"Ray did not start; its output is in {output}")
+        address = _await_address(process, scratch / "ray" / "ray_current_cluster", output, sleep)
     except BaseException:
         # Also where a person lost patience: nobody has a record of it yet.
         end(run_id, root=process.pid, grace_s=0.0)
@@ -150,15 +148,15 @@ def start(
     return run
 
 
-def _await_address(process: subprocess.Popen[bytes], ready: Path, sleep: Callable[[float], None]) -> str:
-    """The address that Ray writes once it can be joined; "" if it ended, or took too long."""
+def _await_address(process: subprocess.Popen[bytes], ready: Path, output: Path, sleep: Callable[[float], None]) -> str:
+    """The address that Ray writes once it can be joined. Raises `StartFailed` if it ended, or took too long."""
     for _ in range(int(START_S / 0.05)):
         if process.poll() is not None:
             break
         if ready.exists() and (address := ready.read_text().strip()):
             return address
         sleep(0.05)
-    return ""
+    raise StartFailed(f"Ray did not start; its output is in {output}")
 
 
 def stop(folder: Path, run: Run, *, grace_s: float = 2.0) -> int:

@@ -59,7 +59,7 @@ def target(url: str, key: str) -> Target:
     """Whom these options, the environment or the state folder mean. Raises `Ended`."""
     env = environment()
     folder = state_folder(env)
-    local = _local_url(folder)
+    local = local_url(folder)
     asked = (url or env.get("RAYGATE_URL", "")).rstrip("/").removesuffix("/v1")
     if not asked and not local:
         if head.running(folder):
@@ -75,7 +75,8 @@ def target(url: str, key: str) -> Target:
     return Target(url=asked or local, key=said, key_from=said_by if said else "", here=here)
 
 
-def _local_url(folder: Path) -> str:
+def local_url(folder: Path) -> str:
+    """Where the gateway of this state folder answers, as far as is known here; empty if it does not run."""
     run = head.running(folder)
     if run is not None:
         return run.url

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -70,6 +69,8 @@ def _overview(folder: Path, run: head.Run | None, address: str) -> tuple[Mapping
         ask = manager.overview.options(concurrency_group=CONTROL)
         said: Mapping[str, Any] = ray.get(ask.remote(), timeout=ANSWER_S)
     except ValueError:
+        if run is None:
+            raise Ended(f"there is no Raygate in the Ray at {address}", FAILED) from None
         return {}, "there is no manager yet"
     except GetTimeoutError:
         return {}, f"the manager did not answer within {ANSWER_S:.0f} s"
@@ -85,7 +86,7 @@ def _plain(picture: Picture, folder: Path) -> dict[str, Any]:
     from runtime.display import as_dict
 
     overview = picture.overview
-    url = picture.run.url if picture.run else ""
+    url = place.local_url(folder)
     return {
         "running": True,
         "url": url,
@@ -108,13 +109,13 @@ def _plain(picture: Picture, folder: Path) -> dict[str, Any]:
 def _draw(picture: Picture, folder: Path) -> None:
     overview = picture.overview
     out = screen.console()
-    url = picture.run.url if picture.run else ""
+    url = place.local_url(folder)
     if url:
         out.print(f"Raygate is up at {url}", style="bold")
-    elif picture.run is not None:
-        out.print(f"Ray runs, the gateway does not; `{screen.program()} up` starts it", style="bold")
     else:
-        out.print(f"Raygate is in the Ray at {picture.address}", style="bold")
+        out.print(f"Ray runs, the gateway does not; `{screen.program()} up` starts it", style="bold")
+    if picture.run is None:
+        print(f"  in        the Ray at {picture.address}")
     print(f"  key file  {folder / BOOTSTRAP_FILE}")
     if picture.run is not None:
         print(f"  logs      {folder / 'logs'}")
@@ -145,7 +146,7 @@ def _provider(one: Any) -> tuple[str, ...]:
         one.provider,
         one.breaker,
         f"{one.in_flight}{limit}",
-        "–" if one.latency_s is None else f"{one.latency_s * 1000:,.0f} ms",
+        "–" if one.latency_s is None else f"{one.latency_s * 1000:,.{0 if one.latency_s >= 0.01 else 1}f} ms",
         f"{one.retry_in_s:.1f} s" if one.retry_in_s > 0 else "–",
         one.detail,
     )
@@ -154,13 +155,14 @@ def _provider(one: Any) -> tuple[str, ...]:
 def _edges(edges: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
     """Replicas, and the manager's own calls. An edge reports only once it has something to say."""
     for name, report in sorted(edges.items()):
-        pid = re.split("[@:]", name)[-1]
         if report is None:
-            yield (name, pid, "0", "0", "")
+            # Its name says where it is: edge@NODE:PID:LIFE, provider:NAME@PID:LIFE.
+            kind, _, at = name.rpartition("@")
+            yield (name, at.split(":")[1 if kind == "edge" else 0], "0", "0", "")
         else:
             shut = ", ".join(f"{provider} {seconds:.0f} s" for provider, seconds in report.shut.items() if seconds > 0)
             requests = report.counters.get("requests", 0)
-            yield (name, pid, f"{requests:,}", str(sum(report.in_flight.values())), shut)
+            yield (name, str(report.pid), f"{requests:,}", str(sum(report.in_flight.values())), shut)
 
 
 def _grouped(found: Iterable[Listener], url: str) -> list[tuple[str, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 import ssl
 from contextlib import suppress
 
@@ -73,7 +72,7 @@ def _is_loopback(address: str) -> bool:
 def _answers_http(port: int) -> bool:
     try:
         return httpx.get(f"http://127.0.0.1:{port}/", timeout=3).status_code < 400
-    except (httpx.HTTPError, ssl.SSLError, socket.error):
+    except (OSError, httpx.HTTPError, ssl.SSLError):
         return False
 
 

@@ -1,0 +1,50 @@
+"""The laws of `Provider`, held against real actors: a provider's and the manager's, through their refs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from actors.refs import ManagerRef, ProviderRef
+from runtime.breaker import BreakerPolicy
+from runtime.gate import Gate
+from runtime.provider import Provider
+from tests.conformance import test_providers as laws
+from tests.conformance.providers import MODEL, PROVIDER, Subject
+from tests.conformance.test_providers import *  # noqa: F403  # pytest finds the laws by their names here
+from tests.e2e.conftest import Live
+
+ACTORS = ("provider", "manager")
+
+
+@pytest.fixture(params=ACTORS)
+def having(request: pytest.FixtureRequest, live: Live) -> laws.Having:
+    """A ref to an actor whose provider plays these steps."""
+
+    @asynccontextmanager
+    async def having(*steps: Any, loop: bool = True, **said: Any) -> AsyncGenerator[Subject]:
+        one = {"kind": "scripted", "default_model": MODEL, "script": {"steps": list(steps), "loop": loop}, **said}
+        await asyncio.to_thread(live.switch, providers={PROVIDER: one})
+        ref: Provider = ManagerRef() if request.param == "manager" else _provider()
+        await ref.initialize()
+        yield Subject(ref, pause=asyncio.sleep)
+        # The next subject is to meet an actor without a past.
+        await asyncio.to_thread(live.switch, providers={})
+
+    yield having
+    live.switch()
+
+
+def _provider() -> ProviderRef:
+    import random
+
+    return ProviderRef(PROVIDER, Gate(BreakerPolicy(), random.Random(1)))
+
+
+def test_all_laws_are_held_here() -> None:
+    here = {name for name in globals() if name.startswith("test_")}
+    assert {name for name in vars(laws) if name.startswith("test_")} <= here
