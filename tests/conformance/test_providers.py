@@ -210,7 +210,8 @@ async def test_models_are_listed_described_and_told_apart(having: Having) -> Non
 
 
 async def test_status_counts_what_is_under_way_and_nothing_else(having: Having) -> None:
-    async with having(OK) as subject:
+    # Longer than what an actor may produce ahead of its reader.
+    async with having({"chunks": ["word "] * 500}) as subject:
         for _ in range(5):
             await subject.provider.complete(ask("hi"))
         await idle(subject)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,12 @@ from tests.e2e.conftest import Live
 ACTORS = ("provider", "manager")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_it_was(live: Live) -> Iterator[None]:
+    yield
+    live.switch()
+
+
 @pytest.fixture(params=ACTORS)
 def having(request: pytest.FixtureRequest, live: Live) -> laws.Having:
     """A ref to an actor whose provider plays these steps."""
@@ -32,11 +38,10 @@ def having(request: pytest.FixtureRequest, live: Live) -> laws.Having:
         ref: Provider = ManagerRef() if request.param == "manager" else _provider()
         await ref.initialize()
         yield Subject(ref, pause=asyncio.sleep)
-        # The next subject is to meet an actor without a past.
-        await asyncio.to_thread(live.switch, providers={})
+        # The actor lives on with its authority, which is not to remember this script's failures.
+        await asyncio.to_thread(live.control, live.provider(PROVIDER), "reopen")
 
-    yield having
-    live.switch()
+    return having
 
 
 def _provider() -> ProviderRef:
