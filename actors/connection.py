@@ -14,6 +14,7 @@ from actors.keys import bootstrap_key
 from actors.launch import head
 from actors.names import MANAGER, NAMESPACE
 from actors.store import Store
+from runtime.feed import KeyInfo
 from runtime.settings import Settings, effective, load
 
 
@@ -37,11 +38,14 @@ def connect(config: Path | str | None = None) -> Any:
     return ensure_manager(folder, env, settings)
 
 
-def start_ray(folder: Path, env: Mapping[str, str], settings: Settings) -> head.Run:
-    """Start a Ray of our own for these settings."""
+def start_ray(folder: Path, env: Mapping[str, str], settings: Settings, *, url: str = "") -> head.Run:
+    """Start a Ray of our own for these settings; `url` is where its gateway will be, if it gets one."""
+    if (left := head.remains(folder)) is not None:
+        head.stop(folder, left)
     return head.start(
         folder,
         env,
+        url=url,
         haproxy=settings.proxy == "haproxy" or (settings.proxy == "auto" and sys.platform == "linux"),
         max_body_bytes=settings.max_body_bytes,
         num_cpus=settings.ray.num_cpus,
@@ -78,13 +82,13 @@ def ensure_manager(folder: Path, env: Mapping[str, str], settings: Settings | No
         return supervisor.ensure(MANAGER, ManagerActor, str(folder), here=True)
 
 
-def prepare(folder: Path, env: Mapping[str, str], settings: Settings) -> str | None:
-    """Write what a manager reads when it starts. Returns the bootstrap key if it was made just now."""
+def prepare(folder: Path, env: Mapping[str, str], settings: Settings) -> tuple[KeyInfo, str | None]:
+    """Write what a manager reads when it starts. Returns the bootstrap key, with its text if it was made just now."""
     store = Store(folder)
     store.put_settings(effective(settings, env).settings.to_document())
     info, fresh = bootstrap_key(folder)
     store.add_key(info)
-    return fresh
+    return info, fresh
 
 
 def _config_file(env: Mapping[str, str]) -> Path | None:

@@ -79,6 +79,7 @@ class Edge:
         self._settings_version = -1
         self._sequence = 0
         self._told_in_flight: dict[str, int] = {}
+        self._told_counters: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
         self.gateway = Gateway(policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng)
 
@@ -188,7 +189,7 @@ class Edge:
             except TimeoutError:
                 pass
             self._urgent.clear()
-            if unsent is None and (self._workshop.observations or self._in_flight() != self._told_in_flight):
+            if unsent is None and self._has_news():
                 unsent = self._report()
             if unsent is None:
                 continue
@@ -203,6 +204,7 @@ class Edge:
         self._sequence += 1
         now = SENSES.clock()
         self._told_in_flight = self._in_flight()
+        self._told_counters = self.counters.copy()
         standings = {name: built.upstream.standing for name, built in self._built.items()}
         return EdgeReport(
             edge=self.name,
@@ -214,6 +216,10 @@ class Edge:
             shut={name: wait for name, one in standings.items() if (wait := one.gate.own_retry_in_s(now)) > 0.0},
             counters={**self.counters, "actor_calls": self._actor_calls()},
         )
+
+    def _has_news(self) -> bool:
+        told = (self._told_in_flight, self._told_counters)
+        return bool(self._workshop.observations) or told != (self._in_flight(), self.counters)
 
     def _in_flight(self) -> dict[str, int]:
         """Calls that this process itself has under way; those through an actor are that actor's to report."""

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from importlib import import_module
+from typing import Any
 
 from ray import serve as ray_serve
 
 from actors.connection import ensure_manager
 from actors.edge import Edge
 from actors.environment import environment, node_id, state_folder
+from actors.launch.processes import MARK
+from actors.launch.ray_hook import LOOPBACK
 from serve.app import GatewayApp
 
 ONGOING = 10_000
@@ -29,8 +33,21 @@ async def open_edge() -> Edge:
 
 
 def build() -> GatewayApp:
-    """Called in each replica."""
+    """Called in each replica, before Serve opens its ports."""
+    if MARK in environment():
+        _keep_to_loopback()
     return GatewayApp(open_edge)
+
+
+def _keep_to_loopback() -> None:
+    """Bind the port on which Serve's replicas call each other to loopback.
+
+    Serve binds it to every interface, whatever `http_options.host` says. It asks for Ray's token, but on one machine
+    nobody else has any business there.
+    """
+    replica: Any = import_module("ray.serve._private.replica")
+    bind = replica.add_port_to_grpc_server
+    replica.add_port_to_grpc_server = lambda server, address: bind(server, address.replace("[::]", LOOPBACK))
 
 
 def deployment(*, replicas: int = 1) -> ray_serve.Application:

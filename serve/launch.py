@@ -17,6 +17,7 @@ from actors.connection import ensure_manager, join, prepare, start_ray
 from actors.keys import BOOTSTRAP_FILE
 from actors.launch import head
 from actors.names import CONTROL, LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
+from runtime.feed import KeyInfo
 from runtime.settings import Settings, effective
 
 APPLICATION = "raygate"
@@ -52,34 +53,34 @@ def up(
     with _alone(folder):
         run = head.running(folder)
         adopted = run is not None
-        own = settings.ray.address is None
-        if own and run is None:
-            port = _port(settings)
+        key, fresh = prepare(folder, env, settings)
+        url = run.url if run is not None else ""
+        if not url:
+            # In somebody else's Ray our gateway may listen already; then its port is taken, and rightly.
+            port = _port(settings) if settings.ray.address is None else settings.port
+            url = f"http://{_reachable(settings.host)}:{port}"
+        if run is None and settings.ray.address is None:
             say("starting Ray")
-            fresh = prepare(folder, env, settings)
-            run = start_ray(folder, env, settings)
-        else:
-            fresh = prepare(folder, env, settings)
-            port = _port(settings) if run is not None and not run.url else settings.port
-        url = run.url if run is not None and run.url else f"http://{_reachable(settings.host)}:{port}"
+            run = start_ray(folder, env, settings, url=url)
         try:
             say("joining Ray")
             join(folder, run, settings.ray.address)
             detected = effective(settings, env)
             say("starting the manager")
             manager = ensure_manager(folder, env, settings)
-            _hand_over(manager, detected.settings)
-            if not (adopted and _answers(url)):
+            _hand_over(manager, detected.settings, key)
+            if not _answers(url):
                 say("starting the gateway")
-                _serve(settings, port)
+                if run is not None:
+                    # Serve keeps its port for life: a later `up` must ask for the same one.
+                    head.record(folder, replace(run, url=url))
+                _serve(settings, int(url.rsplit(":", 1)[1]))
             say("waiting for the first model")
             _await_ready(url, sleep)
-            if run is not None:
-                head.record(folder, replace(run, url=url))
         except BaseException:
             if run is not None and not adopted:
                 _depart()
-                head.stop(folder, run)
+                head.stop(folder, run, keep_logs=True)
             raise
     return Started(
         url=url, key=fresh, key_file=folder / BOOTSTRAP_FILE, adopted=adopted, warnings=tuple(detected.warnings)
@@ -91,10 +92,11 @@ def down(folder: Path, *, say: Say) -> int | None:
     nothing ran."""
     with _alone(folder):
         run = head.running(folder)
-        if run is None:
+        if run is not None:
+            say("draining")
+            _drain(folder, run)
+        elif (run := head.remains(folder)) is None:
             return None
-        say("draining")
-        _drain(folder, run)
         say("ending Ray")
         return head.stop(folder, run)
 
@@ -129,11 +131,12 @@ def _serve(settings: Settings, port: int) -> None:
     ray_serve.run(deployment(replicas=settings.replicas), name=APPLICATION, route_prefix="/")
 
 
-def _hand_over(manager: Any, settings: Settings) -> None:
+def _hand_over(manager: Any, settings: Settings, key: KeyInfo) -> None:
     import ray
 
     apply = manager.apply_settings.options(concurrency_group=CONTROL)
-    ray.get(apply.remote(settings.to_document()), timeout=60)
+    add_key = manager.add_key.options(concurrency_group=CONTROL)
+    ray.get([apply.remote(settings.to_document()), add_key.remote(key)], timeout=60)
 
 
 def _await_ready(url: str, sleep: Callable[[float], None]) -> None:
@@ -141,7 +144,9 @@ def _await_ready(url: str, sleep: Callable[[float], None]) -> None:
         if _answers(url):
             return
         sleep(0.1)
-    raise LaunchFailed(f"the gateway did not become ready at {url} within {READY_S:.0f} s; see the logs")
+    raise LaunchFailed(
+        f"the gateway did not become ready at {url} within {READY_S:.0f} s; the logs in the state folder say more"
+    )
 
 
 def _answers(url: str) -> bool:

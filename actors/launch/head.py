@@ -20,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import psutil
@@ -30,6 +31,7 @@ from actors.launch.processes import MARK, end, marked
 from actors.launch.ray_hook import LOOPBACK
 
 RECORD = "run.json"
+FAILED_LOGS = "failed-logs"
 TOKEN = "ray_token"  # noqa: S105  # a file's name
 START_S = 60.0
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
@@ -66,14 +68,24 @@ class Run:
 
 
 def running(folder: Path) -> Run | None:
-    """The Ray of this state folder, if it is alive."""
+    """The Ray of this state folder, if it is alive and can be joined."""
+    run = _recorded(folder)
+    return run if run is not None and run.address and run.alive else None
+
+
+def remains(folder: Path) -> Run | None:
+    """A run of this state folder that is not `running`, but of which processes are left: clear them with `stop`."""
+    run = _recorded(folder)
+    return run if run is not None and running(folder) is None and marked(run.run_id) else None
+
+
+def _recorded(folder: Path) -> Run | None:
     try:
         said = json.loads((folder / RECORD).read_text())
         # Another version's record must not hide a Ray that runs.
-        run = Run(**{field.name: said[field.name] for field in fields(Run) if field.name in said})
+        return Run(**{field.name: said[field.name] for field in fields(Run) if field.name in said})
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return run if run.alive else None
 
 
 def record(folder: Path, run: Run) -> None:
@@ -98,6 +110,7 @@ def start(
     folder: Path,
     env: Mapping[str, str],
     *,
+    url: str,
     haproxy: bool,
     max_body_bytes: int,
     num_cpus: int | None,
@@ -134,15 +147,16 @@ def start(
         process = subprocess.Popen(  # noqa: S603  # our own interpreter
             command, env=wanted, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
+    run = Run(run_id=run_id, pid=process.pid, address="", scratch=str(scratch), haproxy=haproxy, url=url)
+    # Recorded at once: a start that is killed must not leave a Ray behind that nobody knows.
+    record(folder, run)
     try:
         address = _await_address(process, scratch / "ray" / "ray_current_cluster", output, sleep)
     except BaseException:
-        # Also where a person lost patience: nobody has a record of it yet.
-        end(run_id, root=process.pid, grace_s=0.0)
-        shutil.rmtree(scratch, ignore_errors=True)
+        stop(folder, run, grace_s=0.0)
         raise
     process.returncode = 0  # It outlives us on purpose; unwaited for, it would be a warning.
-    run = Run(run_id=run_id, pid=process.pid, address=address, scratch=str(scratch), haproxy=haproxy)
+    run = replace(run, address=address)
     record(folder, run)
     _link(folder / "logs", scratch / "ray" / "session_latest" / "logs")
     return run
@@ -159,9 +173,16 @@ def _await_address(process: subprocess.Popen[bytes], ready: Path, output: Path, 
     raise StartFailed(f"Ray did not start; its output is in {output}")
 
 
-def stop(folder: Path, run: Run, *, grace_s: float = 2.0) -> int:
-    """End everything that this run started; returns how many processes had to be killed."""
+def stop(folder: Path, run: Run, *, grace_s: float = 2.0, keep_logs: bool = False) -> int:
+    """End everything that this run started; returns how many processes had to be killed.
+
+    `keep_logs` saves Ray's logs in the state folder's `failed-logs`, for whoever wants to know why.
+    """
     killed = end(run.run_id, root=run.pid, grace_s=grace_s)
+    if keep_logs:
+        shutil.rmtree(folder / FAILED_LOGS, ignore_errors=True)
+        with suppress(OSError):
+            shutil.copytree(folder / "logs", folder / FAILED_LOGS, ignore_dangling_symlinks=True)
     shutil.rmtree(run.scratch, ignore_errors=True)
     (folder / RECORD).unlink(missing_ok=True)
     (folder / "logs").unlink(missing_ok=True)

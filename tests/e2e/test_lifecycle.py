@@ -82,8 +82,8 @@ def test_against_the_running_system(live: Live) -> None:
     shell = Shell(live.folder)
     status = shell.json("status")
     assert {one["provider"] for one in status["providers"]} == {"local", "alpha", "beta"}
-    assert len(status["replicas"]) == 2
-    assert any(str(one["port"]) in live.url for one in status["listeners"])
+    assert sum(name.startswith("edge@") for name in status["edges"]) == 2
+    assert any(str(one["port"]) in live.url for one in status["listening"])
     text = shell("status").stdout
     for word in ("alpha", "closed", "127.0.0.1"):
         assert word in text

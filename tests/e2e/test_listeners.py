@@ -30,11 +30,16 @@ def test_the_front_end_and_its_helpers_are_found(live: Live, open_sockets: list[
 
 def test_nothing_answers_strangers_elsewhere(open_sockets: list[Listener]) -> None:
     elsewhere = [one for one in open_sockets if not _is_loopback(one.address)]
-    for one in elsewhere:
-        assert not _answers_http(one.port), f"{one} answers HTTP on every interface"
-        assert _asks_for_a_token(one.port), f"{one} answers gRPC without a token on every interface"
-    # Ray Serve's own gRPC between replicas; HAProxy's 8404 and 9101, Ray's and llama.cpp's ports are not among them.
-    assert all(one.process.startswith("ray::ServeReplica") for one in elsewhere), elsewhere
+    assert not elsewhere
+
+
+def test_rays_own_ports_ask_for_the_token(open_sockets: list[Listener]) -> None:
+    """On loopback too: another user of this machine is a stranger as well."""
+    ports = [one.port for one in open_sockets if one.process.startswith("ray::ServeReplica")]
+    assert any(_asks_for_a_token(port) for port in ports)
+    for one in open_sockets:
+        if one.process in ("gcs_server", "raylet") or one.process.startswith("ray::RuntimeEnvAgent"):
+            assert not _answers_http(one.port), one
 
 
 def test_haproxys_statistics_are_closed(open_sockets: list[Listener]) -> None:
