@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from runtime.breaker import BreakerPolicy
+from runtime.cache import AnswerCache
 from runtime.catalog import Catalog
 from runtime.dialects.base import Target
 from runtime.dialects.registry import DIALECTS
@@ -112,6 +113,9 @@ def policy_of(settings: Settings, upstreams: Mapping[str, Upstream], catalog: Ca
         ceilings_nanousd={name: int(usd * NANO) for name, usd in ceilings.items() if usd is not None},
         sampling={name: _sampling(one) for name, one in settings.providers.items()},
         fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
+        cache=AnswerCache(max_entries=settings.cache.max_entries, ttl_s=settings.cache.ttl_s)
+        if settings.cache.enabled
+        else None,
         priority={name: one.priority for name, one in settings.providers.items() if one.priority},
     )
 

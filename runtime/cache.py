@@ -26,9 +26,9 @@ _KEYED = tuple(field.name for field in fields(Request) if field.name not in _TRA
 _WHOLE = frozenset((FinishReason.STOP, FinishReason.TOOL_CALLS))
 
 
-def key_of(request: Request, *, tenant: str = "") -> bytes:
+def key_of(request: Request) -> bytes:
     """Equal for requests that may share an answer, and for no others."""
-    said = [tenant, *(getattr(request, name) for name in _KEYED)]
+    said = [getattr(request, name) for name in _KEYED]
     return hashlib.sha256(orjson.dumps(said, default=_plain, option=orjson.OPT_SORT_KEYS)).digest()
 
 

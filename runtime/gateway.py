@@ -15,6 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
+from runtime.cache import AnswerCache, key_of
 from runtime.catalog import Catalog, ModelInfo
 from runtime.defaults import with_defaults
 from runtime.failover import Failover, GiveUp, RetryBudget, RetryPolicy
@@ -61,6 +62,7 @@ class Policy:
     sampling: Mapping[str, Sampling] = field(default_factory=dict)
     fallback_models: Mapping[str, Sequence[str]] = field(default_factory=dict)
     priority: Mapping[str, int] = field(default_factory=dict)
+    cache: AnswerCache | None = None
 
 
 class _Asked(Protocol):
@@ -136,6 +138,18 @@ class Gateway:
         await self._each("initialize", lambda one: one.initialize())
 
     async def complete(self, request: Request) -> Outcome:
+        cache = self.policy.cache
+        if cache is None:
+            return await self._complete(request)
+        key = key_of(request)
+        if (known := cache.get(key, self._clock())) is not None:
+            return replace(known, request_id=request.request_id)
+        outcome = await self._complete(request)
+        if isinstance(outcome, Completion):
+            cache.put(key, outcome, self._clock())
+        return outcome
+
+    async def _complete(self, request: Request) -> Outcome:
         run = self._begin(request, self._plan(request, self._turn(request.model)))
         if isinstance(run, Failure):
             return run
@@ -249,7 +263,8 @@ class Gateway:
 
     async def clear_cache(self) -> int:
         forgotten = await self._each("clear_cache", lambda one: one.clear_cache())
-        return sum(count or 0 for count in forgotten.values())
+        ours = self.policy.cache.clear() if self.policy.cache else 0
+        return ours + sum(count or 0 for count in forgotten.values())
 
     async def close(self) -> None:
         await self._each("close", lambda one: one.close())
@@ -280,8 +295,8 @@ class Gateway:
                 kind=FailureKind.BUDGET_EXCEEDED,
                 model=request.model,
                 code="max_cost_exceeded",
-                detail="no candidate is certain to cost no more than the limit of this request (an unknown price is "
-                "not); raise max_cost, lower max_tokens, or choose a cheaper model",
+                detail="no candidate is expected to cost at most what this request may (an unknown price is "
+                "no expectation); raise max_cost, lower max_tokens, or choose a cheaper model",
             )
         now = self._clock()
         entries = [self._entry(candidate, now, request) for candidate in affordable]

@@ -151,6 +151,7 @@ class Request:
 
     `model` is `provider/model`, a bare model name, or empty for the default of the settings.
     `deadline_s` is seconds remaining, never a moment: monotonic clocks mean nothing on another host.
+    `tenant` is whose request it is, by the caller's key: nothing remembered is shared between tenants.
     `extra` holds the fields that the surface `dialect` did not know.
     `provider_options` reach the provider's body as given, by provider name.
     """
@@ -170,6 +171,7 @@ class Request:
     cost: CostLimits = CostLimits()
     deadline_s: float | None = None
     request_id: str = ""
+    tenant: str = ""
     provider_options: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     extra: Mapping[str, Json] = field(default_factory=dict)
     dialect: str = ""

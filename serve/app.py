@@ -86,8 +86,7 @@ class GatewayApp:
         path = exchange.path.removeprefix("/v1").rstrip("/")
         match path:
             case "/chat/completions":
-                self._admit(exchange, "POST")
-                await self._chat(exchange, request_id)
+                await self._chat(exchange, request_id, self._admit(exchange, "POST"))
             case "/models":
                 self._admit(exchange, "GET")
                 await self._models(exchange)
@@ -107,9 +106,10 @@ class GatewayApp:
                 detail = f"there is nothing at {exchange.path[:200]}; try POST /v1/chat/completions or GET /v1/models"
                 raise Refused(FailureKind.BAD_REQUEST, detail, status=404, code="unknown_url")
 
-    async def _chat(self, exchange: Exchange, request_id: str) -> None:
+    async def _chat(self, exchange: Exchange, request_id: str, tenant: str) -> None:
         self.edge.counters["requests"] += 1
-        request = chat.parse(await exchange.body(self.edge.settings.max_body_bytes), request_id)
+        body = await exchange.body(self.edge.settings.max_body_bytes)
+        request = chat.parse(body, request_id=request_id, tenant=tenant)
         if isinstance(request, Failure):
             await answer_failure(exchange, request)
         elif request.stream:
@@ -133,15 +133,18 @@ class GatewayApp:
         ready = self.edge.ready and bool(self.edge.gateway.policy.upstreams)
         await exchange.reply_json(200 if ready else 503, {"status": "ready" if ready else "no provider is configured"})
 
-    def _admit(self, exchange: Exchange, method: str) -> None:
+    def _admit(self, exchange: Exchange, method: str) -> str:
+        """The caller's tenant. Raises `Refused`."""
         self._only(exchange, method)
         if not self.edge.settings.auth:
-            return
+            return ""
         key = auth.presented(exchange)
-        if auth.holder(key, self.edge.keys) is None:
+        holder = auth.holder(key, self.edge.keys)
+        if holder is None:
             said = "this key is not known here" if key else "no key was sent"
             detail = f"{said}; send a Raygate key as 'Authorization: Bearer rg-...' (raygate status says where it lies)"
             raise Refused(FailureKind.BAD_REQUEST, detail, status=401, code="invalid_api_key")
+        return holder.tenant
 
     @staticmethod
     def _only(exchange: Exchange, method: str) -> None:

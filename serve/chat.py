@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import orjson
 
+from runtime.cache import CACHED
 from runtime.dialects.openai_surface import ChunkRenderer, parse_chat, render_completion
 from runtime.outcome import Attempt, Completion, Cost, Failure, FailureKind, StreamEnd, StreamEvent, StreamStart
 from runtime.provider import Provider
@@ -21,7 +22,7 @@ SSE: Headers = [
 ]
 
 
-def parse(body: bytes, request_id: str) -> Request | Failure:
+def parse(body: bytes, *, request_id: str, tenant: str) -> Request | Failure:
     """The request in these bytes, or what is wrong with them."""
     try:
         said = orjson.loads(body)
@@ -29,7 +30,7 @@ def parse(body: bytes, request_id: str) -> Request | Failure:
         detail = f"the body is not JSON (line {error.lineno}, column {error.colno}: {error.msg}); send a JSON object"
         raise Refused(FailureKind.BAD_REQUEST, detail, code="invalid_json") from None
     parsed = parse_chat(said)
-    return parsed if isinstance(parsed, Failure) else replace(parsed, request_id=request_id)
+    return parsed if isinstance(parsed, Failure) else replace(parsed, request_id=request_id, tenant=tenant)
 
 
 async def complete(target: Provider, exchange: Exchange, request: Request) -> None:
@@ -69,11 +70,13 @@ def _start_of(event: StreamEvent) -> StreamStart | Completion:
 
 def _headers(answer: StreamStart | Completion) -> Headers:
     """Who really answered, after how many tries, and what could not be passed on. Serve adds x-request-id."""
-    failed = [one for one in answer.attempts if one.outcome != "ok"]
+    cached = any(one.outcome == CACHED for one in answer.attempts)
+    failed = [one for one in answer.attempts if one.outcome not in ("ok", CACHED)]
     headers = [
         (b"x-raygate-provider", _latin(answer.provider)),
         (b"x-raygate-model", _latin(answer.model)),
-        (b"x-raygate-attempts", b"%d" % (len(failed) + 1)),
+        (b"x-raygate-attempts", b"%d" % (len(failed) + (not cached))),
+        (b"x-raygate-cache", b"hit" if cached else b"miss"),
     ]
     if failed:
         headers.append((b"x-raygate-failed-attempts", _latin(", ".join(map(_attempt, failed)))))

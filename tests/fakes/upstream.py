@@ -572,8 +572,9 @@ ROUTES: dict[str, Behaviour] = {
 }
 
 
-async def serve(port: int) -> None:
-    async with OpenAIUpstream(port=port) as upstream:
+async def serve(port: int, *, pieces: int, interval_s: float | None) -> None:
+    words = tuple(f"word{index} " for index in range(pieces)) or OpenAIUpstream.pieces
+    async with OpenAIUpstream(port=port, pieces=words, interval_s=interval_s) as upstream:
         for path, behaviour in ROUTES.items():
             upstream.on(path, behaviour)
 
@@ -594,8 +595,11 @@ async def serve(port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="The fake upstream as a process of its own.")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--pieces", type=int, default=0, help="how many chunks a chat stream has")
+    parser.add_argument("--interval", type=float, default=None, help="seconds between them")
+    said = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(parser.parse_args().port))
+        asyncio.run(serve(said.port, pieces=said.pieces, interval_s=said.interval))
 
 
 if __name__ == "__main__":

@@ -424,3 +424,14 @@ async def test_a_stream_without_an_end_is_no_clean_end() -> None:
     made.gateway.policy = replace(made.policy(), upstreams={"a": broken})
     stream = await streamed(made.gateway, ask("hi"))
     assert kind(stream.outcome) is K.INTERRUPTED
+
+
+async def test_a_remembered_answer_costs_nothing_and_asks_nobody() -> None:
+    made = Rigs(a=text("from a"), settings={"cache": {"enabled": True}})
+    first = await made.answer()
+    second = await made.answer(replace(ask("hi"), request_id="r2"))
+    assert (second.text, second.request_id) == (first.text, "r2")
+    assert tried(second.attempts) == [("a", "cached")]
+    assert made.calls() == {"a": 1}
+    assert tried((await made.answer(replace(ask("hi"), tenant="another"))).attempts) == [("a", "ok")]
+    assert await made.gateway.clear_cache() == 2
