@@ -72,7 +72,8 @@ def main() -> None:
         for _ in range(20):
             first_content_ms(gateway, key, "fake/fake-1")
         pairs = [
-            (first_content_ms(direct, key, "fake-1"), first_content_ms(gateway, key, "fake/fake-1")) for _ in range(STREAMS)
+            (first_content_ms(direct, key, "fake-1"), first_content_ms(gateway, key, "fake/fake-1"))
+            for _ in range(STREAMS)
         ]
         added = [through[0] - without[0] for without, through in pairs]
         gaps = [through[1] for _, through in pairs]
