@@ -16,7 +16,7 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 LOCK    := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
            --extra local pyproject.toml
 
-.PHONY: up down status test fmt lock clean
+.PHONY: up down status install test fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -27,6 +27,8 @@ down: $(VENV)/.runtime
 
 status: $(VENV)/.runtime
 	@$(BIN)/raygate status
+
+install: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	$(BIN)/ruff format --check .

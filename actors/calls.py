@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -28,7 +29,7 @@ Asked = Request | Mapping[str, Any]
 """A request, or the JSON body of an OpenAI chat completion as a dict."""
 
 
-class ServesCalls:
+class ServesCalls(ABC):
     """Base of the actors that implement `Provider`. Subclasses say over which edge and which provider."""
 
     def __init__(self) -> None:
@@ -37,11 +38,13 @@ class ServesCalls:
         self._admission: Admission | None = None
         self.received: Counter[str] = Counter()
 
+    @abstractmethod
     def _make_edge(self) -> Edge:
-        raise NotImplementedError
+        """The edge over which this actor calls; made once, in the loop of the calls."""
 
+    @abstractmethod
     def _provider_of(self, edge: Edge) -> Provider | Failure:
-        raise NotImplementedError
+        """Who answers, as things stand now."""
 
     async def initialize(self) -> None:
         """Start the feed, so that the first call need not wait for it."""

@@ -246,3 +246,18 @@ def _seconds(text: str | None) -> float | None:
     except ValueError:
         return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def object_of(reply: HttpReply, target: Target) -> dict[str, Json] | Failure:
+    """The JSON object of a successful reply, unless it is an error in disguise."""
+    if not 200 <= reply.status < 300:
+        return failure_of_reply(reply, target)
+    try:
+        body = orjson.loads(reply.body)
+    except orjson.JSONDecodeError as error:
+        return malformed(target, f"the reply is not JSON: {error}", status=reply.status)
+    if not isinstance(body, dict):
+        return malformed(target, "the reply is not a JSON object", status=reply.status)
+    if body.get("error"):
+        return failure_of_error(body["error"], target, status=reply.status, headers=reply.headers)
+    return body

@@ -41,7 +41,7 @@ from aiohttp.connector import Connection
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from runtime.dialects.base import HttpCall, HttpReply
-from runtime.transport.base import Fault, FaultKind, HttpStream, Limits
+from runtime.transport.base import Fault, FaultKind, HttpStream, Limits, read_whole, whole_reply
 
 MAX_BODY_BYTES = 64 * 2**20
 KEEP_ALIVE_S = 30.0
@@ -87,13 +87,7 @@ class AiohttpTransport:
 
     async def send(self, call: HttpCall, limits: Limits) -> HttpReply | Fault:
         """One whole exchange. `first_byte_s` runs to the headers, and again to the first byte of the body."""
-        stream = await self._open(call, limits)
-        if isinstance(stream, Fault):
-            return stream
-        body = await stream.read_all()
-        if isinstance(body, Fault):
-            return body
-        return HttpReply(status=stream.status, headers=stream.headers, body=body)
+        return await whole_reply(await self._open(call, limits))
 
     async def open(self, call: HttpCall, limits: Limits) -> HttpStream | Fault:
         return await self._open(call, limits)
@@ -172,19 +166,8 @@ class AiohttpStream:
         return data
 
     async def read_all(self) -> bytes | Fault:
-        declared = self.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._max_body_bytes:
-            return self._too_large()
-        pieces: list[bytes] = []
-        size = 0
-        while piece := await self.read():
-            if isinstance(piece, Fault):
-                return piece
-            pieces.append(piece)
-            size += len(piece)
-            if size > self._max_body_bytes:
-                return self._too_large()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = await read_whole(self, self._max_body_bytes)
+        return self._too_large() if body is None else body
 
     async def close(self) -> None:
         self._exchange.drop()

@@ -87,3 +87,28 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Close all connections. Calls under way fail."""
         ...
+
+
+async def whole_reply(opened: HttpStream | Fault) -> HttpReply | Fault:
+    """What `send` answers, of what `open` answered."""
+    if isinstance(opened, Fault):
+        return opened
+    body = await opened.read_all()
+    return body if isinstance(body, Fault) else HttpReply(status=opened.status, headers=opened.headers, body=body)
+
+
+async def read_whole(stream: HttpStream, limit: int) -> bytes | Fault | None:
+    """The rest of a body; None where it is longer than `limit` bytes, or says that it will be."""
+    declared = stream.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        return None
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await stream.read():
+        if isinstance(piece, Fault):
+            return piece
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            return None
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import struct
 
-import orjson
-
 from runtime.dialects.base import HttpReply, Target
 from runtime.dialects.openai.reading import (
     CHOICE,
@@ -21,14 +19,14 @@ from runtime.dialects.openai.reading import (
     text_of,
     usage_of,
 )
-from runtime.dialects.status import failure_of_error, failure_of_reply, malformed
+from runtime.dialects.status import failure_of_error, malformed, object_of
 from runtime.outcome import Choice, Completion, Embeddings, Failure, FinishReason, Outcome
 from runtime.request import Json, ToolCall
 
 
 def decode_chat(reply: HttpReply, target: Target) -> Outcome:
     """The completion, or the failure: by status, by an error inside a 200, or because it is no chat completion."""
-    body = _object(reply, target)
+    body = object_of(reply, target)
     if isinstance(body, Failure):
         return body
     said = body.get("choices")
@@ -106,7 +104,7 @@ def _tool_calls(message: dict[str, Json], call_prefix: str, extra: dict[str, Jso
 
 def decode_embed(reply: HttpReply, target: Target) -> Embeddings | Failure:
     """Vectors in the order of the inputs, from numbers or from base64 of little-endian floats."""
-    body = _object(reply, target)
+    body = object_of(reply, target)
     if isinstance(body, Failure):
         return body
     rows = body.get("data")
@@ -136,7 +134,7 @@ def decode_embed(reply: HttpReply, target: Target) -> Embeddings | Failure:
 
 def decode_models(reply: HttpReply, target: Target) -> tuple[str, ...] | Failure:
     """The ids of the models, in the provider's order."""
-    body = _object(reply, target)
+    body = object_of(reply, target)
     if isinstance(body, Failure):
         return body
     rows = body.get("data")
@@ -159,18 +157,3 @@ def _vector(said: Json) -> tuple[float, ...] | None:
     if not isinstance(said, list) or not all(isinstance(number, int | float) for number in said):
         return None
     return tuple(map(float, said))
-
-
-def _object(reply: HttpReply, target: Target) -> dict[str, Json] | Failure:
-    """The JSON object of a successful reply, unless it is an error in disguise."""
-    if not 200 <= reply.status < 300:
-        return failure_of_reply(reply, target)
-    try:
-        body = orjson.loads(reply.body)
-    except orjson.JSONDecodeError as error:
-        return malformed(target, f"the reply is not JSON: {error}", status=reply.status)
-    if not isinstance(body, dict):
-        return malformed(target, "the reply is not a JSON object", status=reply.status)
-    if body.get("error"):
-        return failure_of_error(body["error"], target, status=reply.status, headers=reply.headers)
-    return body

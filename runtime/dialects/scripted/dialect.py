@@ -9,7 +9,7 @@ import orjson
 
 from runtime.dialects.base import HttpCall, HttpReply, Target
 from runtime.dialects.ndjson import LineParser, LineTooLong
-from runtime.dialects.status import failure_of_error, failure_of_reply, interrupted, malformed, refused
+from runtime.dialects.status import failure_of_error, interrupted, malformed, object_of, refused
 from runtime.outcome import (
     Choice,
     Completion,
@@ -41,7 +41,7 @@ class Scripted:
         return _post(target, "chat", {"model": target.model, "request": sent}, dropped)
 
     def decode(self, reply: HttpReply, target: Target) -> Outcome:
-        body = _object(reply, target)
+        body = object_of(reply, target)
         if isinstance(body, Failure):
             return body
         choices = body.get("choices")
@@ -65,7 +65,7 @@ class Scripted:
         return _post(target, "embed", body, tuple(request.extra))
 
     def decode_embed(self, reply: HttpReply, target: Target) -> Embeddings | Failure:
-        body = _object(reply, target)
+        body = object_of(reply, target)
         if isinstance(body, Failure):
             return body
         try:
@@ -83,7 +83,7 @@ class Scripted:
         return HttpCall(method="GET", url=_url(target, "models"), headers=target.headers)
 
     def decode_models(self, reply: HttpReply, target: Target) -> tuple[str, ...] | Failure:
-        body = _object(reply, target)
+        body = object_of(reply, target)
         if isinstance(body, Failure):
             return body
         models = body.get("models")
@@ -229,20 +229,6 @@ def _usage(said: Json) -> Usage:
         return Usage(estimated=True)
     counts = {name: said[name] for name in _COUNTS if isinstance(said.get(name), int)}
     return Usage(**counts, estimated=said.get("estimated") is True)
-
-
-def _object(reply: HttpReply, target: Target) -> dict[str, Json] | Failure:
-    if not 200 <= reply.status < 300:
-        return failure_of_reply(reply, target)
-    try:
-        body = orjson.loads(reply.body)
-    except orjson.JSONDecodeError as error:
-        return malformed(target, f"the scripted reply is not JSON: {error}", status=reply.status)
-    if not isinstance(body, dict):
-        return malformed(target, "the scripted reply is not a JSON object", status=reply.status)
-    if "error" in body:
-        return failure_of_error(body["error"], target, status=reply.status, headers=reply.headers)
-    return body
 
 
 def _post(target: Target, path: str, body: dict[str, Json], dropped: tuple[str, ...]) -> HttpCall | Failure:
