@@ -85,6 +85,9 @@ class ManagerActor(ServesCalls):
         control = self._controls()
         with self._lock:
             self._view.hear(edge, SENSES.clock())
+            if edge not in self._following:
+                alive = self._view.edges(SENSES.clock())
+                self._following = {name: seen for name, seen in self._following.items() if name in alive}
             self._following[edge] = settings_version
         if stamp == (self._incarnation, self._version):
             try:
@@ -152,7 +155,7 @@ class ManagerActor(ServesCalls):
                 "endpoints": {name: one.base_url for name, one in self._endpoints.items()},
                 "measured": dict(self._measured),
                 "edges": dict(edges),
-                "following": {edge: self._following.get(edge, 0) for edge in edges},
+                "following": {edge: self._following[edge] for edge in edges if edge in self._following},
                 "received": dict(self.received),
             }
 

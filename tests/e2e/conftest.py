@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import ray
 
@@ -76,7 +77,12 @@ class Live:
     def switch(self, **changes: Any) -> None:
         """Hand over settings, and wait until every replica and the manager's own edge follow them."""
         version = self.control(self.manager, "apply_settings", settings(**changes).to_document())
-        until(lambda: all(seen == version for seen in self.overview()["following"].values()), "all edges follow")
+        until(lambda: all(seen == version for seen in self.following().values()), "all edges follow")
+
+    def following(self) -> dict[str, int]:
+        """The settings' version that each living edge follows: one whose process was killed is kept for a while."""
+        said: dict[str, int] = self.overview()["following"]
+        return {edge: version for edge, version in said.items() if psutil.pid_exists(_pid_of(edge))}
 
     def in_flight(self, provider: str) -> int:
         """Calls under way at a provider, over all edges, as they report them."""
@@ -96,6 +102,11 @@ def until(true: Callable[[], Any], what: str, *, within_s: float = 30.0) -> floa
             return time.monotonic() - begun
         time.sleep(0.01)
     raise AssertionError(f"not within {within_s} s: {what}")
+
+
+def _pid_of(edge: str) -> int:
+    """Edges are called edge@NODE:PID:LIFE, manager@PID:LIFE and provider:NAME@PID:LIFE."""
+    return int(edge.rpartition(":")[0].rpartition("@")[2].rpartition(":")[2])
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any, Self
 import httpx
 
 from tests.e2e.conftest import Live
+
+INTERRUPTED = "a begun stream ended in an explicit error"
 
 
 @dataclass(frozen=True)
@@ -62,5 +65,11 @@ class Load:
     def _ask(self, client: httpx.Client, stream: bool) -> tuple[str, str]:
         body: dict[str, Any] = {"model": self._model, "messages": [{"role": "user", "content": "hello"}]}
         reply = client.post("/v1/chat/completions", json={**body, "stream": stream})
-        whole = reply.status_code == 200 and (not stream or reply.text.endswith("data: [DONE]\n\n"))
-        return reply.headers.get("x-raygate-provider", ""), "" if whole else f"{reply.status_code} {reply.text[-300:]}"
+        provider = reply.headers.get("x-raygate-provider", "")
+        if reply.status_code == 200 and (not stream or reply.text.endswith("data: [DONE]\n\n")):
+            return provider, ""
+        if reply.status_code == 200:
+            last = json.loads(reply.text.rstrip().rpartition("data: ")[2])
+            if last.get("error", {}).get("type") == "upstream_interrupted_error":
+                return provider, INTERRUPTED
+        return provider, f"{reply.status_code} {reply.text[-300:]}"

@@ -13,7 +13,7 @@ import ray
 
 from runtime.feed import EdgeReport, Observed
 from tests.e2e.conftest import Live, until
-from tests.e2e.load import Load
+from tests.e2e.load import INTERRUPTED, Load
 
 PROVIDERS = ("alpha", "beta", "local")
 
@@ -81,7 +81,7 @@ def test_manager_may_be_killed_under_load(live: Live, path: str) -> None:
         killed = time.monotonic()
         until(lambda: _is_back(live, before["pid"]), "the manager is back by itself")
         until(lambda: sum(one.begun > killed + 1.0 for one in load.answers) > 20, "traffic goes on")
-    assert not load.faults, load.faults[:3]
+    _none_failed(load, path)
     after = live.overview()
     assert after["incarnation"] > before["incarnation"]
     assert after["settings"] == before["settings"]
@@ -104,7 +104,7 @@ def test_provider_actor_may_be_killed_under_load(live: Live, path: str) -> None:
             lambda: any(one.provider == "alpha" and one.begun > killed + 2.0 for one in load.answers),
             "the restarted provider is asked again",
         )
-    assert not load.faults, load.faults[:3]
+    _none_failed(load, path)
 
 
 def test_killed_embedded_model_comes_back(live: Live) -> None:
@@ -117,6 +117,14 @@ def test_killed_embedded_model_comes_back(live: Live) -> None:
             lambda: client.post("/v1/chat/completions", json=_body("local", max_tokens=2)).status_code == 200,
             "it answers again",
         )
+
+
+def _none_failed(load: Load, path: str) -> None:
+    """Through the actors, a stream that the killed process itself carried may break, and must say so."""
+    allowed = {INTERRUPTED} if path == "actor" else set()
+    unexpected = [fault for fault in load.faults if fault not in allowed]
+    assert not unexpected, unexpected[:3]
+    assert len(load.faults) < 10, "no more than were under way"
 
 
 def _body(model: str, **more: Any) -> dict[str, Any]:
