@@ -139,7 +139,7 @@ def _unchanged(folder: Path, started: Started, settings: Settings, *, proxy: str
 def _welcome(started: Started, settings: Settings, warnings: list[str], took_s: float) -> None:
     raygate = screen.program()
     if started.adopted:
-        print(f"Raygate was running; it is now what the settings say ({took_s:.1f} s).")
+        print(f"Raygate was running already; it has the settings now ({took_s:.1f} s).")
     else:
         print(f"Raygate is up ({took_s:.1f} s).")
     print()

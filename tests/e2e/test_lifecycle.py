@@ -43,8 +43,18 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    ours = Shell(tmp_path / "state")
+def vendor() -> Iterator[str]:
+    """The base URL of something that speaks OpenAI, in a process of its own."""
+    command = [sys.executable, "-m", "tests.fakes.upstream"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+        process.terminate()
+
+
+@pytest.fixture
+def shell(tmp_path: Path, vendor: str) -> Iterator[Shell]:
+    ours = Shell(tmp_path / "state", OPENAI_API_KEY="sk-of-a-test", OPENAI_BASE_URL=vendor)
     yield ours
     ours("down")
 
@@ -61,9 +71,12 @@ def test_up_twice_and_down(shell: Shell) -> None:
     assert second["url"] == first["url"]
     assert second["key"] is None, "the key is shown once"
 
-    said = shell("chat", "Say hello.", "--max-tokens", "8")
+    said = shell("chat", "Say hello.", "--model", "local", "--max-tokens", "8")
     assert "smollm2-135m" in said.stdout + said.stderr
     assert "local/smollm2-135m" in shell("models").stdout
+    assert "Hello from the fake." in shell("chat", "hi", "--model", "openai/fake-1").stdout, "its key was in the env"
+    stored = (shell.folder / "state.db").read_bytes() + (shell.folder / "run.json").read_bytes()
+    assert b"sk-of-a-test" not in stored
 
     run = head.running(shell.folder)
     assert run is not None
