@@ -42,7 +42,8 @@ class Store:
 
     def put_settings(self, document: Mapping[str, Any]) -> int:
         """Store a new document; returns its version, which is unchanged where the document is."""
-        body = json.dumps(document, sort_keys=True)
+        # In its own order: providers are asked in that of the settings, also after a restart.
+        body = json.dumps(document)
         with self._open() as db:
             db.execute(
                 "insert into document values ('settings', 1, ?) on conflict (name) do update "
