@@ -17,17 +17,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ray.exceptions import RayTaskError
-
 from actors.clock import SENSES
-from actors.refs import AuthorityRef, ManagerRef, ProviderRef, Unreachable
+from actors.refs import AuthorityRef, ManagerRef, ProviderRef, last_line
 from runtime.assemble import Workshop, breaker_policy, policy_of
 from runtime.catalog import Catalog
 from runtime.edge_provider import EdgeProvider
 from runtime.feed import EdgeReport, Endpoint, KeyInfo, Snapshot
 from runtime.gate import Gate
 from runtime.gateway import Gateway
-from runtime.settings import BadSettings, BreakerSettings, ProviderSettings, Reach, Settings, Timeouts
+from runtime.settings import BadSettings, BreakerSettings, ProviderKind, ProviderSettings, Reach, Settings, Timeouts
 from runtime.view import latencies
 
 log = logging.getLogger("raygate.edge")
@@ -73,11 +71,15 @@ class Edge:
         self._workshop = Workshop(
             senses=SENSES, rng=self._rng, sleep=asyncio.sleep, env=env, on_change=self._urgent.set
         )
+        self._wanted: Mapping[str, _Parts] = {}
         self._built: dict[str, _Built] = {}
+        self._retired: dict[int, EdgeProvider | ProviderRef] = {}
+        self._endpoints: Mapping[str, Endpoint] = {}
         self._authorities: dict[str, AuthorityRef] = {}
         self._stamp: tuple[int, int] | None = None
         self._settings_version = -1
         self._sequence = 0
+        self._unsent: EdgeReport | None = None
         self._told_in_flight: dict[str, int] = {}
         self._told_counters: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,35 +99,46 @@ class Edge:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(one.close() for one in self._retired.values()), return_exceptions=True)
+        self._retired.clear()
         await self.gateway.close()
 
     def apply(self, snapshot: Snapshot) -> None:
         """Take over a snapshot, whole: settings if they are new, then every provider's state."""
-        self._stamp = snapshot.stamp
-        self.keys = {key.sha256: key for key in snapshot.keys}
         if snapshot.settings is not None:
             self.settings = Settings.from_document(snapshot.settings)
             self._settings_version = snapshot.settings_version
-        self._build(
-            {endpoint.provider: endpoint for endpoint in snapshot.endpoints}, anew=snapshot.settings is not None
-        )
+        self.keys = {key.sha256: key for key in snapshot.keys}
+        # A manager that has just restarted does not know yet where a provider listens. It listens there all the same.
+        self._endpoints = {
+            **{name: one for name, one in self._endpoints.items() if self._is_local(name)},
+            **{one.provider: one for one in snapshot.endpoints if self._is_local(one.provider)},
+        }
+        self._build(anew=snapshot.settings is not None)
         now = SENSES.clock()
         measured = latencies(snapshot.measured)
         for published in snapshot.providers:
             if (built := self._built.get(published.provider)) is not None:
                 built.upstream.standing.adopt(published, measured.get(published.provider, {}), now)
+        # Last: a snapshot that could not be taken is asked for again.
+        self._stamp = snapshot.stamp
         self._ready.set()
 
-    def _build(self, endpoints: Mapping[str, Endpoint], *, anew: bool) -> None:
+    def _is_local(self, name: str) -> bool:
+        ours = self.settings.providers.get(name)
+        return ours is not None and ours.kind is ProviderKind.LOCAL
+
+    def _build(self, *, anew: bool) -> None:
         """Make what is new; keep what is unchanged, with its connections and breaker; let go of the rest."""
         wanted = {
-            name: (one, endpoints.get(name), self.settings.timeouts, self.settings.breaker)
+            name: (one, self._endpoints.get(name), self.settings.timeouts, self.settings.breaker)
             for name, one in self.settings.providers.items()
             if one.enabled and self._own in ("", name)
         }
-        kept = {name: built for name, built in self._built.items() if wanted.get(name) == built.made_from}
-        if not anew and kept.keys() == wanted.keys():
+        if not anew and wanted == self._wanted:
             return
+        self._wanted = wanted
+        kept = {name: built for name, built in self._built.items() if wanted.get(name) == built.made_from}
         catalog = Catalog(self.settings)
         retired = [built for name, built in self._built.items() if name not in kept]
         self._built = kept
@@ -136,13 +149,18 @@ class Edge:
             if isinstance(built.upstream, EdgeProvider):
                 built.upstream.catalog = catalog
         upstreams = {name: built.upstream for name, built in self._built.items()}
+        # Calls under way end by the time limit that they began with; then their connections may go.
+        longest_s = self.gateway.policy.deadline_s
         self.gateway.policy = policy_of(self.settings, upstreams, catalog)
         for built in retired:
-            # Calls under way end by their own time limit; then its connections may go.
-            asyncio.get_running_loop().call_later(self.settings.timeouts.total_s, self._let_go, built.upstream)
+            self._retired[id(built.upstream)] = built.upstream
+            asyncio.get_running_loop().call_later(longest_s, self._let_go, built.upstream)
 
     def _let_go(self, upstream: EdgeProvider | ProviderRef) -> None:
-        self._tasks.append(asyncio.ensure_future(upstream.close()))
+        if self._retired.pop(id(upstream), None) is not None:
+            closing = asyncio.ensure_future(upstream.close())
+            self._tasks.append(closing)
+            closing.add_done_callback(self._tasks.remove)
 
     def _upstream(self, name: str, made_from: _Parts, catalog: Catalog) -> EdgeProvider | ProviderRef | None:
         ours, endpoint, *_ = made_from
@@ -174,13 +192,12 @@ class Edge:
                     self.apply(snapshot)
                 wait_s = RETRY_S
             except Exception as error:  # whatever it is, an edge that no longer follows goes stale
-                log.warning("feed.lost", extra={"why": str(error).splitlines()[-1], "again_in_s": wait_s})
+                log.warning("feed.lost", extra={"why": last_line(error), "again_in_s": wait_s})
                 await asyncio.sleep(wait_s * self._rng.uniform(0.5, 1.5))
                 wait_s = min(LONGEST_RETRY_S, wait_s * 2)
 
     async def _tell(self) -> None:
         """A report a second while there is something to say; at once on a change of state; none when idle."""
-        unsent: EdgeReport | None = None
         while True:
             try:
                 every_s = self.settings.feed.report_every_s
@@ -189,16 +206,15 @@ class Edge:
             except TimeoutError:
                 pass
             self._urgent.clear()
-            if unsent is None and self._has_news():
-                unsent = self._report()
-            if unsent is None:
-                continue
             try:
-                await self.manager.report(unsent)
-                unsent = None
-            except (Unreachable, RayTaskError):
+                if self._unsent is None and self._has_news():
+                    self._unsent = self._report()
+                if self._unsent is not None:
+                    await self.manager.report(self._unsent)
+                    self._unsent = None
+            except Exception as error:  # whatever it is, an edge that no longer reports is blind to the others
                 # Kept and sent again: what happens meanwhile adds up in the observations.
-                log.warning("feed.report_delayed")
+                log.warning("feed.report_delayed", extra={"why": last_line(error)})
 
     def _report(self) -> EdgeReport:
         self._sequence += 1

@@ -14,11 +14,12 @@ import logging
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError
 
 from actors import supervisor
 from actors.calls import ServesCalls
@@ -28,7 +29,7 @@ from actors.environment import environment, node_id
 from actors.local_model import LocalModelActor
 from actors.names import LOCAL_MODEL, MANAGER, provider_actor
 from actors.provider_actor import ProviderActor
-from actors.refs import AuthorityRef, LocalModelRef, Unreachable
+from actors.refs import AuthorityRef, LocalModelRef, Unreachable, last_line
 from actors.store import Store
 from runtime.assemble import authority_policy
 from runtime.feed import EdgeReport, Endpoint, Exchange, KeyInfo, Observed, Published, Snapshot
@@ -70,8 +71,9 @@ class ManagerActor(ServesCalls):
         self._endpoints: dict[str, Endpoint] = {}
         self._measured: dict[tuple[str, str], float] = {}
         self._following: dict[str, int] = {}
-        self._authorities: dict[str, AuthorityRef] = {}
+        self._authorities: dict[str, _Correspondence] = {}
         self._local_model = LocalModelRef()
+        self._local_model_runs: bool | None = None
         self._outbox: dict[str, dict[str, list[Observed]]] = defaultdict(lambda: defaultdict(list))
         self._fresh: set[str] = set()
         self._control: _ControlLoop | None = None
@@ -99,22 +101,25 @@ class ManagerActor(ServesCalls):
 
     async def report(self, report: EdgeReport) -> None:
         """Merge one edge's observations; those that may change a breaker are passed on at once."""
-        control = self._controls()
+        self._controls()
         with self._lock:
             if not self._view.apply(report, SENSES.clock()):
                 return
             for batch in report.observed:
                 self._book.count(batch.provider, batch.model, batch.usage(), at_s=SENSES.wall())
         for batch in report.observed:
+            if not self._is_on(batch.provider):
+                continue  # an edge that has not heard yet that it is gone; nobody would ever collect this
             self._outbox[batch.provider][report.edge].append(batch)
             if batch.failures or self._is_open(batch.provider):
-                control.urgent.set()
+                self._hurry(batch.provider)
         self._publish_measured()
 
     async def introduce(self, provider: str) -> None:
         """A provider's actor has (re)started and wants to know where it stood."""
+        self._controls()
         self._fresh.add(provider)
-        self._controls().urgent.set()
+        self._hurry(provider)
 
     async def announce(self, published: Published) -> None:
         """An authority's state has changed by itself."""
@@ -125,20 +130,25 @@ class ManagerActor(ServesCalls):
         """Store new settings and publish them. Returns their version. Raises `BadSettings`, changing nothing."""
         control = self._controls()
         settings = Settings.from_document(document)
-        version = await asyncio.to_thread(self._store.put_settings, document)
-        if version != self._settings_version:
-            self._settings, self._document, self._settings_version = settings, document, version
-            self._endpoints = {name: one for name, one in self._endpoints.items() if name in settings.providers}
-            self._publish()
-            log.info("settings.applied", extra={"version": version})
+        async with control.storing:
+            version = await asyncio.to_thread(self._store.put_settings, document)
+            if version != self._settings_version:
+                with self._lock:
+                    self._settings, self._document, self._settings_version = settings, document, version
+                local = self._local_provider()
+                self._endpoints = {name: one for name, one in self._endpoints.items() if name == local}
+                self._publish()
+                log.info("settings.applied", extra={"version": version})
         await self._supervise()
-        control.urgent.set()
+        for name in self._authorities:
+            self._hurry(name)
+        control.local_model_changed.set()
         return version
 
     async def add_key(self, key: KeyInfo) -> None:
-        self._controls()
-        await asyncio.to_thread(self._store.add_key, key)
-        self._keys = await asyncio.to_thread(self._store.keys)
+        async with self._controls().storing:
+            await asyncio.to_thread(self._store.add_key, key)
+            self._keys = await asyncio.to_thread(self._store.keys)
         self._publish()
 
     async def overview(self) -> dict[str, Any]:
@@ -162,36 +172,36 @@ class ManagerActor(ServesCalls):
     # Group `control`: how it is kept going.
 
     def _controls(self) -> _ControlLoop:
-        """The control group's loop, started with its first call: Ray gives no other moment to do it."""
+        """What belongs to the control group's loop, for a call that came in there."""
+        self.received["control"] += 1
+        return self._loop()
+
+    def _loop(self) -> _ControlLoop:
+        """Started with the group's first call: Ray gives no other moment to do it."""
         if self._control is None:
             self._control = _ControlLoop()
-            self._control.tasks = [asyncio.create_task(self._exchange_forever())]
-        self.received["control"] += 1
+            self._control.keep(_forever("supervise", self._supervise, every_s=HEARTBEAT_TICKS * TICK_S))
+            self._control.keep(
+                _forever(
+                    "local_model",
+                    self._look_after_local_model,
+                    every_s=TICK_S,
+                    at_once=self._control.local_model_changed,
+                )
+            )
         return self._control
 
-    async def _exchange_forever(self) -> None:
-        control = self._control
-        assert control is not None  # noqa: S101  # made by the caller of this task
-        tick = 0
-        while True:
-            if tick % HEARTBEAT_TICKS == 0:
-                await self._supervise()
-            await self._look_after_local_model()
-            await asyncio.gather(*(self._exchange(name, tick) for name in list(self._authorities)))
-            tick += 1
-            try:
-                async with asyncio.timeout(TICK_S):
-                    await control.urgent.wait()
-            except TimeoutError:
-                pass
-            control.urgent.clear()
+    def _hurry(self, provider: str) -> None:
+        if (known := self._authorities.get(provider)) is not None:
+            known.urgent.set()
 
-    async def _exchange(self, provider: str, tick: int) -> None:
+    async def _exchange(self, provider: str, with_: _Correspondence) -> None:
+        """Bring its authority what the edges saw of a provider; adopt the state that follows."""
+        with_.tick += 1
         batches = self._outbox.pop(provider, {})
         known = self._published.get(provider)
-        if not batches and known is not None and tick % HEARTBEAT_TICKS and provider not in self._fresh:
+        if not batches and known is not None and with_.tick % HEARTBEAT_TICKS and provider not in self._fresh:
             return
-        self._fresh.discard(provider)
         last = known[0].aged(SENSES.clock() - known[1]) if known else None
         exchange = Exchange(
             policy=authority_policy(self._settings),
@@ -199,24 +209,50 @@ class ManagerActor(ServesCalls):
             last=last,
             batches={edge: tuple(observed) for edge, observed in batches.items()},
         )
+        self._fresh.discard(provider)
         try:
-            self._adopt(await self._authorities[provider].exchange(exchange))
-        except (Unreachable, RayTaskError, KeyError) as error:
+            published = await with_.authority.exchange(exchange)
+        except Exception:
             # Its edges go on with their own breakers; observations of a dead authority are worth nothing later.
-            log.warning("exchange.failed", extra={"provider": provider, "why": str(error).splitlines()[-1]})
+            self._fresh.add(provider)
+            raise
+        self._adopt(published)
 
     async def _supervise(self) -> None:
         """Make the actors that the settings ask for, end those that they no longer do."""
-        wanted = {name for name, one in self._settings.providers.items() if one.enabled}
-        for name in wanted:
-            await asyncio.to_thread(supervisor.ensure, provider_actor(name), ProviderActor, name)
-            self._authorities.setdefault(name, AuthorityRef(name))
-        for name in self._authorities.keys() - wanted:
-            del self._authorities[name]
-            self._published.pop(name, None)
-            await asyncio.to_thread(supervisor.remove, provider_actor(name))
-        if self._local_provider() is not None:
-            await asyncio.to_thread(supervisor.ensure, LOCAL_MODEL, LocalModelActor)
+        control = self._loop()
+        # One at a time: an older round must not undo what a newer one has done.
+        async with control.supervising:
+            wanted = {name for name, one in self._settings.providers.items() if one.enabled}
+            for name in self._authorities.keys() - wanted:
+                self._authorities.pop(name).exchanging.cancel()
+                self._published.pop(name, None)
+                self._outbox.pop(name, None)
+                self._fresh.discard(name)
+                await asyncio.to_thread(supervisor.remove, provider_actor(name))
+            for name in wanted:
+                try:
+                    await asyncio.to_thread(supervisor.ensure, provider_actor(name), ProviderActor, name)
+                except Exception as error:  # the others are to have theirs; this one's turn comes again
+                    log.warning("supervise.failed", extra={"provider": name, "why": last_line(error)})
+                if name not in self._authorities:
+                    self._authorities[name] = self._correspond(name)
+            runs = self._local_provider() is not None
+            if runs:
+                await asyncio.to_thread(supervisor.ensure, LOCAL_MODEL, LocalModelActor)
+            elif self._local_model_runs is not False:
+                await asyncio.to_thread(supervisor.remove, LOCAL_MODEL)
+            self._local_model_runs = runs
+
+    def _correspond(self, provider: str) -> _Correspondence:
+        """A loop of its own for each authority: one that is slow, or broken, keeps none of the others waiting."""
+        ours = _Correspondence(AuthorityRef(provider))
+        ours.exchanging = self._loop().keep(
+            _forever(
+                f"exchange:{provider}", lambda: self._exchange(provider, ours), every_s=TICK_S, at_once=ours.urgent
+            )
+        )
+        return ours
 
     async def _look_after_local_model(self) -> None:
         """Tell the embedded model's actor what to serve; it may have restarted and listen elsewhere."""
@@ -224,15 +260,11 @@ class ManagerActor(ServesCalls):
         if name is None:
             return
         ours = self._settings.local
-        try:
-            base_url, api_key, node = await self._local_model.serve(
-                threads=ours.threads, context_length=ours.context_length, slots=ours.slots
-            )
-        except (Unreachable, RayTaskError) as error:
-            log.warning("local_model.unreachable", extra={"why": str(error).splitlines()[-1]})
-            return
+        base_url, api_key, node = await self._local_model.serve(
+            threads=ours.threads, context_length=ours.context_length, slots=ours.slots
+        )
         endpoint = Endpoint(provider=name, base_url=base_url, api_key=api_key, node=node)
-        if self._endpoints.get(name) != endpoint:
+        if self._local_provider() == name and self._endpoints.get(name) != endpoint:
             self._endpoints[name] = endpoint
             self._publish()
 
@@ -257,30 +289,38 @@ class ManagerActor(ServesCalls):
 
     def _publish(self) -> None:
         self._version += 1
-        self._controls().announce_news()
+        self._loop().announce_news()
 
     def _publish_measured(self) -> None:
         """Publish latencies that moved, soon; several reports of one moment make one publication."""
-        fresh = {(one.provider, one.model): one.latency_s for one in self._view.measured() if one.latency_s is not None}
+        with self._lock:
+            measured, edges = self._view.measured(), len(self._view.edges(SENSES.clock()))
+        fresh = {(one.provider, one.model): one.latency_s for one in measured if one.latency_s is not None}
         moved = any(abs(latency - self._measured.get(key, 0.0)) > MATERIAL * latency for key, latency in fresh.items())
-        control = self._controls()
+        control = self._loop()
         if moved and not control.publishing:
             self._measured = fresh
             control.publishing = True
-            soon_s = max(SOONEST_S, 0.005 * len(self._view.edges(SENSES.clock())))
+            soon_s = max(SOONEST_S, 0.005 * edges)
             asyncio.get_running_loop().call_later(soon_s, self._publish_now)
 
     def _publish_now(self) -> None:
-        self._controls().publishing = False
+        self._loop().publishing = False
         self._publish()
 
     def _adopt(self, published: Published) -> None:
         now = SENSES.clock()
         before = self._published.get(published.provider)
+        if not self._is_on(published.provider) or (before is not None and published.spell < before[0].spell):
+            return  # an answer that was overtaken: by a removal, or by an announcement of what came after it
         self._published[published.provider] = (published, now)
         if before is None or _differs(before[0].aged(now - before[1]), published):
             self._publish()
             log.info("provider.state", extra={"provider": published.provider, "open": published.open})
+
+    def _is_on(self, provider: str) -> bool:
+        ours = self._settings.providers.get(provider)
+        return ours is not None and ours.enabled
 
     def _is_open(self, provider: str) -> bool:
         known = self._published.get(provider)
@@ -330,14 +370,52 @@ class ManagerActor(ServesCalls):
         return edge.gateway
 
 
+class _Correspondence:
+    """What the manager has with one provider's authority."""
+
+    exchanging: asyncio.Task[None]
+
+    def __init__(self, authority: AuthorityRef) -> None:
+        self.authority = authority
+        self.urgent = asyncio.Event()
+        self.tick = -1
+
+
+async def _forever(
+    what: str, act: Callable[[], Awaitable[None]], *, every_s: float, at_once: asyncio.Event | None = None
+) -> None:
+    """Act at every tick, and as soon as `at_once` is set. Whatever goes wrong, the next tick comes."""
+    at_once = at_once or asyncio.Event()
+    while True:
+        try:
+            await act()
+        except Exception as error:
+            # Actors that are away are an everyday matter; what else it may be, the log's reader has to see.
+            expected = isinstance(error, (Unreachable, RayError))
+            log.warning("control.failed", exc_info=not expected, extra={"what": what, "why": last_line(error)})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(every_s):
+                await at_once.wait()
+        at_once.clear()
+
+
 class _ControlLoop:
     """What belongs to the control group's loop."""
 
     def __init__(self) -> None:
         self.news = asyncio.Event()
-        self.urgent = asyncio.Event()
+        self.local_model_changed = asyncio.Event()
+        self.storing = asyncio.Lock()
+        self.supervising = asyncio.Lock()
         self.publishing = False
-        self.tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def keep(self, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it in the background; asyncio itself would forget it."""
+        task = asyncio.create_task(loop)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def announce_news(self) -> None:
         """Wake everyone who waits now; who comes later waits for the next."""

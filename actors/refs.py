@@ -57,59 +57,77 @@ class ActorRef:
 
     async def call(self, method: str, *args: object, timeout_s: float, control: bool = False) -> Any:
         """The method's value. Raises `Unreachable`; an error inside the actor comes as `RayTaskError`."""
-        bound = getattr(await self.resolve(), method)
-        if control:
-            bound = bound.options(concurrency_group=CONTROL)
-        self.sent[method] += 1
-        ref = bound.remote(*args)
+        ref: Any = None
         try:
             async with asyncio.timeout(timeout_s):
+                bound = getattr(await self.resolve(), method)
+                if control:
+                    bound = bound.options(concurrency_group=CONTROL)
+                self.sent[method] += 1
+                ref = bound.remote(*args)
                 return await ref
-        except TimeoutError:
-            ray.cancel(ref)
-            raise Unreachable(f"{self.actor_name} did not answer within {timeout_s:.0f} s") from None
-        except TaskCancelledError:
-            raise Unreachable(f"the call to {self.actor_name} was cancelled there") from None
-        except asyncio.CancelledError:
-            ray.cancel(ref)
+        except RayTaskError:
+            raise  # before the others: it is also of the type of what went wrong inside
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if ref is not None:
+                ray.cancel(ref)
+            if isinstance(error, TimeoutError):
+                raise Unreachable(f"{self.actor_name} did not answer within {timeout_s:.0f} s") from None
             raise
-        except RayActorError:
-            self._handle = None
-            raise Unreachable(f"{self.actor_name} is not running at the moment") from None
+        except RayError as error:
+            raise self._lost(error) from None
 
-    async def stream(self, method: str, *args: object) -> AsyncGenerator[Any]:
-        """A streaming method's values, as they come. Raises `Unreachable`."""
-        bound = getattr(await self.resolve(), method)
-        self.sent[method] += 1
-        items = bound.options(num_returns="streaming", _generator_backpressure_num_objects=STREAM_AHEAD).remote(*args)
+    async def stream(self, method: str, *args: object, timeout_s: float) -> AsyncGenerator[Any]:
+        """A streaming method's values, as they come. Raises `Unreachable`; an error inside comes as `RayTaskError`."""
+        until = asyncio.get_running_loop().time() + timeout_s
+        items: Any = None
         ended = False
         try:
-            async for item in items:
-                yield await item
+            async with asyncio.timeout_at(until):
+                bound = getattr(await self.resolve(), method)
+            self.sent[method] += 1
+            items = bound.options(num_returns="streaming", _generator_backpressure_num_objects=STREAM_AHEAD).remote(
+                *args
+            )
+            while True:
+                try:
+                    async with asyncio.timeout_at(until):
+                        value = await (await anext(items))
+                except StopAsyncIteration:
+                    ended = True
+                    return
+                yield value
+        except RayTaskError:
             ended = True
-        except TaskCancelledError:
+            raise
+        except TimeoutError:
+            raise Unreachable(f"{self.actor_name} did not finish within {timeout_s:.0f} s") from None
+        except RayError as error:
             ended = True
-            raise Unreachable(f"the stream from {self.actor_name} was cancelled there") from None
-        except RayActorError:
-            ended = True
-            self._handle = None
-            raise Unreachable(f"{self.actor_name} stopped running") from None
+            raise self._lost(error) from None
         finally:
-            if not ended:
+            if items is not None and not ended:
                 ray.cancel(items)
+
+    def _lost(self, error: RayError) -> Unreachable:
+        """What Ray's many ways to say that a call did not reach its end come to."""
+        if isinstance(error, TaskCancelledError):
+            return Unreachable(f"the call to {self.actor_name} was cancelled there")
+        # A handle of an actor that was killed and made anew stays dead for ever: look it up again.
+        self._handle = None
+        if not isinstance(error, RayActorError):
+            log.warning("actor.lost", exc_info=error, extra={"actor": self.actor_name})
+        return Unreachable(f"{self.actor_name} is not running at the moment")
 
     async def resolve(self) -> Any:
         """The handle; looked up once, in a thread, however many callers wait for it."""
         if self._handle is not None:
             return self._handle
-        if self._resolving is None:
+        # One that is done is from before: whoever waited for it has gone, and what it found may no longer be so.
+        if self._resolving is None or self._resolving.done():
             self._resolving = asyncio.ensure_future(asyncio.to_thread(self._look_up))
-        looking = self._resolving
-        try:
-            self._handle = await asyncio.shield(looking)
-        finally:
-            if looking.done() and self._resolving is looking:
-                self._resolving = None
+            self._resolving.add_done_callback(_heard)
+        self._handle = await asyncio.shield(self._resolving)
         return self._handle
 
     def _look_up(self) -> Any:
@@ -138,16 +156,20 @@ class RemoteProvider:
 
     async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         started = False
-        events = self.actor.stream("stream", request)
         try:
-            async for event in events:
-                started = True
-                yield event
+            async with aclosing(
+                self.actor.stream("stream", request, timeout_s=_time_limit(request.deadline_s))
+            ) as events:
+                async for event in events:
+                    started = True
+                    yield event
+                    if isinstance(event, StreamEnd):
+                        # Whatever becomes of the actor now, the stream has had its one end.
+                        return
+            failure = self._failed(Unreachable(f"{self.actor.actor_name} ended a stream without a word"), request.model)
         except (Unreachable, RayTaskError) as error:
             failure = self._failed(error, request.model)
-            yield StreamEnd(outcome=replace(failure, kind=FailureKind.INTERRUPTED) if started else failure)
-        finally:
-            await events.aclose()
+        yield StreamEnd(outcome=replace(failure, kind=FailureKind.INTERRUPTED) if started else failure)
 
     async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
         try:
@@ -299,15 +321,18 @@ class ManagerRef(RemoteProvider):
     async def complete(self, request: Request) -> Outcome:
         until = monotonic() + _patience(request)
         while True:
+            asked = monotonic()
             outcome = await super().complete(request)
             if not self._is_away(outcome) or monotonic() >= until:
                 return outcome
             await asyncio.sleep(RESTART_POLL_S)
+            request = _later(request, monotonic() - asked)
 
     async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         until = monotonic() + _patience(request)
         while True:
             away = False
+            asked = monotonic()
             async with aclosing(super().stream(request)) as events:
                 async for event in events:
                     away = isinstance(event, StreamEnd) and self._is_away(event.outcome) and monotonic() < until
@@ -316,6 +341,7 @@ class ManagerRef(RemoteProvider):
             if not away:
                 return
             await asyncio.sleep(RESTART_POLL_S)
+            request = _later(request, monotonic() - asked)
 
     def _is_away(self, outcome: Outcome) -> bool:
         """True if the manager itself could not be asked; a provider's own failure carries the provider's name."""
@@ -349,9 +375,27 @@ def _patience(request: Request) -> float:
     return LONGEST_RESTART_S if request.deadline_s is None else min(request.deadline_s, LONGEST_RESTART_S)
 
 
+def _later(request: Request, elapsed_s: float) -> Request:
+    """The same request with what is left of its time."""
+    if request.deadline_s is None:
+        return request
+    return replace(request, deadline_s=max(0.0, request.deadline_s - elapsed_s))
+
+
+def _heard(looking: asyncio.Task[Any]) -> None:
+    """A look-up whose callers have all gone may fail unheard."""
+    if not looking.cancelled():
+        looking.exception()
+
+
 def _time_limit(deadline_s: float | None) -> float:
     return GRACE_S + (LONGEST_CALL_S if deadline_s is None else deadline_s)
 
 
 def _said(error: Exception) -> str:
     return str(error) if isinstance(error, Unreachable) else "an error inside Raygate; its log says more"
+
+
+def last_line(error: BaseException) -> str:
+    """An error for the log in one line: Ray's carry a remote traceback, others no text at all."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
