@@ -12,8 +12,10 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
+from actors.clock import monotonic
 from actors.edge import Edge
 from actors.environment import node_id
 from runtime.admission import Admission
@@ -24,6 +26,7 @@ from runtime.price import CostEstimate
 from runtime.provider import Provider
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
 from runtime.request import EmbedRequest, Request
+from runtime.settings import AdmissionSettings
 
 Asked = Request | Mapping[str, Any]
 """A request, or the JSON body of an OpenAI chat completion as a dict."""
@@ -35,7 +38,7 @@ class ServesCalls(ABC):
     def __init__(self) -> None:
         self._edge: Edge | None = None
         self._starting: asyncio.Task[Edge] | None = None
-        self._admission: Admission | None = None
+        self._admission: tuple[AdmissionSettings, Admission] | None = None
         self.received: Counter[str] = Counter()
 
     @abstractmethod
@@ -55,11 +58,12 @@ class ServesCalls(ABC):
         parsed = request if isinstance(request, Request) else parse_chat(request)
         if isinstance(parsed, Failure):
             return parsed
+        came = monotonic()
         provider = await self._provider()
         if isinstance(provider, Failure):
             return provider
         async with self._room().enter() as admitted:
-            return await provider.complete(parsed) if admitted else self._full(parsed.model)
+            return await provider.complete(_since(came, parsed)) if admitted else self._full(parsed.model)
 
     async def stream(self, request: Asked) -> AsyncGenerator[StreamEvent]:
         self.received["stream"] += 1
@@ -67,6 +71,7 @@ class ServesCalls(ABC):
         if isinstance(parsed, Failure):
             yield StreamEnd(outcome=parsed)
             return
+        came = monotonic()
         provider = await self._provider()
         if isinstance(provider, Failure):
             yield StreamEnd(outcome=provider)
@@ -75,7 +80,7 @@ class ServesCalls(ABC):
             if not admitted:
                 yield StreamEnd(outcome=self._full(parsed.model))
                 return
-            async with aclosing(provider.stream(parsed)) as events:
+            async with aclosing(provider.stream(_since(came, parsed))) as events:
                 async for event in events:
                     yield event
 
@@ -84,11 +89,12 @@ class ServesCalls(ABC):
         parsed = request if isinstance(request, EmbedRequest) else _embed_request(request)
         if isinstance(parsed, Failure):
             return parsed
+        came = monotonic()
         provider = await self._provider()
         if isinstance(provider, Failure):
             return provider
         async with self._room().enter() as admitted:
-            return await provider.embed(parsed) if admitted else self._full(parsed.model)
+            return await provider.embed(_since(came, parsed)) if admitted else self._full(parsed.model)
 
     async def health_check(self) -> HealthReport:
         return await (await self._must()).health_check()
@@ -125,22 +131,28 @@ class ServesCalls(ABC):
 
     async def close(self) -> None:
         """End the feed and all connections; the next call starts them again."""
-        edge, self._edge, self._starting = self._edge, None, None
+        edge, self._edge = self._edge, None
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.cancel()
         if edge is not None:
             await edge.stop()
 
     async def _ready_edge(self) -> Edge:
         if self._edge is not None:
             return self._edge
-        if self._starting is None:
+        # One that failed must not fail every call from then on.
+        if self._starting is None or self._starting.done():
             self._starting = asyncio.create_task(self._start_edge())
         return await asyncio.shield(self._starting)
 
     async def _start_edge(self) -> Edge:
         edge = self._make_edge()
-        await edge.start()
-        ours = edge.settings.admission
-        self._admission = Admission(max_in_flight=ours.max_in_flight, max_queued=ours.max_queued)
+        try:
+            await edge.start()
+        except BaseException:
+            await edge.stop()
+            raise
         self._edge = edge
         return edge
 
@@ -154,13 +166,27 @@ class ServesCalls(ABC):
         return provider
 
     def _room(self) -> Admission:
-        if self._admission is None:
+        if self._edge is None:
             raise RuntimeError("calls are admitted only after the edge has started")
-        return self._admission
+        ours = self._edge.settings.admission
+        if self._admission is None or self._admission[0] != ours:
+            # Calls that were admitted by the old settings leave by the old door.
+            self._admission = ours, Admission(max_in_flight=ours.max_in_flight, max_queued=ours.max_queued)
+        return self._admission[1]
 
     def _full(self, model: str) -> Failure:
         detail = "too many calls through this actor at once; send fewer at a time, or use the HTTP endpoint"
         return Failure(kind=FailureKind.REFUSED, model=model, detail=detail, retry_after_s=1.0)
+
+
+Timed = TypeVar("Timed", Request, EmbedRequest)
+
+
+def _since(came: float, request: Timed) -> Timed:
+    """The request with what its wait for a place has left of its time."""
+    if request.deadline_s is None:
+        return request
+    return replace(request, deadline_s=max(0.0, request.deadline_s - (monotonic() - came)))
 
 
 def _embed_request(body: Mapping[str, Any]) -> EmbedRequest | Failure:

@@ -11,7 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
+
+from ray.exceptions import RayTaskError
 
 from actors.calls import ServesCalls
 from actors.clock import SENSES
@@ -43,6 +47,7 @@ class ProviderActor(ServesCalls):
         self._configured = asyncio.Event()
         self._lock = threading.Lock()
         self._book = UsageBook()
+        self._telling: set[asyncio.Task[object]] = set()
 
     # Group `control`: the authority.
 
@@ -63,11 +68,12 @@ class ProviderActor(ServesCalls):
     async def permit(self) -> Permit | Refusal:
         """Leave for one edge to send one probe."""
         if self._authority is None:
-            await self._introduce()
+            self._tell(self._introduce())
             return Refusal(NOT_YET_S)
         answer = self._authority.permit(SENSES.clock())
         if isinstance(answer, Permit):
-            await self._announce()
+            # The edge waits for its answer, and a manager that is away must not cost it the permit.
+            self._tell(self._announce())
         return answer
 
     async def trip(self, for_s: float | None = None, why: str = "opened by an operator") -> Published:
@@ -90,14 +96,20 @@ class ProviderActor(ServesCalls):
         assert self._authority is not None  # noqa: S101  # the event says so
         return self._authority
 
+    def _tell(self, what: Coroutine[Any, Any, object]) -> None:
+        """Have the manager told, without waiting for it."""
+        task = asyncio.create_task(what)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
     async def _introduce(self) -> None:
-        with suppress(Unreachable):
+        with suppress(Unreachable, RayTaskError):
             await self._manager.introduce(self._name)
 
     async def _announce(self) -> Published:
         published = (await self._known()).published(SENSES.clock())
         # A manager that is away learns it with its next exchange.
-        with suppress(Unreachable):
+        with suppress(Unreachable, RayTaskError):
             await self._manager.announce(published)
         return published
 
