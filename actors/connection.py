@@ -31,9 +31,10 @@ def connect(config: Path | str | None = None) -> Any:
     folder = state_folder(env)
     settings = load(Path(config) if config else None, env)
     if not ray.is_initialized():
-        run = head.running(folder)
-        if run is None and settings.ray.address is None:
-            run = start_ray(folder, env, settings)
+        with head.alone(folder):
+            run = head.running(folder)
+            if run is None and settings.ray.address is None:
+                run = start_ray(folder, env, settings)
         join(folder, run, settings.ray.address)
     return ensure_manager(folder, env, settings)
 

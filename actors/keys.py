@@ -27,11 +27,26 @@ def bootstrap_key(folder: Path) -> tuple[KeyInfo, str | None]:
     Its file is readable by its owner only; there the command line finds it again.
     """
     path = folder / BOOTSTRAP_FILE
-    fresh: str | None = None
-    try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            fresh = new_key()
-            file.write(fresh)
-    except FileExistsError:
-        pass
+    made = new_key()
+    fresh = made if write_once(path, made) else None
     return KeyInfo(sha256=sha256_of(path.read_text().strip()), name="bootstrap", admin=True), fresh
+
+
+def write_once(path: Path, secret: str) -> bool:
+    """Write a secret for its owner's eyes only; False where there is one already.
+
+    It appears whole or not at all: a start that is killed between creating and writing must not leave an empty file
+    that every later one takes for a secret.
+    """
+    if path.exists() and not path.read_text().strip():
+        path.unlink(missing_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secret)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True

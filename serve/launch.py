@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from http.client import HTTPException
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from actors.connection import ensure_manager, join, prepare, start_ray
 from actors.keys import BOOTSTRAP_FILE
 from actors.launch import head
+from actors.launch.processes import listeners
 from actors.names import CONTROL, LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.feed import KeyInfo
 from runtime.settings import Settings, effective
@@ -23,6 +22,9 @@ from runtime.settings import Settings, effective
 APPLICATION = "raygate"
 LOOPBACK_HOSTS = frozenset(("127.0.0.1", "localhost", "::1"))
 READY_S = 90.0
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Past any HTTP_PROXY of the environment, which could not find this machine's loopback."""
 
 Say = Callable[[str], None]
 """Takes one word on what is being done, for a person who waits."""
@@ -50,9 +52,11 @@ def up(
     if not settings.auth and settings.host not in LOOPBACK_HOSTS:
         raise LaunchFailed(f"auth: false would let anyone in at {settings.host}; keep auth on, or use host: 127.0.0.1")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(folder):
+    with head.alone(folder):
         run = head.running(folder)
         adopted = run is not None
+        if not settings.auth and (listens := _elsewhere(run, settings)):
+            raise LaunchFailed(f"auth: false would let anyone in at {listens}; keep auth on, or take it down first")
         key, fresh = prepare(folder, env, settings)
         url = run.url if run is not None else ""
         if not url:
@@ -90,7 +94,7 @@ def up(
 def down(folder: Path, *, say: Say) -> int | None:
     """End everything that `up` started under this folder. Returns how many processes had to be killed; None if
     nothing ran."""
-    with _alone(folder):
+    with head.alone(folder):
         run = head.running(folder)
         if run is not None:
             say("draining")
@@ -151,10 +155,22 @@ def _await_ready(url: str, sleep: Callable[[float], None]) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health/readiness", timeout=2) as reply:  # noqa: S310  # our own address
+        with _DIRECT.open(f"{url}/health/readiness", timeout=2) as reply:
             return bool(json.load(reply)["status"] == "ready")
-    except (OSError, ValueError, KeyError):
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return False
+
+
+def _elsewhere(run: head.Run | None, settings: Settings) -> str:
+    """Where the gateway that runs already can be reached from other machines; "" if nowhere.
+
+    Serve keeps its address for life, whatever the settings have become.
+    """
+    if run is None:
+        return f"the Ray at {settings.ray.address}, whose addresses are not ours" if settings.ray.address else ""
+    port = run.url.rpartition(":")[2]
+    found = [one.address for one in listeners(head.processes_of(run)) if str(one.port) == port]
+    return ", ".join(address for address in found if not ip_address(address).is_loopback)
 
 
 def _reachable(host: str) -> str:
@@ -205,15 +221,3 @@ def _quiet_serve() -> None:
     import logging
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One `up` or `down` at a time under this folder."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

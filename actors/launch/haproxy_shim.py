@@ -41,6 +41,7 @@ _TOO_LARGE = ("invalid_request_error", "request_too_large", "The request body is
 
 _PUBLIC = ("frontend http_frontend", "frontend grpc_frontend")  # their address is the operator's: http_options.host
 _ANY_HOST = re.compile(r"^(\s*bind\s+)(?:\*|0\.0\.0\.0|\[?::\]?)?:(\d+)\b")
+_CLOSED = re.compile(r"^(?:(?:ipv4@)?127\.[\d.]+:|(?:ipv6@)?\[::1\]:|localhost:|unix@|abns@|/)")
 _SECTION = re.compile(r"^(global|defaults|frontend|backend|listen|userlist|peers|resolvers|http-errors)\b")
 
 
@@ -101,13 +102,15 @@ def tighten(text: str, *, stats: str = "off", log: bool = False, max_body: int =
 
 
 def _exposed(text: str) -> list[str]:
-    """The binds that would still listen on every interface although they are not the public front end."""
+    """The binds that others could reach although they are not the public front end: all but loopback and sockets."""
     section, found = "", []
     for line in text.splitlines():
         if _SECTION.match(line):
             section = line.strip()
-        elif _ANY_HOST.match(line) and section not in _PUBLIC:
-            found.append(line.strip())
+        elif line.strip().startswith("bind ") and section not in _PUBLIC:
+            addresses = line.split()[1].split(",")
+            if not all(_CLOSED.match(address) for address in addresses):
+                found.append(line.strip())
     return found
 
 

@@ -11,6 +11,7 @@ inherit it, and Serve reads it nowhere else. Options and figures as seen on Ray 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -19,13 +20,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import psutil
 
+from actors.keys import write_once
 from actors.launch import haproxy_shim
 from actors.launch.processes import MARK, end, marked
 from actors.launch.ray_hook import LOOPBACK
@@ -98,12 +100,20 @@ def record(folder: Path, run: Run) -> None:
 def token_file(folder: Path) -> Path:
     """The secret that every client of our Ray must show; made once."""
     path = folder / TOKEN
-    try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-    except FileExistsError:
-        pass
+    write_once(path, secrets.token_hex(32))
     return path
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One start or end at a time under this folder: two starts at once would leave a Ray that nobody knows."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def start(

@@ -44,7 +44,7 @@ def end(run_id: str, *, root: int, grace_s: float) -> int:
     """End a run: a polite signal to its root, then a hard one to whatever is left. Returns how many were left."""
     before = marked(run_id)
     if root in {process.pid for process in before}:
-        psutil.Process(root).send_signal(signal.SIGTERM)
+        _ignore_gone(lambda: psutil.Process(root).send_signal(signal.SIGTERM))
     _, alive = psutil.wait_procs(before, timeout=grace_s)
     for _ in range(SWEEPS):
         # New ones may appear while the old ones die: a raylet that lost a worker starts another.
