@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 
 from actors.edge import Edge
+from actors.refs import Unreachable
 from runtime.dialects.openai_surface import render_models
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
@@ -22,7 +24,11 @@ from serve.http import ClientGone, Exchange, Receive, Scope, Send, TooLarge
 
 log = logging.getLogger("raygate.http")
 
-VERSION = version("raygate")
+try:
+    VERSION = version("raygate")
+except PackageNotFoundError:
+    # Ray ships a working directory as it stands, without installing it.
+    VERSION = "unpackaged"
 
 
 class GatewayApp:
@@ -49,6 +55,8 @@ class GatewayApp:
             await self._answer(Exchange(scope, receive, send))
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket here"})
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -70,11 +78,15 @@ class GatewayApp:
         except ClientGone:
             self.edge.counters["client_gone"] += 1
         except Refused as refused:
-            await answer_failure(exchange, refused.failure, status=refused.status)
+            await answer_failure(exchange, refused.failure, status=refused.status, headers=refused.headers)
         except TooLarge:
             limit = self.edge.settings.max_body_bytes
             detail = f"the request body is larger than {limit:,} bytes; send less, or raise max_body_bytes"
             failure = Failure(kind=FailureKind.TOO_LARGE, detail=detail, code="request_too_large")
+            await answer_failure(exchange, failure)
+        except Unreachable as error:
+            detail = f"{error}; try again in a moment"
+            failure = Failure(kind=FailureKind.UNAVAILABLE, detail=detail, retry_after_s=1.0)
             await answer_failure(exchange, failure)
         except Exception:
             # The last net: the caller gets one sentence, the log everything.
@@ -112,7 +124,10 @@ class GatewayApp:
         request = chat.parse(body, request_id=request_id, tenant=tenant)
         if isinstance(request, Failure):
             await answer_failure(exchange, request)
-        elif request.stream:
+            return
+        if request.deadline_s is None:
+            request = replace(request, deadline_s=self.edge.gateway.policy.deadline_s)
+        if request.stream:
             await chat.stream(self.target, exchange, request)
         else:
             await chat.complete(self.target, exchange, request)
@@ -150,4 +165,5 @@ class GatewayApp:
     def _only(exchange: Exchange, method: str) -> None:
         if exchange.method != method and (exchange.method, method) != ("HEAD", "GET"):
             detail = f"{exchange.path} answers {method}, not {exchange.method}"
-            raise Refused(FailureKind.BAD_REQUEST, detail, status=405, code="method_not_allowed")
+            allow = [(b"allow", b"GET, HEAD" if method == "GET" else method.encode())]
+            raise Refused(FailureKind.BAD_REQUEST, detail, status=405, code="method_not_allowed", headers=allow)

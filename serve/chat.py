@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -14,6 +16,10 @@ from runtime.provider import Provider
 from runtime.request import Request
 from serve.errors import Refused, answer_failure
 from serve.http import JSON, Exchange, Headers
+
+log = logging.getLogger("raygate.http")
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 SSE: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -50,21 +56,44 @@ async def stream(target: Provider, exchange: Exchange, request: Request) -> None
 
 async def _stream(target: Provider, exchange: Exchange, request: Request) -> None:
     renderer = ChunkRenderer(stream_usage=request.stream_usage)
+    ended = False
+    try:
+        ended = await _events(target, exchange, request, renderer)
+    except Exception:
+        if not exchange.started:
+            raise
+        log.exception("stream.failed", extra={"request_id": request.request_id})
+    if not exchange.started:
+        raise RuntimeError("a stream gave no event at all")
+    if not ended:
+        # A client must not take what it has for the whole.
+        detail = f"the stream broke off inside Raygate; its log says more under request id {request.request_id}"
+        failure = Failure(kind=FailureKind.INTERNAL, detail=detail)
+        await exchange.write(b"".join(renderer.render(StreamEnd(outcome=failure))))
+    await exchange.write(b"", more=False)
+
+
+async def _events(target: Provider, exchange: Exchange, request: Request, renderer: ChunkRenderer) -> bool:
+    """Write the stream's events as they come. True if it had an end."""
     async with aclosing(target.stream(request)) as events:
         async for event in events:
             if not exchange.started:
                 if isinstance(event, StreamEnd) and isinstance(event.outcome, Failure):
                     await answer_failure(exchange, event.outcome)
-                    return
+                    return True
                 await exchange.start(200, [*SSE, *_headers(_start_of(event))])
             if data := b"".join(renderer.render(event)):
                 await exchange.write(data)
-    await exchange.write(b"", more=False)
+            if isinstance(event, StreamEnd):
+                return True
+    return False
 
 
 def _start_of(event: StreamEvent) -> StreamStart | Completion:
     if isinstance(event, StreamStart):
         return event
+    if isinstance(event, StreamEnd) and isinstance(event.outcome, Completion):
+        return event.outcome
     raise TypeError(f"a stream began with {type(event).__name__}, not with StreamStart")
 
 
@@ -83,7 +112,8 @@ def _headers(answer: StreamStart | Completion) -> Headers:
     if answer.dropped:
         fields = ", ".join(answer.dropped)
         headers.append((b"x-raygate-dropped", _latin(fields)))
-        headers.append((b"warning", _latin(f'299 raygate "{answer.provider} cannot take these fields: {fields}"')))
+        quoted = fields.replace("\\", "\\\\").replace('"', '\\"')
+        headers.append((b"warning", _latin(f'299 raygate "{answer.provider} cannot take these fields: {quoted}"')))
     return headers
 
 
@@ -96,5 +126,5 @@ def _cost(cost: Cost | None) -> Headers:
 
 
 def _latin(text: str) -> bytes:
-    """Safe as a header's value: what came from outside must not add lines to the answer's head."""
-    return text.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")[:2_000]
+    """Safe as a header's value: what came from outside must neither add lines to the answer's head nor spoil it."""
+    return _CONTROLS.sub(" ", text).encode("latin-1", "replace")[:2_000]
