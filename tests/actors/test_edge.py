@@ -1,0 +1,141 @@
+"""How an edge takes over a snapshot: without Ray, since `apply` asks nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from actors.edge import Edge
+from actors.refs import ActorRef
+from runtime.edge_provider import EdgeProvider
+from runtime.feed import EdgeReport, Endpoint, KeyInfo, Published, Snapshot
+from runtime.settings import BadSettings
+
+ALPHA = {"kind": "scripted", "models": ["say"], "script": [{"text": "a"}]}
+BETA = {"kind": "scripted", "models": ["say"], "script": [{"text": "b"}]}
+LOCAL = {"kind": "local", "reach": "node"}
+
+
+@pytest.fixture
+async def edge() -> AsyncGenerator[Edge]:
+    edge = Edge("test", node="here", env={})
+    yield edge
+    await edge.stop()
+
+
+def snapshot(version: int = 1, *, incarnation: int = 1, providers: Any = None, **said: Any) -> Snapshot:
+    document = None if providers is None else {"local": {"enabled": False}, "providers": providers}
+    return Snapshot(incarnation=incarnation, version=version, settings_version=version, settings=document, **said)
+
+
+async def test_unchanged_providers_are_kept_and_changed_ones_rebuilt(edge: Edge) -> None:
+    edge.apply(snapshot(1, providers={"alpha": ALPHA, "beta": BETA}))
+    before = dict(edge.gateway.policy.upstreams)
+    edge.apply(snapshot(2, providers={"alpha": ALPHA, "beta": {**BETA, "models": ["other"]}}))
+    after = edge.gateway.policy.upstreams
+    assert after["alpha"] is before["alpha"]
+    assert after["beta"] is not before["beta"]
+    edge.apply(snapshot(3, providers={"alpha": ALPHA}))
+    assert set(edge.gateway.policy.upstreams) == {"alpha"}
+
+
+async def test_what_the_authority_says_reaches_the_door(edge: Edge) -> None:
+    edge.apply(snapshot(1, providers={"alpha": ALPHA}))
+    edge.apply(_open(2, "alpha"))
+    wait_s = edge.gateway.policy.upstreams["alpha"].vitals("say", 0.0).retry_in_s
+    assert wait_s > 0.0
+    assert edge.ready
+
+
+async def test_a_manager_that_has_just_restarted_moves_no_endpoint(edge: Edge) -> None:
+    """Its first snapshots come before it has asked the embedded model's actor where it listens."""
+    endpoint = Endpoint(provider="local", base_url="http://127.0.0.1:1/v1", api_key="k", node="here")
+    edge.apply(snapshot(9, providers={"local": LOCAL}, endpoints=(endpoint,)))
+    before = edge.gateway.policy.upstreams["local"]
+    edge.apply(snapshot(1, incarnation=2))
+    assert edge.gateway.policy.upstreams["local"] is before
+    moved = Endpoint(provider="local", base_url="http://127.0.0.1:2/v1", api_key="k", node="here")
+    edge.apply(snapshot(2, incarnation=2, endpoints=(moved,)))
+    now = edge.gateway.policy.upstreams["local"]
+    assert isinstance(now, EdgeProvider)
+    assert now.spec.target.base_url == moved.base_url
+
+
+async def test_an_endpoint_is_not_the_address_of_another_kind(edge: Edge) -> None:
+    endpoint = Endpoint(provider="local", base_url="http://127.0.0.1:1/v1", api_key="k", node="here")
+    edge.apply(snapshot(1, providers={"local": LOCAL}, endpoints=(endpoint,)))
+    other = {"kind": "openai", "base_url": "http://127.0.0.1:7/v1", "api_key": "x"}
+    edge.apply(snapshot(2, providers={"local": other}, endpoints=(endpoint,)))
+    upstream = edge.gateway.policy.upstreams["local"]
+    assert isinstance(upstream, EdgeProvider)
+    assert upstream.spec.target.base_url == other["base_url"]
+
+
+async def test_an_unusable_provider_costs_nothing_at_every_snapshot(edge: Edge) -> None:
+    keyless = {"kind": "openai", "api_key": "os.environ/NOT_SET_ANYWHERE"}
+    edge.apply(snapshot(1, providers={"alpha": ALPHA, "keyless": keyless}))
+    policy = edge.gateway.policy
+    assert set(policy.upstreams) == {"alpha"}
+    edge.apply(snapshot(2))
+    assert edge.gateway.policy is policy, "the same settings make no new policy, whose cache would be empty"
+
+
+async def test_settings_that_cannot_be_read_change_nothing(edge: Edge) -> None:
+    edge.apply(snapshot(1, providers={"alpha": ALPHA}, keys=(KeyInfo(sha256="a", name="one"),)))
+    policy = edge.gateway.policy
+    with pytest.raises(BadSettings):
+        edge.apply(Snapshot(incarnation=1, version=2, settings_version=2, settings={"port": "no port"}))
+    assert edge.gateway.policy is policy
+    assert set(edge.keys) == {"a"}
+
+
+class Feed:
+    """A manager of a few words: what each poll and each report comes to, then silence."""
+
+    def __init__(self, polls: list[Snapshot | Exception], reports: list[Exception | None]) -> None:
+        self.stamps: list[tuple[int, int] | None] = []
+        self.heard: list[EdgeReport] = []
+        self._polls = polls
+        self._reports = reports
+        self.done = asyncio.Event()
+        self.actor = ActorRef("manager")
+
+    async def poll(self, edge: str, *, stamp: tuple[int, int] | None, settings_version: int, wait_s: float) -> Any:
+        self.stamps.append(stamp)
+        if not self._polls:
+            await asyncio.Event().wait()
+        said = self._polls.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    async def report(self, report: EdgeReport) -> None:
+        self.heard.append(report)
+        if self._reports and (error := self._reports.pop(0)) is not None:
+            raise error
+        self.done.set()
+
+
+@pytest.mark.parametrize("error", [RuntimeError(), TimeoutError(), AssertionError("two\nlines")], ids=repr)
+async def test_no_error_ends_the_feed(edge: Edge, error: Exception) -> None:
+    feed = Feed([error, snapshot(1, providers={"alpha": ALPHA})], [error])
+    _replace(edge, feed)
+    async with asyncio.timeout(10):
+        await edge.start()
+        edge.counters["requests"] += 1
+        edge._urgent.set()
+        await feed.done.wait()
+    assert [report.sequence for report in feed.heard] == [1, 1], "a report that was not heard is sent again"
+    assert feed.stamps[:2] == [None, None]
+
+
+def _replace(edge: Edge, feed: Feed) -> None:
+    edge.manager = feed  # type: ignore[assignment]  # what an edge needs of it
+
+
+def _open(version: int, provider: str) -> Snapshot:
+    state = Published(provider=provider, spell=2, open=True, retry_in_s=30.0)
+    return Snapshot(incarnation=1, version=version, settings_version=1, providers=(state,))

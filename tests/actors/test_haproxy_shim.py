@@ -1,0 +1,84 @@
+"""Ray's HAProxy file, tightened: twice is once, and what is not understood does not start."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.launch.haproxy_shim import _exposed, tighten
+
+CONFIG = """global
+    log 127.0.0.1:514 local0
+    stats socket /tmp/admin.sock mode 666 level admin expose-fd listeners
+defaults
+    mode http
+    errorfile 503 /tmp/503.http
+frontend prometheus
+    bind :9101
+    mode http
+frontend http_frontend
+    bind 127.0.0.1:8000
+    use_backend app if { path_beg / }
+    default_backend default_backend
+backend default_backend
+    http-request return status 404 content-type text/plain string "not found"
+backend app
+    server one 127.0.0.1:30000 check
+listen stats
+  bind *:8404
+  stats enable
+"""
+
+
+def test_twice_is_once() -> None:
+    once = tighten(CONFIG)
+    assert tighten(once) == once
+
+
+def test_nothing_but_the_front_end_is_reached_by_others() -> None:
+    for stats in ("off", "loopback"):
+        assert not _exposed(tighten(CONFIG, stats=stats)), stats
+    assert "8404" not in tighten(CONFIG)
+    assert "bind 127.0.0.1:8404" in tighten(CONFIG, stats="loopback")
+    assert "bind 127.0.0.1:9101" in tighten(CONFIG, stats="loopback")
+
+
+def test_what_the_operator_made_public_stays_so() -> None:
+    public = tighten(CONFIG.replace("127.0.0.1:8000", "*:8000"))
+    assert "bind *:8000" in public
+    assert not _exposed(public)
+
+
+@pytest.mark.parametrize(
+    "bind", ["10.0.0.5:9000", "127.0.0.1:9000,*:9001", "ipv4@*:9000", "quic4@:9000", "[fd00::1]:9000", "example:9000"]
+)
+def test_an_address_that_is_not_loopback_is_refused(bind: str) -> None:
+    assert _exposed(tighten(f"{CONFIG}frontend more\n    bind {bind}\n")) == [f"bind {bind}"]
+
+
+@pytest.mark.parametrize("bind", ["*:9000", ":9000", "0.0.0.0:9000", "[::]:9000", ":::9000"])
+def test_every_interface_becomes_loopback(bind: str) -> None:
+    tightened = tighten(f"{CONFIG}frontend more\n    bind {bind}\n")
+    assert "bind 127.0.0.1:9000" in tightened
+    assert not _exposed(tightened)
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:9000", "[::1]:9000", "unix@/tmp/x.sock", "/tmp/x.sock"])
+def test_loopback_and_sockets_may_be(bind: str) -> None:
+    assert not _exposed(f"frontend more\n    bind {bind}\n")
+
+
+def test_the_admin_socket_is_its_owners() -> None:
+    line = next(line for line in tighten(CONFIG).splitlines() if "stats socket" in line)
+    assert "mode 600" in line
+    assert "666" not in line
+
+
+def test_its_own_errors_are_envelopes() -> None:
+    tightened = tighten(CONFIG, max_body=1_000)
+    assert "errorfile" not in tightened
+    assert "local0" not in tightened
+    assert 'http-error status 503 content-type application/json hdr Retry-After 1 string \'{"error":' in tightened
+    assert '"code":"unknown_url"' in tightened
+    assert "gt 1000" in tightened
+    starting = tighten(CONFIG.replace("    use_backend app if { path_beg / }\n", ""))
+    assert "The gateway is starting." in starting
