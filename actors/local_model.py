@@ -27,6 +27,8 @@ WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 class LocalModelActor:
     """Undecorated: the supervisor makes a Ray actor of it."""
 
+    CONTROL_METHODS = ("serve",)
+
     def __init__(self) -> None:
         self._server: Any = None
         self._endpoint: tuple[str, str, str] | None = None

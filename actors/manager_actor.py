@@ -56,6 +56,8 @@ SPELLS_PER_LIFE = 1_000_000
 class ManagerActor(ServesCalls):
     """Undecorated: the supervisor makes a Ray actor of it. `folder` holds the store."""
 
+    CONTROL_METHODS = ("poll", "report", "introduce", "announce", "apply_settings", "add_key", "overview")
+
     def __init__(self, folder: str) -> None:
         super().__init__()
         self._store = Store(Path(folder))

@@ -39,6 +39,8 @@ NOT_YET_S = 1.0
 class ProviderActor(ServesCalls):
     """Undecorated: the supervisor makes a Ray actor of it, tests build it directly."""
 
+    CONTROL_METHODS = ("exchange", "permit", "trip", "reopen")
+
     def __init__(self, provider: str) -> None:
         super().__init__()
         self._name = provider

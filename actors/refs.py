@@ -19,7 +19,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 
 from actors.clock import monotonic
-from actors.names import CONTROL, LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
+from actors.names import LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import ModelInfo
 from runtime.feed import EdgeReport, Exchange, Published, Snapshot
@@ -55,14 +55,12 @@ class ActorRef:
         self._handle: Any = None
         self._resolving: asyncio.Task[Any] | None = None
 
-    async def call(self, method: str, *args: object, timeout_s: float, control: bool = False) -> Any:
+    async def call(self, method: str, *args: object, timeout_s: float) -> Any:
         """The method's value. Raises `Unreachable`; an error inside the actor comes as `RayTaskError`."""
         ref: Any = None
         try:
             async with asyncio.timeout(timeout_s):
                 bound = getattr(await self.resolve(), method)
-                if control:
-                    bound = bound.options(concurrency_group=CONTROL)
                 self.sent[method] += 1
                 ref = bound.remote(*args)
                 return await ref
@@ -281,13 +279,13 @@ class AuthorityRef:
 
     async def exchange(self, batch: Exchange) -> Published:
         """Deliver observations; returns the authority's state. Raises `Unreachable`."""
-        published: Published = await self.actor.call("exchange", batch, timeout_s=CONTROL_TIMEOUT_S, control=True)
+        published: Published = await self.actor.call("exchange", batch, timeout_s=CONTROL_TIMEOUT_S)
         return published
 
     async def permit(self) -> Permit | Refusal | None:
         """Leave to probe; None if the authority is out of reach."""
         try:
-            answer: Permit | Refusal = await self.actor.call("permit", timeout_s=1.0, control=True)
+            answer: Permit | Refusal = await self.actor.call("permit", timeout_s=1.0)
         except (Unreachable, RayTaskError):
             return None
         return answer
@@ -301,9 +299,7 @@ class LocalModelRef:
 
     async def serve(self, *, threads: int | None, context_length: int, slots: int) -> tuple[str, str, str]:
         """Have it listen; returns (base URL, API key, node). Raises `Unreachable`."""
-        endpoint: tuple[str, str, str] = await self.actor.call(
-            "serve", threads, context_length, slots, timeout_s=60.0, control=True
-        )
+        endpoint: tuple[str, str, str] = await self.actor.call("serve", threads, context_length, slots, timeout_s=60.0)
         return endpoint
 
 
@@ -354,21 +350,21 @@ class ManagerRef(RemoteProvider):
     ) -> Snapshot | None:
         """What is newer than `stamp`; None if nothing was within `wait_s`. Raises `Unreachable`."""
         snapshot: Snapshot | None = await self.actor.call(
-            "poll", edge, stamp, settings_version, wait_s, timeout_s=wait_s + CONTROL_TIMEOUT_S, control=True
+            "poll", edge, stamp, settings_version, wait_s, timeout_s=wait_s + CONTROL_TIMEOUT_S
         )
         return snapshot
 
     async def report(self, report: EdgeReport) -> None:
         """Raises `Unreachable`; a report may then be sent again, its sequence number makes it count once."""
-        await self.actor.call("report", report, timeout_s=CONTROL_TIMEOUT_S, control=True)
+        await self.actor.call("report", report, timeout_s=CONTROL_TIMEOUT_S)
 
     async def introduce(self, provider: str) -> None:
         """A provider's authority has just started and wants its last state. Raises `Unreachable`."""
-        await self.actor.call("introduce", provider, timeout_s=CONTROL_TIMEOUT_S, control=True)
+        await self.actor.call("introduce", provider, timeout_s=CONTROL_TIMEOUT_S)
 
     async def announce(self, published: Published) -> None:
         """A provider's authority has changed its state by itself. Raises `Unreachable`."""
-        await self.actor.call("announce", published, timeout_s=CONTROL_TIMEOUT_S, control=True)
+        await self.actor.call("announce", published, timeout_s=CONTROL_TIMEOUT_S)
 
 
 def _patience(request: Request) -> float:

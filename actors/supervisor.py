@@ -29,6 +29,9 @@ CONTROL_CALLS_AT_ONCE = 2_000
 def ensure(name: str, cls: type[Any], *args: object, here: bool = False) -> Any:
     """The handle of this actor, made if there is none; `here` ties it to this node, whose disk it needs."""
     place = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False) if here else "DEFAULT"
+    for method in cls.CONTROL_METHODS:
+        # Declared, not left to the caller: in the other group's loop such a method would wedge this one's.
+        ray.method(concurrency_group=CONTROL)(getattr(cls, method))
     remote: Any = ray.remote(concurrency_groups={CONTROL: CONTROL_CALLS_AT_ONCE})(cls)  # type: ignore[call-overload]  # undeclared
     return remote.options(
         name=name,

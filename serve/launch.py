@@ -15,13 +15,14 @@ from actors.connection import ensure_manager, join, prepare, start_ray
 from actors.keys import BOOTSTRAP_FILE
 from actors.launch import head
 from actors.launch.processes import listeners
-from actors.names import CONTROL, LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
+from actors.names import LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.feed import KeyInfo
-from runtime.settings import Settings, effective
+from runtime.settings import ProviderKind, Settings, effective
 
 APPLICATION = "raygate"
 LOOPBACK_HOSTS = frozenset(("127.0.0.1", "localhost", "::1"))
 READY_S = 90.0
+EMBEDDED_S = 20.0
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Past any HTTP_PROXY of the environment, which could not find this machine's loopback."""
@@ -81,13 +82,18 @@ def up(
                 _serve(settings, int(url.rsplit(":", 1)[1]))
             say("waiting for the first model")
             _await_ready(url, sleep)
+            missing = _await_embedded(manager, detected.settings, sleep)
         except BaseException:
             if run is not None and not adopted:
                 _depart()
                 head.stop(folder, run, keep_logs=True)
             raise
     return Started(
-        url=url, key=fresh, key_file=folder / BOOTSTRAP_FILE, adopted=adopted, warnings=tuple(detected.warnings)
+        url=url,
+        key=fresh,
+        key_file=folder / BOOTSTRAP_FILE,
+        adopted=adopted,
+        warnings=(*detected.warnings, *missing),
     )
 
 
@@ -138,9 +144,7 @@ def _serve(settings: Settings, port: int) -> None:
 def _hand_over(manager: Any, settings: Settings, key: KeyInfo) -> None:
     import ray
 
-    apply = manager.apply_settings.options(concurrency_group=CONTROL)
-    add_key = manager.add_key.options(concurrency_group=CONTROL)
-    ray.get([apply.remote(settings.to_document()), add_key.remote(key)], timeout=60)
+    ray.get([manager.apply_settings.remote(settings.to_document()), manager.add_key.remote(key)], timeout=60)
 
 
 def _await_ready(url: str, sleep: Callable[[float], None]) -> None:
@@ -150,6 +154,20 @@ def _await_ready(url: str, sleep: Callable[[float], None]) -> None:
         sleep(0.1)
     raise LaunchFailed(
         f"the gateway did not become ready at {url} within {READY_S:.0f} s; the logs in the state folder say more"
+    )
+
+
+def _await_embedded(manager: Any, settings: Settings, sleep: Callable[[float], None]) -> tuple[str, ...]:
+    """Wait until the embedded model listens, if there is one; a warning if it does not, for the rest works."""
+    import ray
+
+    wanted = {name for name, one in settings.providers.items() if one.enabled and one.kind is ProviderKind.LOCAL}
+    for _ in range(int(EMBEDDED_S / 0.2)):
+        if wanted <= ray.get(manager.overview.remote(), timeout=60)["endpoints"].keys():
+            return ()
+        sleep(0.2)
+    return (
+        "the embedded model has not started; the logs in the state folder say why (local.enabled: false leaves it out)",
     )
 
 

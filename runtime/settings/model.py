@@ -61,6 +61,10 @@ BASE_URL: dict[ProviderKind, str] = {
 }
 
 
+OURSELVES = "raygate"
+"""In reports and failures this names Raygate itself, so no provider may be called so."""
+
+
 class Reach(StrEnum):
     """From where a provider can be called: anywhere, on its own node, or through its actor alone."""
 
@@ -262,6 +266,10 @@ class Settings(_Part):
                 raise PydanticCustomError(
                     "name", "provider name `{name}` should be letters, digits, `.`, `_` and `-`", {"name": name}
                 )
+        if OURSELVES in self.providers:
+            raise PydanticCustomError(
+                "name", "provider name `{name}` is Raygate's own; choose another", {"name": OURSELVES}
+            )
         for name in self.models:
             provider, slash, model = name.partition("/")
             if not (provider and slash and model):

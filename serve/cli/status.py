@@ -13,7 +13,7 @@ from actors.environment import environment, state_folder
 from actors.keys import BOOTSTRAP_FILE
 from actors.launch import head
 from actors.launch.processes import Listener, listeners
-from actors.names import CONTROL, MANAGER, NAMESPACE
+from actors.names import MANAGER, NAMESPACE
 from serve.cli import place, screen
 from serve.cli.errors import FAILED, Ended
 
@@ -66,8 +66,7 @@ def _overview(folder: Path, run: head.Run | None, address: str) -> tuple[Mapping
         return {}, f"Ray does not answer ({type(error).__name__})"
     try:
         manager: Any = ray.get_actor(MANAGER, namespace=NAMESPACE)
-        ask = manager.overview.options(concurrency_group=CONTROL)
-        said: Mapping[str, Any] = ray.get(ask.remote(), timeout=ANSWER_S)
+        said: Mapping[str, Any] = ray.get(manager.overview.remote(), timeout=ANSWER_S)
     except ValueError:
         if run is None:
             raise Ended(f"there is no Raygate in the Ray at {address}", FAILED) from None

@@ -18,7 +18,7 @@ import pytest
 import ray
 
 from actors.launch import head
-from actors.names import CONTROL, NAMESPACE, provider_actor
+from actors.names import NAMESPACE, provider_actor
 from runtime.settings import Settings
 from serve.launch import down, up
 
@@ -65,7 +65,7 @@ class Live:
         return httpx.Client(base_url=self.url, headers=self.headers, timeout=60, **options)
 
     def control(self, actor: Any, method: str, *args: Any, **named: Any) -> Any:
-        return ray.get(getattr(actor, method).options(concurrency_group=CONTROL).remote(*args, **named), timeout=60)
+        return ray.get(getattr(actor, method).remote(*args, **named), timeout=60)
 
     def overview(self) -> dict[str, Any]:
         said: dict[str, Any] = self.control(self.manager, "overview")
