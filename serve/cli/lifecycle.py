@@ -62,7 +62,8 @@ def down(config: Path | None, *, as_json: bool) -> None:
     """End what runs under this state folder, and say what that was. Raises `Ended`."""
     env = environment()
     folder = state_folder(env)
-    run = head.running(folder)
+    # What a killed start left behind counts as running here: it has to go as well.
+    run = head.running(folder) or head.remains(folder)
     address = place.cluster_address(folder) if run is None and config is None else None
     if run is None and config is not None:
         address = place.settings_of(config, env).ray.address

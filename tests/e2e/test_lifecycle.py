@@ -16,7 +16,7 @@ import pytest
 
 from actors.launch import head
 from actors.launch.processes import listeners
-from tests.e2e.conftest import Live
+from tests.e2e.conftest import Live, until
 
 RAYGATE = str(Path(sys.executable).parent / "raygate")
 
@@ -37,6 +37,10 @@ class Shell:
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr
         return done
+
+    def begin(self, *args: str) -> subprocess.Popen[bytes]:
+        """Start a command and do not wait for it."""
+        return subprocess.Popen([RAYGATE, *args], env=self._env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def json(self, *args: str, code: int = 0) -> Any:
         return json.loads(self(*args, "--json", code=code).stdout)
@@ -89,6 +93,19 @@ def test_up_twice_and_down(shell: Shell) -> None:
         assert not _listens(address, port), f"{address}:{port} still listens"
     shell("down")
     shell("status", code=1)
+
+
+def test_down_finds_what_a_killed_start_left(shell: Shell) -> None:
+    starting = shell.begin("up")
+    until((shell.folder / head.RECORD).exists, "Ray is being started")
+    starting.kill()
+    starting.wait()
+    left = head.remains(shell.folder) or head.running(shell.folder)
+    assert left is not None
+    assert head.processes_of(left)
+    shell("down")
+    assert not head.processes_of(left)
+    assert not Path(left.scratch).exists()
 
 
 def test_against_the_running_system(live: Live) -> None:
