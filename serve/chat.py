@@ -105,8 +105,9 @@ def _headers(answer: StreamStart | Completion) -> Headers:
         (b"x-raygate-provider", _latin(answer.provider)),
         (b"x-raygate-model", _latin(answer.model)),
         (b"x-raygate-attempts", b"%d" % (len(failed) + (not cached))),
-        (b"x-raygate-cache", b"hit" if cached else b"miss"),
     ]
+    if cached:
+        headers.append((b"x-raygate-cache", b"hit"))
     if failed:
         headers.append((b"x-raygate-failed-attempts", _latin(", ".join(map(_attempt, failed)))))
     if answer.dropped:
