@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NoReturn
 
-from runtime.request import Json, ToolCall
+from runtime.request import Json, Part, ReasoningPart, TextPart, ToolCall
 from runtime.wire import crosses
 
 
@@ -29,8 +29,11 @@ class FinishReason(StrEnum):
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens. `input_tokens` includes the cached ones, `output_tokens` the reasoning ones.
+    """Tokens. `input_tokens` includes those read from and written to a cache, `output_tokens` the reasoning ones.
 
+    `cache_write_1h_tokens` are those of `cache_write_tokens` that are kept for an hour, which costs more.
+    `billed_*` are set where the provider charges for other counts than it processed (Cohere).
+    `server_tool_calls` counts, by tool, what the provider itself ran and charges by the call (web searches).
     `estimated` marks counts that the provider did not report.
     """
 
@@ -38,9 +41,13 @@ class Usage:
     output_tokens: int = 0
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
+    billed_input_tokens: int | None = None
+    billed_output_tokens: int | None = None
+    server_tool_calls: Mapping[str, int] = field(default_factory=dict)
     estimated: bool = False
 
     @property
@@ -66,15 +73,48 @@ class Cost:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One alternative answer; nearly always there is one."""
+    """One alternative answer, its parts in the order in which they were said; nearly always there is one."""
 
-    text: str = ""
+    parts: tuple[Part, ...] = ()
     finish_reason: FinishReason | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
-    reasoning: str = ""
     refusal: str | None = None
     logprobs: Json = None
     extra: Mapping[str, Json] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        text: str = "",
+        *,
+        reasoning: str = "",
+        tool_calls: tuple[ToolCall, ...] = (),
+        finish_reason: FinishReason | None = None,
+        refusal: str | None = None,
+        logprobs: Json = None,
+        extra: Mapping[str, Json] | None = None,
+    ) -> Choice:
+        """The usual choice: a thought, a text and tool calls, in this order, each if there is one."""
+        thought = (ReasoningPart(text=reasoning),) if reasoning else ()
+        words = (TextPart(text),) if text else ()
+        return cls(
+            parts=(*thought, *words, *tool_calls),
+            finish_reason=finish_reason,
+            refusal=refusal,
+            logprobs=logprobs,
+            extra=extra or {},
+        )
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, ReasoningPart))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
 
 
 @crosses
@@ -340,13 +380,24 @@ class StreamStart:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A piece of one choice. Several fields may be set at once; empty ones say nothing."""
+    """A piece of one choice. Empty fields say nothing. `runtime.fold` makes the whole answer of the pieces.
+
+    A delta that sets several fields means them in the order in which they stand here. `parts` are parts that come
+    at once: an image, a redacted thought, a native part. `signature`, `citations` and `part_extra` belong to the text
+    or thought that this delta ends with, else to the part before; a signed part is finished. `new_part` is True where
+    the text or thought begins another part although the one before it is of the same type.
+    """
 
     choice: int = 0
-    text: str = ""
+    new_part: bool = False
     reasoning: str = ""
+    text: str = ""
+    signature: str = ""
+    citations: tuple[Json, ...] = ()
+    part_extra: Mapping[str, Json] = field(default_factory=dict)
     refusal: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
+    parts: tuple[Part, ...] = ()
     finish_reason: FinishReason | None = None
     logprobs: Json = None
     extra: Mapping[str, Json] = field(default_factory=dict)
@@ -354,18 +405,20 @@ class Delta:
     @property
     def has_content(self) -> bool:
         """True for what an application would show or act on: the moment at which a stream is committed."""
-        return bool(self.text or self.reasoning or self.refusal or self.tool_calls)
+        return bool(self.text or self.reasoning or self.refusal or self.tool_calls or self.parts)
 
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta:
-    """A piece of a tool call. `position` tells parallel calls apart; `id` and `name` come once."""
+    """A piece of a tool call. `position` tells parallel calls apart; all but `arguments` come once."""
 
     position: int
     id: str = ""
     name: str = ""
     arguments: str = ""
+    signature: str = ""
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 @crosses

@@ -8,7 +8,7 @@ same dialect; elsewhere it is named to the caller, never dropped in silence.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -29,33 +29,95 @@ class Role(StrEnum):
 
 
 @crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheHint:
+    """Asks the provider to remember the prompt up to and including what this marks. `ttl` is "5m" or "1h"."""
+
+    ttl: str | None = None
+
+
+@crosses
 @dataclass(frozen=True, slots=True)
 class TextPart:
+    """Text. `citations` are the sources that an answer names for it, in the provider's own form.
+
+    `signature` is the provider's own mark on a part (Gemini): it must come back to that provider unchanged.
+    """
+
     text: str
+    _: KW_ONLY
+    cache: CacheHint | None = None
+    citations: tuple[Json, ...] = ()
+    signature: str = ""
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePart:
-    """An image by address, or inline as base64. Exactly one of `url` and `data` is set."""
+    """An image by address, inline as base64, or by the id of a file at the provider: exactly one of the three."""
 
     url: str | None = None
     data: str | None = None
+    file_id: str | None = None
     media_type: str | None = None
     detail: str | None = None
+    cache: CacheHint | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioPart:
-    """Audio by address, or inline as base64. Exactly one of `url` and `data` is set."""
+    """Audio by address, or inline as base64: exactly one. `format` is its short name: wav, mp3, flac, …"""
 
     url: str | None = None
     data: str | None = None
     format: str | None = None
+    cache: CacheHint | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
-Part = TextPart | ImagePart | AudioPart
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoPart:
+    """Video by address, or inline as base64: exactly one."""
+
+    url: str | None = None
+    data: str | None = None
+    media_type: str | None = None
+    cache: CacheHint | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart:
+    """A document: by address, inline as base64, as plain text, or by the id of a file at the provider; exactly one."""
+
+    url: str | None = None
+    data: str | None = None
+    text: str | None = None
+    file_id: str | None = None
+    media_type: str | None = None
+    name: str | None = None
+    cache: CacheHint | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningPart:
+    """What the model thought before it spoke.
+
+    `signature` proves to its provider that the thought is its own; `redacted` is a thought that only the provider
+    can read. Both must come back to that provider unchanged, and mean nothing to any other.
+    """
+
+    text: str = ""
+    signature: str = ""
+    redacted: str = ""
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 @crosses
@@ -66,6 +128,25 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+    signature: str = ""
+    cache: CacheHint | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativePart:
+    """Something that only one dialect has: a call of a tool that the provider itself runs, its result, an upload.
+
+    `value` is the whole part in that dialect's own words, `kind` its type there. Other dialects refuse it.
+    """
+
+    dialect: str
+    kind: str
+    value: Mapping[str, Json]
+
+
+Part = TextPart | ImagePart | AudioPart | VideoPart | FilePart | ReasoningPart | ToolCall | NativePart
 
 
 @crosses
@@ -77,15 +158,52 @@ class Tool:
     description: str | None = None
     parameters: Json = None
     strict: bool | None = None
+    cache: CacheHint | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeTool:
+    """A tool that the provider itself runs: web search, code execution, … Other dialects refuse it.
+
+    `value` is the whole tool in that dialect's own words, `kind` its type there.
+    """
+
+    dialect: str
+    kind: str
+    value: Mapping[str, Json]
 
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolChoice:
-    """`function` names the one function that must be called; the other modes are OpenAI's."""
+    """`function` names the one function that must be called; the other modes are OpenAI's.
+
+    `allowed` limits `auto` and `required` to some of the tools; empty means all.
+    """
 
     mode: Literal["auto", "none", "required", "function"]
     function: str | None = None
+    allowed: tuple[str, ...] = ()
+
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasoning:
+    """How much the model may think before it speaks. What is None is left to the provider.
+
+    `enabled`: False switches thinking off, True on. `effort` is a word, `budget_tokens` a bound; a dialect that has
+    only one of the two translates. `show` asks for the thoughts themselves, or that they be left out.
+    """
+
+    enabled: bool | None = None
+    effort: Effort | None = None
+    budget_tokens: int | None = None
+    show: bool | None = None
 
 
 @crosses
@@ -98,25 +216,35 @@ class ResponseFormat:
     description: str | None = None
     schema: Json = None
     strict: bool | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn. `tool_call_id` is set on tool results, `tool_calls` on assistant turns."""
+    """One turn, its parts in the order in which they were said.
+
+    A result of a tool is a message of its own: `role` TOOL, `tool_call_id` the call that it answers, `name` the
+    tool's name where known, `is_error` where the tool failed.
+    """
 
     role: Role
     parts: tuple[Part, ...] = ()
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
+    is_error: bool | None = None
     refusal: str | None = None
+    cache: CacheHint | None = None
     extra: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """The text of all text parts, joined as they stand."""
         return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
 
 
 @crosses
@@ -152,7 +280,9 @@ class Request:
     `model` is `provider/model`, a bare model name, or empty for the default of the settings.
     `deadline_s` is seconds remaining, never a moment: monotonic clocks mean nothing on another host.
     `tenant` is whose request it is, by the caller's key: nothing remembered is shared between tenants.
-    `extra` holds the fields that the surface `dialect` did not know.
+    `cache` asks the provider to remember the whole prompt.
+    `extra` holds the fields that the surface `dialect` did not know; every part of a request has its own `extra`
+    for what stood in it, by path (see `dialects.paths`).
     `provider_options` reach the provider's body as given, by provider name.
     """
 
@@ -160,10 +290,12 @@ class Request:
     model: str = ""
     sampling: Sampling = Sampling()
     choices: int = 1
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool | NativeTool, ...] = ()
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
+    reasoning: Reasoning | None = None
+    cache: CacheHint | None = None
     stream: bool = False
     stream_usage: bool = False
     user: str | None = None
@@ -180,11 +312,15 @@ class Request:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedRequest:
-    """Texts to turn into vectors. `dimensions` asks for shorter vectors where the model can."""
+    """Texts to turn into vectors. `dimensions` asks for shorter vectors where the model can.
+
+    `purpose` is what the vectors are for: providers that train for it (Cohere, Google) give better ones.
+    """
 
     inputs: tuple[str, ...]
     model: str = ""
     dimensions: int | None = None
+    purpose: Literal["query", "document", "classification", "clustering", "similarity"] | None = None
     user: str | None = None
     deadline_s: float | None = None
     request_id: str = ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from runtime.outcome import Delta, Embeddings, Failure, Outcome
-from runtime.request import EmbedRequest, Request
+from runtime.request import EmbedRequest, Json, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,7 @@ class Target:
     """Where a call goes: what dialects need to know of a provider's settings.
 
     `headers` are the user's own additions; `options` are dialect-specific (`OpenAI-Organization` and the like).
+    `max_output_tokens` is the longest answer of this model where that is known: some APIs must be told a limit.
     """
 
     provider: str
@@ -28,6 +29,7 @@ class Target:
     api_key: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)
+    max_output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +112,18 @@ class Dialect(Protocol):
     def health(self, target: Target) -> HttpCall | Failure:
         """A call that costs nothing and proves that the provider answers."""
         ...
+
+    def decode_health(self, reply: HttpReply, target: Target) -> Failure | None:
+        """What the answer to `health` says is wrong; None if nothing is."""
+        ...
+
+
+class Parse(Protocol):
+    """The inverse of `Dialect.encode`: a body that a client sent, as a `Request`.
+
+    `model` and `stream` are what the address says, where a dialect has them there (Gemini); elsewhere the body says.
+    A body that is wrong is a `BAD_REQUEST` whose `param` names the field at fault; a form that the dialect has but
+    Raygate cannot carry is `UNSUPPORTED`. A field that is not known goes into `extra`, never a message or a tool.
+    """
+
+    def __call__(self, body: Json, *, model: str = "", stream: bool = False) -> Request | Failure: ...

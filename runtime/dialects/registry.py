@@ -1,9 +1,26 @@
-"""Every dialect by name. The laws in `tests/conformance` hold for each row, so a newcomer is checked by itself."""
+"""Every dialect by name, and its inverse. The laws in `tests/conformance` hold for each row."""
 
 from __future__ import annotations
 
-from runtime.dialects.base import Dialect
+from collections.abc import Mapping
+
+from runtime.dialects.base import Dialect, Parse
 from runtime.dialects.openai import OpenAI
+from runtime.dialects.openai_surface import parse_request as parse_openai
+from runtime.dialects.openrouter import OpenRouter
 from runtime.dialects.scripted import Scripted
 
-DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (OpenAI(), Scripted())}
+DIALECTS: Mapping[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
+        OpenAI(),
+        OpenRouter(),
+        Scripted(),
+    )
+}
+
+PARSERS: Mapping[str, Parse] = {
+    "openai": parse_openai,
+    "openrouter": parse_openai,
+}
+"""From a client's body in that dialect to a `Request`. OpenRouter's clients speak OpenAI's, with a few more words."""

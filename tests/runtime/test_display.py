@@ -28,7 +28,7 @@ FULL = Completion(
     id="1",
     model="gpt-4o-mini",
     provider="openai",
-    choices=(Choice(text="Hello.", finish_reason=FinishReason.STOP),),
+    choices=(Choice.of("Hello.", finish_reason=FinishReason.STOP),),
     usage=Usage(input_tokens=12, output_tokens=34),
     cost=Cost(total_nanousd=22_200),
     latency_s=0.4567,
@@ -88,8 +88,8 @@ def test_dollars_are_exact(nano: int, text: str) -> None:
                 model=EVIL,
                 provider=EVIL,
                 choices=(
-                    Choice(
-                        text=EVIL,
+                    Choice.of(
+                        EVIL,
                         refusal=EVIL,
                         finish_reason=FinishReason.LENGTH,
                         tool_calls=(ToolCall(id=EVIL, name=EVIL, arguments=EVIL),),
@@ -133,7 +133,7 @@ def test_notebooks_show_what_happened() -> None:
 
 
 def test_an_early_end_is_shown() -> None:
-    cut = Completion(id="1", model="m", choices=(Choice(text="a", finish_reason=FinishReason.LENGTH),))
+    cut = Completion(id="1", model="m", choices=(Choice.of("a", finish_reason=FinishReason.LENGTH),))
     assert "ended early: length" in Reader(completion_html(cut)).text
 
 

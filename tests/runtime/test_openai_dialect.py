@@ -10,24 +10,35 @@ import pytest
 
 from runtime.dialects.base import HttpCall, HttpReply, Target
 from runtime.dialects.openai import OpenAI
+from runtime.dialects.openai_surface import parse_chat
+from runtime.dialects.openrouter import OpenRouter
 from runtime.dialects.status import MAX_DETAIL, failure_of_error, failure_of_reply, kind_of, retry_after_s
-from runtime.outcome import Completion, Delta, Embeddings, Failure, FailureKind, FinishReason, Outcome
+from runtime.outcome import Completion, Delta, Embeddings, Failure, FailureKind, FinishReason, Outcome, Usage
 from runtime.request import (
     AudioPart,
+    CacheHint,
     EmbedRequest,
+    FilePart,
     ImagePart,
     Message,
+    NativePart,
+    NativeTool,
+    Reasoning,
+    ReasoningPart,
     Request,
     Role,
     Sampling,
     TextPart,
+    Tool,
     ToolCall,
+    VideoPart,
     ask,
 )
 
 OPENAI = OpenAI()
 TARGET = Target(provider="openai", base_url="https://api.openai.com/v1", model="gpt-4o", api_key="sk-secret-0123456789")
 LLAMA = Target(provider="local", base_url="http://127.0.0.1:8080/v1/", model="smollm2")
+ROUTER = Target(provider="openrouter", base_url="https://openrouter.ai/api/v1", model="a/m")
 
 
 def encoded(request: Request, target: Target = TARGET) -> tuple[dict[str, Any], HttpCall]:
@@ -122,7 +133,7 @@ def test_a_part_that_cannot_be_said_is_a_failure(part: ImagePart | AudioPart, ki
 
 def test_tool_turns() -> None:
     turns = (
-        Message(role=Role.ASSISTANT, tool_calls=(ToolCall(id="a", name="f", arguments="{}"),)),
+        Message(role=Role.ASSISTANT, parts=(ToolCall(id="a", name="f", arguments="{}"),)),
         Message(role=Role.TOOL, tool_call_id="a", parts=(TextPart("42"),)),
         Message(role=Role.TOOL, tool_call_id="b"),
     )
@@ -138,32 +149,31 @@ def test_tool_turns() -> None:
     ]
 
 
-@pytest.mark.parametrize("model", ["o1", "o3-mini", "o4-mini-2025", "gpt-5", "gpt-5.1", "openai/gpt-5-nano"])
-def test_reasoning_models_get_no_temperature_and_the_newer_limit(model: str) -> None:
-    request = dataclasses.replace(ask("hi"), sampling=Sampling(temperature=0.5, top_p=1.0, max_tokens=9, seed=3))
-    body, call = encoded(request, dataclasses.replace(TARGET, model=model))
-    assert body["max_completion_tokens"] == 9
-    assert body.keys().isdisjoint({"max_tokens", "temperature", "top_p"})
-    assert body["seed"] == 3
-    assert call.dropped == ("temperature", "top_p")
-
-
 @pytest.mark.parametrize(
     ("model", "field"),
-    [("gpt-4o", "max_tokens"), ("gpt-5-chat-latest", "max_completion_tokens"), ("o10", "max_tokens")],
+    [
+        ("gpt-4o", "max_tokens"),
+        ("o10", "max_tokens"),
+        ("o1", "max_completion_tokens"),
+        ("o3-mini", "max_completion_tokens"),
+        ("o4-mini-2025", "max_completion_tokens"),
+        ("gpt-5.1", "max_completion_tokens"),
+        ("gpt-5-chat-latest", "max_completion_tokens"),
+        ("openai/gpt-5-nano", "max_completion_tokens"),
+    ],
 )
-def test_other_models_keep_their_temperature(model: str, field: str) -> None:
-    request = dataclasses.replace(ask("hi"), sampling=Sampling(temperature=0.5, max_tokens=9))
+def test_newer_families_have_a_newer_name_for_the_limit(model: str, field: str) -> None:
+    request = dataclasses.replace(ask("hi"), sampling=Sampling(max_tokens=9))
     body, call = encoded(request, dataclasses.replace(TARGET, model=model))
-    assert (body["temperature"], body[field], call.dropped) == (0.5, 9, ())
+    assert (body[field], call.dropped) == (9, ())
+    assert len(body.keys() & {"max_tokens", "max_completion_tokens"}) == 1
 
 
 def test_options_overrule_the_tables() -> None:
-    options = {"reasoning_model": True, "max_tokens_field": "max_completion_tokens", "stream_options": False}
-    request = dataclasses.replace(ask("hi", stream=True), sampling=Sampling(temperature=0.5, max_tokens=9))
+    options = {"max_tokens_field": "max_completion_tokens", "stream_options": False, "top_k": "yes"}
+    request = dataclasses.replace(ask("hi", stream=True), sampling=Sampling(max_tokens=9, top_k=3))
     body, call = encoded(request, dataclasses.replace(LLAMA, options=options))
-    assert body["max_completion_tokens"] == 9
-    assert call.dropped == ("temperature",)
+    assert (body["max_completion_tokens"], body["top_k"], call.dropped) == (9, 3, ())
     assert "stream_options" not in body
 
 
@@ -197,16 +207,130 @@ def test_provider_options_reach_their_provider_only_and_not_our_fields() -> None
 
 
 def test_extra_goes_back_to_its_place_or_is_named() -> None:
-    message = Message(
-        role=Role.USER, parts=(TextPart("hi"),), extra={"content[0].cache_control": {"type": "ephemeral"}}
-    )
-    request = Request(messages=(message,), extra={"logit_bias": {"5": 1}, "tools[3].x": 1}, dialect="openai")
+    message = Message(role=Role.USER, parts=(TextPart("hi", extra={"x": 1}),), extra={"y": 2})
+    tool = Tool(name="f", extra={"eager": True, "function.z": 3})
+    request = Request(messages=(message,), tools=(tool,), extra={"logit_bias": {"5": 1}, "gone.x": 1}, dialect="openai")
     body, call = encoded(request)
     assert body["logit_bias"] == {"5": 1}
-    assert body["messages"][0]["content"] == [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]
-    assert call.dropped == ("tools[3].x",)
+    assert body["messages"][0] == {"role": "user", "content": [{"type": "text", "text": "hi", "x": 1}], "y": 2}
+    assert body["tools"] == [{"type": "function", "function": {"name": "f", "z": 3}, "eager": True}]
+    assert call.dropped == ("gone.x",)
     _, call = encoded(dataclasses.replace(request, dialect="anthropic"))
-    assert call.dropped == ("messages[0].content[0].cache_control", "logit_bias", "tools[3].x")
+    assert set(call.dropped) == {
+        *("messages[0].content[0].x", "messages[0].y", "tools[0].eager", "tools[0].function.z"),
+        *("logit_bias", "gone.x"),
+    }
+
+
+MARKED = Request(
+    messages=(
+        Message(role=Role.SYSTEM, parts=(TextPart("long", cache=CacheHint()),)),
+        Message(role=Role.USER, parts=(TextPart("hi"), ImagePart(url="https://h/a.png", cache=CacheHint(ttl="1h")))),
+    ),
+    tools=(Tool(name="f", cache=CacheHint()),),
+    cache=CacheHint(),
+)
+
+
+def test_markers_go_to_hosts_that_take_them_and_are_named_elsewhere() -> None:
+    assert encoded(MARKED)[1].dropped == ("cache",)
+    call = OpenRouter().encode(MARKED, ROUTER)
+    assert isinstance(call, HttpCall)
+    assert call.dropped == ()
+    body = orjson.loads(call.body)
+    mark = {"type": "ephemeral"}
+    assert body["cache_control"] == body["tools"][0]["cache_control"] == mark
+    assert body["messages"][0]["content"] == [{"type": "text", "text": "long", "cache_control": mark}]
+    assert body["messages"][1]["content"][1]["cache_control"] == {**mark, "ttl": "1h"}
+
+
+THOUGHT = Request(
+    messages=(
+        Message(
+            role=Role.ASSISTANT,
+            parts=(
+                ReasoningPart(text="hm", signature="s1g", extra={"type": "reasoning.text", "format": "f1"}),
+                ReasoningPart(redacted="xyz"),
+                TextPart("ok"),
+            ),
+        ),
+    ),
+    reasoning=Reasoning(effort="high", show=False),
+    dialect="openai",
+)
+
+
+def test_thoughts_go_back_in_the_form_of_each_host() -> None:
+    body, call = encoded(THOUGHT)
+    assert body["messages"] == [{"role": "assistant", "content": "ok"}]
+    assert (body["reasoning_effort"], call.dropped) == ("high", ("messages[0].reasoning", "reasoning.show"))
+    body, call = encoded(THOUGHT, LLAMA)
+    assert body["messages"][0]["reasoning_content"] == "hm"
+    assert "messages[0].reasoning.signature" in call.dropped
+    routed = OpenRouter().encode(THOUGHT, ROUTER)
+    assert isinstance(routed, HttpCall)
+    body = orjson.loads(routed.body)
+    assert body["messages"][0]["reasoning_details"] == [
+        {"type": "reasoning.text", "text": "hm", "signature": "s1g", "format": "f1"},
+        {"type": "reasoning.encrypted", "data": "xyz"},
+    ]
+    assert (body["reasoning"], routed.dropped) == ({"effort": "high", "exclude": True}, ())
+    assert parse_chat(body) == dataclasses.replace(
+        THOUGHT,
+        messages=(
+            dataclasses.replace(
+                THOUGHT.messages[0],
+                parts=(
+                    THOUGHT.messages[0].parts[0],
+                    ReasoningPart(redacted="xyz", extra={"type": "reasoning.encrypted"}),
+                    TextPart("ok"),
+                ),
+            ),
+        ),
+        model="a/m",
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "effort", "dropped"),
+    [
+        (Reasoning(effort="low"), "low", ()),
+        (Reasoning(budget_tokens=4_000), "minimal", ()),
+        (Reasoning(enabled=False), "none", ()),
+        (Reasoning(enabled=True), None, ("reasoning.enabled",)),
+    ],
+)
+def test_thinking_is_asked_for_in_one_word(wanted: Reasoning, effort: str | None, dropped: tuple[str, ...]) -> None:
+    body, call = encoded(dataclasses.replace(ask("hi"), reasoning=wanted))
+    assert (body.get("reasoning_effort"), call.dropped) == (effort, dropped)
+
+
+def test_what_the_host_cannot_take_is_refused_by_name() -> None:
+    native = NativePart(dialect="anthropic", kind="server_tool_use", value={})
+    for part in (VideoPart(url="https://h/v.mp4"), FilePart(url="https://h/d.pdf"), ImagePart(file_id="f"), native):
+        refusal = OPENAI.encode(Request(messages=(Message(role=Role.USER, parts=(part,)),)), TARGET)
+        assert isinstance(refusal, Failure)
+        assert (refusal.kind, refusal.param) == (FailureKind.UNSUPPORTED, "messages[0].content[0]")
+    tool = NativeTool(dialect="google", kind="codeExecution", value={"codeExecution": {}})
+    refusal = OPENAI.encode(dataclasses.replace(ask("hi"), tools=(tool,)), TARGET)
+    assert isinstance(refusal, Failure)
+    assert (refusal.kind, refusal.param) == (FailureKind.UNSUPPORTED, "tools[0]")
+
+
+def test_openrouter_names_the_application_and_proves_its_key_for_nothing() -> None:
+    router = dataclasses.replace(ROUTER, options={"referer": "https://app.example", "title": "App"})
+    call = OpenRouter().encode(ask("hi"), router)
+    assert isinstance(call, HttpCall)
+    assert (call.headers["http-referer"], call.headers["x-title"]) == ("https://app.example", "App")
+    health = OpenRouter().health(ROUTER)
+    assert isinstance(health, HttpCall)
+    assert (health.method, health.url) == ("GET", "https://openrouter.ai/api/v1/key")
+    assert OpenRouter().decode_health(HttpReply(status=200, headers={}, body=b'{"data":{"label":"k"}}'), ROUTER) is None
+    bad = OpenRouter().decode_health(
+        HttpReply(status=401, headers={}, body=b'{"error":{"message":"no","code":401}}'), ROUTER
+    )
+    assert bad is not None
+    assert bad.kind is FailureKind.UNAUTHENTICATED
 
 
 def test_extra_never_overrules_what_the_request_says() -> None:
@@ -245,12 +369,20 @@ def test_a_reply_in_full() -> None:
     assert found.finish_reason is FinishReason.TOOL_CALLS
     assert found.tool_calls == (
         ToolCall(id="a", name="f", arguments='{"x": 1}'),
-        ToolCall(id="call_c1_1", name="f", arguments='{"x":2}'),
+        ToolCall(id="raygate_call_c1_1", name="f", arguments='{"x":2}'),
     )
     assert found.choices[0].reasoning == "hm"
     assert found.choices[0].extra == {"annotations": [{"a": 1}]}
     assert found.extra == {"service_tier": "flex"}
-    assert dataclasses.astuple(found.usage) == (10, 7, 4, 2, 3, 1, 1, False)
+    assert found.usage == Usage(
+        input_tokens=10,
+        output_tokens=7,
+        cached_input_tokens=4,
+        cache_write_tokens=2,
+        reasoning_tokens=3,
+        audio_input_tokens=1,
+        audio_output_tokens=1,
+    )
     assert found.cost is None
 
 
@@ -455,16 +587,26 @@ def test_calls_without_an_id_get_one_each() -> None:
     assert all(ids)
 
 
-def test_reasoning_details_go_on_and_deltas_stay_as_they_were() -> None:
-    detail = {"type": "reasoning.text", "text": "a"}
+def test_thoughts_with_details_keep_what_their_provider_wants_back() -> None:
+    def detail(index: int = 0, **fields: object) -> dict[str, object]:
+        return {"type": "reasoning.text", "format": "f1", "index": index, **fields}
+
     deltas, outcome = streamed(
-        chunk(reasoning="a", reasoning_details=[detail]),
-        chunk(reasoning="b", reasoning_details=[detail]),
+        chunk(reasoning="a", reasoning_details=[detail(text="a")]),
+        chunk(reasoning="b", reasoning_details=[detail(text="b"), detail(signature="s1g")]),
+        chunk(reasoning="c", reasoning_details=[detail(1, text="c")]),
+        chunk(reasoning_details=[{"type": "reasoning.encrypted", "data": "xyz", "index": 2}]),
+        chunk(content="hi"),
         chunk("stop"),
     )
     choice = completion(outcome).choices[0]
-    assert (choice.reasoning, choice.extra) == ("ab", {"reasoning_details": [detail, detail]})
-    assert deltas[0].extra == {"reasoning_details": [detail]}
+    assert choice.parts == (
+        ReasoningPart(text="ab", signature="s1g", extra={"type": "reasoning.text", "format": "f1", "index": 0}),
+        ReasoningPart(text="c", extra={"type": "reasoning.text", "format": "f1", "index": 1}),
+        ReasoningPart(redacted="xyz", extra={"type": "reasoning.encrypted", "index": 2}),
+        TextPart("hi"),
+    )
+    assert "".join(delta.reasoning for delta in deltas) == choice.reasoning == "abc"
 
 
 def test_usage_cost_and_logprobs() -> None:

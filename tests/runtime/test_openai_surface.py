@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import orjson
 import pytest
 
-from runtime.dialects.base import HttpReply, Target
+from runtime.dialects.base import HttpCall, HttpReply, Target
 from runtime.dialects.openai import OpenAI
 from runtime.dialects.openai_surface import (
     ChunkRenderer,
@@ -18,6 +19,8 @@ from runtime.dialects.openai_surface import (
     render_error,
     render_models,
 )
+from runtime.dialects.openrouter import OpenRouter
+from runtime.fold import deltas_of
 from runtime.outcome import (
     HANDLING,
     Choice,
@@ -36,9 +39,15 @@ from runtime.outcome import (
 )
 from runtime.request import (
     AudioPart,
+    CacheHint,
     CostLimits,
+    FilePart,
     ImagePart,
     Message,
+    NativePart,
+    NativeTool,
+    Reasoning,
+    ReasoningPart,
     Request,
     ResponseFormat,
     Role,
@@ -47,6 +56,7 @@ from runtime.request import (
     Tool,
     ToolCall,
     ToolChoice,
+    VideoPart,
 )
 
 HI = [{"role": "user", "content": "hi"}]
@@ -136,17 +146,15 @@ def test_messages_of_every_role() -> None:
             role=Role.USER,
             name="ann",
             parts=(
-                TextPart("look"),
+                TextPart("look", cache=CacheHint()),
                 ImagePart(data="aGk=", media_type="image/png", detail="low"),
                 ImagePart(url="https://x/y.png"),
                 AudioPart(data="aGk=", format="wav"),
             ),
-            extra={"content[0].cache_control": {"type": "ephemeral"}},
         ),
         Message(
             role=Role.ASSISTANT,
-            tool_calls=(ToolCall(id="a", name="f", arguments="{}"),),
-            extra={"reasoning_content": "hm"},
+            parts=(ReasoningPart(text="hm"), ToolCall(id="a", name="f", arguments="{}")),
         ),
         Message(role=Role.TOOL, tool_call_id="a"),
         Message(role=Role.ASSISTANT, refusal="no"),
@@ -186,7 +194,7 @@ def test_the_raygate_extension() -> None:
         ({"messages": [{"role": "user"}]}, "messages[0].content", "missing"),
         ({"messages": [{"role": "tool", "content": "1"}]}, "messages[0].tool_call_id", "missing"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text", "null"),
-        ({"messages": [{"role": "user", "content": [{"type": "x"}]}]}, "messages[0].content[0].type", '"x"'),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0].type", "null"),
         ({"messages": HI, "model": 5}, "model", "a number"),
         ({"messages": HI, "temperature": "hot"}, "temperature", "a string"),
         ({"messages": HI, "temperature": True}, "temperature", "a boolean"),
@@ -214,10 +222,91 @@ def test_a_refusal_names_the_field_and_says_why(body: object, param: str, words:
     assert words in found.detail
 
 
-def test_kinds_of_content_that_we_do_not_have_are_unsupported_rather_than_lost() -> None:
-    part = {"type": "file", "file": {"file_id": "f"}}
-    assert refused({"messages": [{"role": "user", "content": [part]}]}).kind is FailureKind.UNSUPPORTED
-    assert refused({"messages": HI, "tools": [{"type": "custom", "custom": {}}]}).kind is FailureKind.UNSUPPORTED
+def test_kinds_of_content_that_only_some_hosts_have_are_carried_whole() -> None:
+    document = {"type": "document_url", "document_url": "https://h/d.pdf"}
+    custom = {"type": "custom", "custom": {"name": "c"}}
+    search = {"type": "openrouter:web_search", "parameters": {"max_results": 2}}
+    found = parsed(
+        messages=[
+            {
+                "role": "user",
+                "content": [
+                    {"type": "file", "file": {"filename": "d.pdf", "file_data": "data:application/pdf;base64,aGk="}},
+                    {"type": "file", "file": {"file_id": "f"}},
+                    {"type": "file", "file": {"file_data": "https://h/d.pdf"}},
+                    {"type": "video_url", "video_url": {"url": "https://h/v.mp4"}},
+                    document,
+                ],
+            },
+            {
+                "role": "assistant",
+                "tool_calls": [
+                    {"id": "a", "type": "custom", "custom": {"name": "c", "input": "free words"}},
+                    {
+                        "id": "b",
+                        "type": "function",
+                        "function": {"name": "f", "arguments": "{}"},
+                        "extra_content": {"google": {"thought_signature": "s1g"}},
+                    },
+                ],
+            },
+        ],
+        tools=[custom, search],
+        tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [custom]}},
+    )
+    assert found.messages[0].parts == (
+        FilePart(data="aGk=", media_type="application/pdf", name="d.pdf"),
+        FilePart(file_id="f"),
+        FilePart(url="https://h/d.pdf"),
+        VideoPart(url="https://h/v.mp4"),
+        NativePart(dialect="openai", kind="document_url", value=document),
+    )
+    assert found.messages[1].tool_calls == (
+        ToolCall(id="a", name="c", arguments="free words", extra={"type": "custom"}),
+        ToolCall(id="b", name="f", arguments="{}", signature="s1g"),
+    )
+    assert found.tools == (
+        NativeTool(dialect="openai", kind="custom", value=custom),
+        NativeTool(dialect="openai", kind="openrouter:web_search", value=search),
+    )
+    assert found.tool_choice == ToolChoice(mode="auto", allowed=("c",))
+    call = OpenRouter().encode(found, Target(provider="p", base_url="https://h", model="m"))
+    assert isinstance(call, HttpCall)
+    assert parse_chat(orjson.loads(call.body)) == dataclasses.replace(found, model="m")
+
+
+def test_thinking_in_either_form() -> None:
+    assert parsed(messages=HI, reasoning_effort="low").reasoning == Reasoning(effort="low")
+    assert parsed(messages=HI, reasoning={"max_tokens": 5, "exclude": True}).reasoning == Reasoning(
+        budget_tokens=5, show=False
+    )
+    assert parsed(messages=HI, reasoning_effort="huge").extra == {"reasoning_effort": "huge"}
+
+
+def test_signed_thoughts_and_calls_reach_a_client_that_sends_them_back() -> None:
+    choice = Choice(
+        parts=(
+            ReasoningPart(text="hm", signature="s1g"),
+            TextPart("ok"),
+            ToolCall(id="a", name="f", arguments="{}", signature="c1g"),
+            ImagePart(data="aGk=", media_type="image/png"),
+        ),
+        finish_reason=FinishReason.TOOL_CALLS,
+    )
+    whole = Completion(id="c1", model="m", choices=(choice,))
+    decoder = OpenAI().decoder(Target(provider="p", base_url="https://h"))
+    renderer = ChunkRenderer(stream_usage=False)
+    for delta in deltas_of(0, choice):
+        decoder.feed(b"".join(renderer.render(delta)))
+    decoder.feed(b"".join(renderer.render(StreamEnd(outcome=whole))))
+    streamed = decoder.finish()
+    reply = HttpReply(status=200, headers={}, body=orjson.dumps(render_completion(whole)))
+    for outcome in (streamed, OpenAI().decode(reply, Target(provider="p", base_url="https://h"))):
+        assert isinstance(outcome, Completion)
+        found = outcome.choices[0]
+        assert (found.text, found.reasoning, found.tool_calls) == ("ok", "hm", choice.tool_calls)
+        assert [part.signature for part in found.parts if isinstance(part, ReasoningPart)] == ["s1g"]
+        assert choice.parts[3] in found.parts
 
 
 # Replies
@@ -228,14 +317,14 @@ WHOLE = Completion(
     provider="p",
     created_s=7,
     choices=(
-        Choice(
-            text="",
+        Choice.of(
+            "",
             tool_calls=(ToolCall(id="a", name="f", arguments="{}"),),
             finish_reason=FinishReason.TOOL_CALLS,
             reasoning="hm",
             extra={"native_finish_reason": "tool_use", "annotations": [1]},
         ),
-        Choice(text="hi", finish_reason=FinishReason.OTHER, logprobs={"content": []}),
+        Choice.of("hi", finish_reason=FinishReason.OTHER, logprobs={"content": []}),
     ),
     usage=Usage(input_tokens=3, output_tokens=2, cached_input_tokens=1, reasoning_tokens=1),
     cost=Cost(total_nanousd=1_234_567),
@@ -302,7 +391,7 @@ def rendered(*events: StreamEvent, stream_usage: bool = False) -> list[Any]:
 
 def one(text: str, finish: FinishReason = FinishReason.STOP) -> Completion:
     return Completion(
-        id="c1", model="m", choices=(Choice(text=text, finish_reason=finish),), usage=Usage(output_tokens=2)
+        id="c1", model="m", choices=(Choice.of(text, finish_reason=finish),), usage=Usage(output_tokens=2)
     )
 
 
@@ -345,7 +434,7 @@ def test_tool_call_fragments_carry_their_index() -> None:
 
 
 def test_every_choice_has_its_role_once_and_a_finish() -> None:
-    both = Completion(id="c1", model="m", choices=(Choice(text="a"), Choice(text="b", finish_reason=FinishReason.STOP)))
+    both = Completion(id="c1", model="m", choices=(Choice.of("a"), Choice.of("b", finish_reason=FinishReason.STOP)))
     found = rendered(START, Delta(text="a"), Delta(choice=1, text="b"), Delta(text=""), StreamEnd(outcome=both))[:-1]
     choices = [chunk["choices"][0] for chunk in found]
     assert [(c["index"], c["delta"].get("role"), c["finish_reason"]) for c in choices] == [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from runtime.dialects.base import HttpCall, HttpReply, Target
 from runtime.dialects.openai.decode import decode_chat, decode_embed, decode_models
-from runtime.dialects.openai.encode import NAME, encode_chat, encode_embed, get
+from runtime.dialects.openai.encode import NAME, encode_chat, encode_embed, get_models
 from runtime.dialects.openai.stream import OpenAIStream
 from runtime.outcome import Embeddings, Failure, Outcome
 from runtime.request import EmbedRequest, Request
@@ -36,10 +36,14 @@ class OpenAI:
         return decode_embed(reply, target)
 
     def list_models(self, target: Target) -> HttpCall | Failure:
-        return get(target, "models")
+        return get_models(target)
 
     def decode_models(self, reply: HttpReply, target: Target) -> tuple[str, ...] | Failure:
         return decode_models(reply, target)
 
     def health(self, target: Target) -> HttpCall | Failure:
-        return get(target, "models")
+        return get_models(target)
+
+    def decode_health(self, reply: HttpReply, target: Target) -> Failure | None:
+        listed = decode_models(reply, target)
+        return listed if isinstance(listed, Failure) else None

@@ -6,22 +6,25 @@ import base64
 import struct
 
 from runtime.dialects.base import HttpReply, Target
+from runtime.dialects.encoding import invented_id
 from runtime.dialects.openai.reading import (
     CHOICE,
     MESSAGE,
     TOP,
     arguments_of,
     cost_of,
-    created_of,
-    extra_of,
     finish_of,
+    images_of,
     reasoning_of,
+    signature_of,
     text_of,
+    thought_of,
     usage_of,
 )
+from runtime.dialects.reading import extra_of, moment, obj, objects, text
 from runtime.dialects.status import failure_of_error, malformed, object_of
 from runtime.outcome import Choice, Completion, Embeddings, Failure, FinishReason, Outcome
-from runtime.request import Json, ToolCall
+from runtime.request import Json, Part, ReasoningPart, TextPart, ToolCall
 
 
 def decode_chat(reply: HttpReply, target: Target) -> Outcome:
@@ -53,53 +56,59 @@ def decode_chat(reply: HttpReply, target: Target) -> Outcome:
         choices=tuple(choice for _, choice in choices),
         usage=usage_of(usage),
         cost=cost_of(usage),
-        created_s=created_of(body.get("created")),
+        created_s=moment(body.get("created")),
         extra=extra_of(body, TOP),
     )
 
 
-def _choice(one: dict[str, Json], call_prefix: str) -> Choice:
-    message = one.get("message")
-    message = message if isinstance(message, dict) else {}
+def _choice(one: dict[str, Json], completion_id: str) -> Choice:
+    message = obj(one.get("message"))
     extra = {**extra_of(message, MESSAGE), **extra_of(one, CHOICE)}
-    text, thinking = text_of(message.get("content"))
+    said, thinking = text_of(message.get("content"))
+    parts: list[Part] = [thought_of(detail) for detail in objects(message.get("reasoning_details"))]
+    thoughts = reasoning_of(message) or thinking
+    if thoughts and not any(isinstance(part, ReasoningPart) and part.text for part in parts):
+        parts.insert(0, ReasoningPart(text=thoughts))
+    if said:
+        parts.append(TextPart(said))
+    parts.extend(images_of(message.get("images")))
+    parts.extend(_tool_calls(message, completion_id, extra))
     refusal = message.get("refusal")
     return Choice(
-        text=text,
+        parts=tuple(parts),
         finish_reason=finish_of(one.get("finish_reason"), extra),
-        tool_calls=_tool_calls(message, call_prefix, extra),
-        reasoning=reasoning_of(message) or thinking,
         refusal=refusal if isinstance(refusal, str) else None,
         logprobs=one.get("logprobs"),
         extra=extra,
     )
 
 
-def _tool_calls(message: dict[str, Json], call_prefix: str, extra: dict[str, Json]) -> tuple[ToolCall, ...]:
+def _tool_calls(message: dict[str, Json], completion_id: str, extra: dict[str, Json]) -> list[ToolCall]:
     said = message.get("tool_calls")
     said = list(said) if isinstance(said, list) else []
-    legacy = message.get("function_call")
-    if isinstance(legacy, dict):
-        said.append({"function": legacy})
+    if isinstance(message.get("function_call"), dict):
+        said.append({"function": message["function_call"]})
     calls: list[ToolCall] = []
     foreign: list[Json] = []
     for call in said:
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        fields = obj(call)
+        custom = obj(fields.get("custom"))
+        function = custom or obj(fields.get("function"))
+        if not isinstance(function.get("name"), str):
             foreign.append(call)
             continue
-        given = call.get("id")
         calls.append(
             ToolCall(
-                # An id of our own where the host gives none: results must find their call.
-                id=given if isinstance(given, str) and given else f"call_{call_prefix}_{len(calls)}",
+                id=text(fields.get("id")) or invented_id(completion_id, len(calls)),
                 name=function["name"],
-                arguments=arguments_of(function.get("arguments")),
+                arguments=text(custom.get("input")) if custom else arguments_of(function.get("arguments")),
+                signature=signature_of(fields),
+                extra={"type": "custom"} if custom else {},
             )
         )
     if foreign:
         extra["foreign_tool_calls"] = foreign
-    return tuple(calls)
+    return calls
 
 
 def decode_embed(reply: HttpReply, target: Target) -> Embeddings | Failure:

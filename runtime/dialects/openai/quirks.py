@@ -1,14 +1,14 @@
-"""How hosts and model families that speak OpenAI differ, as data.
+"""How hosts and model families that speak OpenAI differ on the wire, as data.
 
-A row of `HOSTS` says what a host takes; a row of `FAMILIES` what a model takes, wherever it is hosted. Either can be
-overruled in a provider's `options`: `developer_role`, `top_k`, `stream_options`, `reasoning_model` (booleans) and
-`max_tokens_field`.
+A row of `HOSTS` says what a host takes. `RENAMED` are the model families whose limit has the newer name. What a model
+takes of sampling is the catalogue's business. Every flag here can be overruled in a provider's `options`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from runtime.dialects.base import Target
@@ -18,72 +18,69 @@ from runtime.dialects.base import Target
 class Quirks:
     """What one host and model take.
 
-    `developer_role`: knows the role; otherwise developer is sent as system. `top_k`: takes it; otherwise it is
-    dropped by name. `stream_options`: takes it; otherwise streams report no usage. `fixed`: fields that the model
-    does not take.
+    developer_role      knows the role; otherwise developer is sent as system
+    top_k               takes it; otherwise it is dropped by name
+    stream_options      takes it; otherwise streams report no usage
+    max_tokens_field    what the limit is called
+    reasoning           how thinking is asked for: `reasoning_effort`, or an object `reasoning`
+    thoughts            how earlier thoughts go back: not at all, as `reasoning_content`, as `reasoning_details`
+    cache_control       takes prompt-caching markers
+    video, file_url     takes video parts, and files by address
     """
 
     developer_role: bool = False
     top_k: bool = True
     stream_options: bool = True
     max_tokens_field: str = "max_tokens"
-    fixed: frozenset[str] = frozenset()
+    reasoning: Literal["effort", "object"] = "effort"
+    thoughts: Literal["none", "content", "details"] = "content"
+    cache_control: bool = False
+    video: bool = True
+    file_url: bool = True
 
 
 ANY_HOST = Quirks()
-"""llama.cpp, vLLM and the like."""
+"""llama.cpp, vLLM and the like: what they do not know they mostly ignore."""
+
+_OPENAI = Quirks(developer_role=True, top_k=False, thoughts="none", video=False, file_url=False)
+
+OPENROUTER = Quirks(developer_role=True, reasoning="object", thoughts="details", cache_control=True)
 
 HOSTS: tuple[tuple[str, Quirks], ...] = (
-    ("api.openai.com", Quirks(developer_role=True, top_k=False)),
-    ("openai.azure.com", Quirks(developer_role=True, top_k=False)),
-    ("openrouter.ai", Quirks(developer_role=True)),
+    ("api.openai.com", _OPENAI),
+    ("openai.azure.com", _OPENAI),
+    ("openrouter.ai", OPENROUTER),
 )
 
-REASONING = frozenset({"temperature", "top_p", "frequency_penalty", "presence_penalty"})
-"""Reasoning models answer 400 to these."""
+RENAMED = ("gpt-5", "o1", "o3", "o4")
+"""Model families that want `max_completion_tokens`, wherever they are hosted."""
 
-PLAIN: frozenset[str] = frozenset()
-
-FAMILIES: tuple[tuple[str, frozenset[str]], ...] = (
-    ("gpt-5-chat", PLAIN),
-    ("gpt-5", REASONING),
-    ("o1", REASONING),
-    ("o3", REASONING),
-    ("o4", REASONING),
-)
-"""Model families that want `max_completion_tokens`, with what they refuse. The first that fits decides."""
+_NAMES = frozenset(one.name for one in fields(Quirks))
 
 
-def quirks_of(target: Target) -> Quirks:
-    """What this target takes. `Target.options` overrule the tables."""
-    found = _known(target.base_url, target.model)
-    options = target.options
-    if not options:
-        return found
-
-    def flag(name: str, *, otherwise: bool) -> bool:
-        said = options.get(name)
-        return said if isinstance(said, bool) else otherwise
-
-    field = options.get("max_tokens_field")
-    return Quirks(
-        developer_role=flag("developer_role", otherwise=found.developer_role),
-        top_k=flag("top_k", otherwise=found.top_k),
-        stream_options=flag("stream_options", otherwise=found.stream_options),
-        max_tokens_field=field if isinstance(field, str) else found.max_tokens_field,
-        fixed=REASONING if flag("reasoning_model", otherwise=found.fixed is REASONING) else PLAIN,
-    )
+def quirks_of(target: Target, host: Quirks | None = None) -> Quirks:
+    """What this target takes: as `host` says, else by its address. `Target.options` overrule the tables."""
+    found = _known(target.base_url, target.model, host)
+    told: dict[str, Any] = {
+        name: value
+        for name, value in target.options.items()
+        if name in _NAMES and type(value) is type(getattr(found, name))
+    }
+    return replace(found, **told) if told else found
 
 
 @lru_cache(maxsize=1024)
-def _known(base_url: str, model: str) -> Quirks:
+def _known(base_url: str, model: str, host: Quirks | None) -> Quirks:
+    found = host or _host(base_url)
+    name = model.rsplit("/", 1)[-1]
+    if any(name == family or name.startswith((f"{family}-", f"{family}.")) for family in RENAMED):
+        return replace(found, max_tokens_field="max_completion_tokens")
+    return found
+
+
+def _host(base_url: str) -> Quirks:
     try:
         host = urlsplit(base_url).hostname or ""
     except ValueError:
         host = ""
-    found = next((row for name, row in HOSTS if host == name or host.endswith(f".{name}")), ANY_HOST)
-    name = model.rsplit("/", 1)[-1]
-    for family, fixed in FAMILIES:
-        if name == family or name.startswith((f"{family}-", f"{family}.")):
-            return replace(found, max_tokens_field="max_completion_tokens", fixed=fixed)
-    return found
+    return next((row for name, row in HOSTS if host == name or host.endswith(f".{name}")), ANY_HOST)

@@ -5,14 +5,14 @@ Lenient where hosts differ in trifles, strict where a wrong guess would lose tex
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from decimal import ROUND_HALF_UP, Decimal
 
 import orjson
 
+from runtime.dialects.encoding import split_data_url
+from runtime.dialects.reading import NOT_REPORTED, count, nanousd, objects
 from runtime.outcome import Cost, FinishReason, Usage
-from runtime.request import Json
+from runtime.request import ImagePart, Json, ReasoningPart
 
 FINISH: Mapping[str, FinishReason] = {
     "stop": FinishReason.STOP,
@@ -23,17 +23,17 @@ FINISH: Mapping[str, FinishReason] = {
     "error": FinishReason.ERROR,
 }
 
-NOT_REPORTED = Usage(estimated=True)
-"""What stands where the provider reported no usage: whoever settles must estimate it."""
-
 TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "error", "obfuscation"})
 """Fields of a reply that the types hold. `obfuscation` is noise against traffic analysis: never passed on."""
 
 CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
 
-MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "reasoning_content", "reasoning"})
-
-_NANO = Decimal(1_000_000_000)
+MESSAGE = frozenset(
+    (
+        *("role", "content", "refusal", "tool_calls", "function_call"),
+        *("reasoning_content", "reasoning", "reasoning_details", "images"),
+    )
+)
 
 
 def finish_of(said: Json, extra: dict[str, Json]) -> FinishReason | None:
@@ -91,14 +91,14 @@ def usage_of(said: Json) -> Usage:
     of_input = of_input if isinstance(of_input, dict) else {}
     of_output = of_output if isinstance(of_output, dict) else {}
     return Usage(
-        input_tokens=_count(inputs),
-        output_tokens=_count(outputs),
+        input_tokens=count(inputs),
+        output_tokens=count(outputs),
         # DeepSeek's word for it stands beside prompt_tokens.
-        cached_input_tokens=_count(of_input.get("cached_tokens", said.get("prompt_cache_hit_tokens"))),
-        cache_write_tokens=_count(of_input.get("cache_write_tokens")),
-        reasoning_tokens=_count(of_output.get("reasoning_tokens")),
-        audio_input_tokens=_count(of_input.get("audio_tokens")),
-        audio_output_tokens=_count(of_output.get("audio_tokens")),
+        cached_input_tokens=count(of_input.get("cached_tokens", said.get("prompt_cache_hit_tokens"))),
+        cache_write_tokens=count(of_input.get("cache_write_tokens")),
+        reasoning_tokens=count(of_output.get("reasoning_tokens")),
+        audio_input_tokens=count(of_input.get("audio_tokens")),
+        audio_output_tokens=count(of_output.get("audio_tokens")),
         # Our own surface marks what it had to estimate; a Raygate behind a Raygate must not hide it.
         estimated=said.get("estimated") is True,
     )
@@ -112,36 +112,48 @@ def cost_of(usage: Json) -> Cost | None:
     """
     if not isinstance(usage, dict):
         return None
-    total = _nanousd(usage.get("cost"))
+    total = nanousd(usage.get("cost"))
     if total is None:
         return None
     details = usage.get("cost_details")
     details = details if isinstance(details, dict) else {}
     if usage.get("is_byok") is True:
-        total += _nanousd(details.get("upstream_inference_cost")) or 0
-    inputs = _nanousd(details.get("upstream_inference_prompt_cost"))
-    outputs = _nanousd(details.get("upstream_inference_completions_cost"))
+        total += nanousd(details.get("upstream_inference_cost")) or 0
+    inputs = nanousd(details.get("upstream_inference_prompt_cost"))
+    outputs = nanousd(details.get("upstream_inference_completions_cost"))
     if inputs is None or outputs is None or inputs + outputs != total:
         inputs = outputs = 0
     return Cost(input_nanousd=inputs, output_nanousd=outputs, total_nanousd=total, source="provider")
 
 
-def extra_of(fields: Mapping[str, Json], known: frozenset[str]) -> dict[str, Json]:
-    """The fields that no type holds, where they say anything."""
-    return {name: fields[name] for name in fields.keys() - known if fields[name] is not None}
+def images_of(said: Json) -> list[ImagePart]:
+    """Images that a model drew (OpenRouter's `images`)."""
+    found = []
+    for one in objects(said):
+        image = one.get("image_url")
+        url = image.get("url") if isinstance(image, dict) else None
+        if isinstance(url, str):
+            inline = split_data_url(url)
+            found.append(ImagePart(data=inline[1], media_type=inline[0]) if inline else ImagePart(url=url))
+    return found
 
 
-def created_of(said: Json) -> int:
-    """The moment of the answer in whole seconds since 1970; 0 where it is not said."""
-    return int(said) if isinstance(said, int | float) and math.isfinite(said) else 0
+def signature_of(call: Mapping[str, Json]) -> str:
+    """Google's mark on a tool call, where its own OpenAI endpoint puts it."""
+    match call.get("extra_content"):
+        case {"google": {"thought_signature": str(signature)}}:
+            return signature
+        case _:
+            return ""
 
 
-def _count(said: Json) -> int:
-    return said if isinstance(said, int) and said > 0 else 0
-
-
-def _nanousd(said: Json) -> int | None:
-    """Dollars to nano-dollars. The shortest decimal that reads as this float is the one that was sent."""
-    if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said) or said < 0:
-        return None
-    return int((Decimal(repr(said)) * _NANO).to_integral_value(ROUND_HALF_UP))
+def thought_of(detail: Mapping[str, Json]) -> ReasoningPart:
+    """One item of OpenRouter's `reasoning_details`; what no field of ours holds is kept beside."""
+    known = {"text": "", "summary": "", "data": "", "signature": ""}
+    found = {name: value for name, value in detail.items() if name in known and isinstance(value, str)}
+    return ReasoningPart(
+        text=found.get("text", "") or found.get("summary", ""),
+        signature=found.get("signature", ""),
+        redacted=found.get("data", ""),
+        extra={name: value for name, value in detail.items() if name not in found and value is not None},
+    )

@@ -16,72 +16,52 @@ from dataclasses import dataclass, field
 import orjson
 
 from runtime.dialects.base import Target
+from runtime.dialects.encoding import invented_id
 from runtime.dialects.openai.reading import (
     CHOICE,
     MESSAGE,
     TOP,
     arguments_of,
     cost_of,
-    created_of,
-    extra_of,
     finish_of,
+    images_of,
     reasoning_of,
+    signature_of,
     text_of,
+    thought_of,
     usage_of,
 )
+from runtime.dialects.reading import extra_of, moment, obj, objects, text
 from runtime.dialects.sse import SseEvent, SseParser, SseTooLarge
 from runtime.dialects.status import envelope_of, failure_of_error, interrupted, malformed
-from runtime.outcome import Choice, Completion, Delta, Failure, FinishReason, Outcome, ToolCallDelta
-from runtime.request import Json, ToolCall
-
-_WHOLE = frozenset({"id", "type", "format", "index", "expires_at", "signature"})
-"""Fields inside a fragment that repeat rather than continue."""
+from runtime.fold import Fold, merge
+from runtime.outcome import Completion, Delta, Failure, FinishReason, Outcome, ToolCallDelta
+from runtime.request import Json
 
 
 @dataclass(slots=True)
-class _Call:
-    id: str
-    name: str
-    arguments: list[str] = field(default_factory=list)
+class _Calls:
+    """The tool calls of one choice so far: what tells a fragment's call from its neighbours."""
 
-
-@dataclass(slots=True)
-class _Partial:
-    """One choice as far as it has come."""
-
-    text: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    refusal: list[str] = field(default_factory=list)
-    calls: list[_Call] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     by_index: dict[int, int] = field(default_factory=dict)
-    finish: FinishReason | None = None
-    logprobs: dict[str, list[Json]] = field(default_factory=dict)
-    extra: dict[str, Json] = field(default_factory=dict)
-
-    def choice(self) -> Choice:
-        return Choice(
-            text="".join(self.text),
-            finish_reason=self.finish,
-            tool_calls=tuple(ToolCall(id=c.id, name=c.name, arguments="".join(c.arguments)) for c in self.calls),
-            reasoning="".join(self.reasoning),
-            refusal="".join(self.refusal) if self.refusal else None,
-            logprobs=self.logprobs or None,
-            extra=self.extra,
-        )
+    detail: Json = None
 
 
 class OpenAIStream:
     """A `ChunkDecoder`."""
 
     __slots__ = (
+        "_calls",
         "_created",
         "_done",
         "_extra",
         "_failure",
+        "_fold",
         "_head",
         "_id",
         "_model",
-        "_partials",
         "_sse",
         "_target",
         "_usage",
@@ -90,7 +70,8 @@ class OpenAIStream:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._sse = SseParser()
-        self._partials: dict[int, _Partial] = {}
+        self._fold = Fold()
+        self._calls: dict[int, _Calls] = {}
         self._id = ""
         self._model = ""
         self._created = 0
@@ -132,17 +113,17 @@ class OpenAIStream:
                 return failure
         if self._failure is not None:
             return self._failure
-        if not self._partials:
+        if self._fold.empty:
             if self._head in (b"{", b"[", b"<"):
                 return malformed(self._target, "answered a streaming request with something that is no event stream")
             return interrupted(self._target, "the stream ended before any answer")
-        if any(partial.finish is None for partial in self._partials.values()):
+        if not self._fold.finished:
             return interrupted(self._target, "the stream ended before the answer was finished")
         return Completion(
             id=self._id,
             model=self._model or self._target.model,
             provider=self._target.provider,
-            choices=tuple(self._partials[index].choice() for index in sorted(self._partials)),
+            choices=self._fold.choices(),
             usage=usage_of(self._usage),
             cost=cost_of(self._usage),
             created_s=self._created,
@@ -192,7 +173,7 @@ class OpenAIStream:
         if not self._model and isinstance(chunk.get("model"), str):
             self._model = chunk["model"]
         if not self._created:
-            self._created = created_of(chunk.get("created"))
+            self._created = moment(chunk.get("created"))
         if isinstance(chunk.get("usage"), dict):
             self._usage = chunk["usage"]
         if not chunk.keys() <= TOP:
@@ -207,141 +188,134 @@ class OpenAIStream:
     def _choice(self, one: dict[str, Json], deltas: list[Delta]) -> None:
         index = one.get("index")
         index = index if isinstance(index, int) else 0
-        partial = self._partials.get(index)
-        if partial is None:
-            partial = self._partials[index] = _Partial()
-        said = one.get("delta")
-        said = said if isinstance(said, dict) else {}
+        self._fold.open(index)
+        said = obj(one.get("delta"))
         extra: dict[str, Json] = {}
         if not said.keys() <= MESSAGE:
             extra = extra_of(said, MESSAGE)
-            _continue(partial.extra, extra)
         if not one.keys() <= CHOICE:
-            of_choice = extra_of(one, CHOICE)
-            partial.extra.update(of_choice)
-            extra.update(of_choice)
+            extra.update(extra_of(one, CHOICE))
         content = said.get("content")
-        text, thinking = (content, "") if isinstance(content, str) else text_of(content)
-        reasoning = reasoning_of(said) or thinking
-        refusal = said.get("refusal")
-        refusal = refusal if isinstance(refusal, str) else ""
-        calls = self._calls(partial, index, said, extra) if "tool_calls" in said or "function_call" in said else ()
+        words, thinking = (content, "") if isinstance(content, str) else text_of(content)
+        thoughts = reasoning_of(said) or thinking
+        if said.get("reasoning_details"):
+            for delta in self._details(index, said["reasoning_details"], thoughts):
+                self._say(delta, deltas)
+            thoughts = ""
+        calls = self._tool_calls(index, said, extra) if "tool_calls" in said or "function_call" in said else ()
         finish = None
-        if one.get("finish_reason") and partial.finish is None:
+        if one.get("finish_reason") and self._fold.finish_of(index) is None:
             # OpenRouter repeats it in the chunk that brings the usage.
-            finish = partial.finish = finish_of(one["finish_reason"], extra)
-            if "finish_reason" in extra:
-                partial.extra["finish_reason"] = extra["finish_reason"]
+            finish = finish_of(one["finish_reason"], extra)
         if finish is FinishReason.ERROR or isinstance(one.get("error"), dict):
             self._failure = failure_of_error(one.get("error") or "the answer ended in an error", self._target)
             return
         logprobs = one.get("logprobs")
-        if logprobs is not None:
-            _join_logprobs(partial.logprobs, logprobs)
-        if text:
-            partial.text.append(text)
-        if reasoning:
-            partial.reasoning.append(reasoning)
-        if refusal:
-            partial.refusal.append(refusal)
-        if text or reasoning or refusal or calls or finish is not None or logprobs is not None or extra:
-            deltas.append(
+        refusal = text(said.get("refusal"))
+        parts = tuple(images_of(said["images"])) if said.get("images") else ()
+        if words or thoughts or refusal or calls or parts or finish is not None or logprobs is not None or extra:
+            self._say(
                 Delta(
                     choice=index,
-                    text=text,
-                    reasoning=reasoning,
+                    text=words,
+                    reasoning=thoughts,
                     refusal=refusal,
                     tool_calls=calls,
+                    parts=parts,
                     finish_reason=finish,
                     logprobs=logprobs,
                     extra=extra,
-                )
+                ),
+                deltas,
             )
 
-    def _calls(
-        self, partial: _Partial, index: int, said: dict[str, Json], extra: dict[str, Json]
-    ) -> tuple[ToolCallDelta, ...]:
+    def _say(self, delta: Delta, deltas: list[Delta]) -> None:
+        self._fold.add(delta)
+        deltas.append(delta)
+
+    def _details(self, index: int, said: Json, thoughts: str) -> list[Delta]:
+        """OpenRouter's `reasoning_details`: thoughts with what their provider wants back. Fragments share an index."""
+        calls = self._calls.setdefault(index, _Calls())
+        found: list[Delta] = []
+        for detail in objects(said):
+            part = thought_of(detail)
+            if part.redacted:
+                found.append(Delta(choice=index, parts=(part,)))
+                continue
+            begins = calls.detail is None or calls.detail != detail.get("index", calls.detail)
+            calls.detail = detail.get("index", 0)
+            if begins or part.text or part.signature:
+                found.append(
+                    Delta(
+                        choice=index,
+                        new_part=begins,
+                        reasoning=part.text,
+                        signature=part.signature,
+                        part_extra=part.extra if begins else {},
+                    )
+                )
+        if thoughts and not any(delta.reasoning for delta in found):
+            found.insert(0, Delta(choice=index, reasoning=thoughts))
+        return found
+
+    def _tool_calls(self, index: int, said: dict[str, Json], extra: dict[str, Json]) -> tuple[ToolCallDelta, ...]:
+        calls = self._calls.setdefault(index, _Calls())
         fragments = said.get("tool_calls")
         fragments = list(fragments) if isinstance(fragments, list) else []
         if isinstance(said.get("function_call"), dict):
             fragments.append({"index": 0, "function": said["function_call"]})
         found: list[ToolCallDelta] = []
         for fragment in fragments:
-            function = fragment.get("function") if isinstance(fragment, dict) else None
+            fields = obj(fragment)
+            custom = obj(fields.get("custom"))
+            function = custom or fields.get("function")
             if not isinstance(function, dict):
-                foreign = {"foreign_tool_calls": [fragment]}
-                _continue(partial.extra, foreign)
-                _continue(extra, foreign)
+                merge(extra, {"foreign_tool_calls": [fragment]})
                 continue
-            given, name = _str(fragment.get("id")), _str(function.get("name"))
-            arguments = arguments_of(function.get("arguments"))
-            position = _position(partial, fragment.get("index"), given, name)
-            if position == len(partial.calls):
-                # An id of our own where the host gives none: results must find their call.
-                call = _Call(given or f"call_{self._id}_{index}_{position}", name)
-                partial.calls.append(call)
-                found.append(ToolCallDelta(position=position, id=call.id, name=name, arguments=arguments))
+            given, name = text(fields.get("id")), text(function.get("name"))
+            arguments = text(custom.get("input")) if custom else arguments_of(function.get("arguments"))
+            position = _position(calls, fields.get("index"), given, name)
+            signature = signature_of(fields) if "extra_content" in fields else ""
+            call_id = ""
+            if position == len(calls.ids):
+                call_id = given or invented_id(f"{self._id}_{index}" if index else self._id, position)
+                calls.ids.append(call_id)
+                calls.names.append(name)
+            elif calls.names[position]:
+                name = ""
             else:
-                call = partial.calls[position]
-                new_name = "" if call.name else name
-                call.name = call.name or name
-                if new_name or arguments:
-                    found.append(ToolCallDelta(position=position, name=new_name, arguments=arguments))
-            if arguments:
-                call.arguments.append(arguments)
+                calls.names[position] = name
+            if call_id or name or arguments or signature:
+                found.append(
+                    ToolCallDelta(
+                        position=position,
+                        id=call_id,
+                        name=name,
+                        arguments=arguments,
+                        signature=signature,
+                        extra={"type": "custom"} if custom and call_id else {},
+                    )
+                )
         return tuple(found)
 
 
-def _position(partial: _Partial, index: Json, given: str, name: str) -> int:
-    """Which call a fragment continues; `len(partial.calls)` opens a new one.
+def _position(calls: _Calls, index: Json, given: str, name: str) -> int:
+    """Which call a fragment continues; the number of calls so far opens a new one.
 
     By the host's index. Some give parallel calls one index, or none: then a new id, or another name, tells them
     apart; an id or name that merely repeats on every fragment does not.
     """
-    calls = partial.calls
-    new = len(calls)
+    new = len(calls.ids)
     if isinstance(index, int):
-        position = partial.by_index.get(index, new)
+        position = calls.by_index.get(index, new)
     else:
-        known = next((at for at, call in enumerate(calls) if given and call.id == given), None)
-        position = known if known is not None else new if given or not calls else new - 1
+        known = next((at for at, one in enumerate(calls.ids) if given and one == given), None)
+        position = known if known is not None else new if given or not new else new - 1
     if position < new:
-        call = calls[position]
-        other_call = given and name and given != call.id
-        other_name = name and call.name and name != call.name
+        other_call = given and name and given != calls.ids[position]
+        other_name = name and calls.names[position] and name != calls.names[position]
         if other_call or other_name:
             position = new
     if isinstance(index, int):
-        partial.by_index[index] = position
+        calls.by_index[index] = position
     return position
-
-
-def _continue(whole: dict[str, Json], fragment: dict[str, Json]) -> None:
-    """Add a fragment of fields that no type knows: text and lists go on, objects merge, the rest is replaced.
-
-    `whole` owns its lists and objects, so that a delta already handed out never changes.
-    """
-    for name, value in fragment.items():
-        before = whole.get(name)
-        if isinstance(value, dict):
-            if not isinstance(before, dict):
-                before = whole[name] = {}
-            _continue(before, value)
-        elif isinstance(value, list):
-            if not isinstance(before, list):
-                before = whole[name] = []
-            before.extend(value)
-        elif isinstance(before, str) and isinstance(value, str) and name not in _WHOLE:
-            whole[name] = before + value
-        else:
-            whole[name] = value
-
-
-def _join_logprobs(whole: dict[str, list[Json]], fragment: Json) -> None:
-    for name, tokens in fragment.items() if isinstance(fragment, dict) else ():
-        if isinstance(tokens, list):
-            whole.setdefault(name, []).extend(tokens)
-
-
-def _str(value: Json) -> str:
-    return value if isinstance(value, str) else ""

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 from typing import Literal
 
-from runtime.dialects.openai_surface.fields import Wrong, array, obj, opt_int, opt_text, text
+from runtime.dialects.fields import Wrong, array, obj, opt_int, opt_text, text
 from runtime.dialects.paths import leftovers
 from runtime.outcome import Embeddings, Failure, FailureKind
 from runtime.request import EmbedRequest, Json

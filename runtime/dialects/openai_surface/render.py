@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import orjson
 
+from runtime.dialects.openai_surface.calls import Thoughts, call_of, details_of, fragment_of
 from runtime.outcome import (
     Choice,
     Completion,
@@ -24,7 +25,7 @@ from runtime.outcome import (
     StreamStart,
     Usage,
 )
-from runtime.request import Json
+from runtime.request import ImagePart, Json, Part
 
 CHOICE_FIELDS = frozenset(
     ("native_finish_reason", "content_filter_results", "content_filter_result", "stop_reason", "token_ids")
@@ -108,11 +109,12 @@ def render_error(failure: Failure) -> tuple[int, dict[str, str], dict[str, Json]
 class ChunkRenderer:
     """One stream's events as SSE bytes, in order. Use one for each stream."""
 
-    __slots__ = ("_finished", "_head", "_id", "_meta", "_open", "_text_head", "_text_tail", "_usage")
+    __slots__ = ("_finished", "_head", "_id", "_meta", "_open", "_text_head", "_text_tail", "_thoughts", "_usage")
 
     def __init__(self, *, stream_usage: bool) -> None:
         self._usage = stream_usage
         self._open: set[int] = set()
+        self._thoughts = Thoughts()
         self._finished: set[int] = set()
         self._begin(StreamStart(id="", provider="", model=""))
 
@@ -144,7 +146,8 @@ class ChunkRenderer:
         if (
             delta.choice == 0
             and delta.text
-            and not (delta.reasoning or delta.refusal or delta.tool_calls or delta.extra)
+            and not (delta.reasoning or delta.refusal or delta.tool_calls or delta.parts or delta.extra)
+            and not (delta.signature or delta.part_extra)
             and delta.finish_reason is None
             and delta.logprobs is None
             and 0 in self._open
@@ -159,17 +162,14 @@ class ChunkRenderer:
             body["content"] = delta.text
         if delta.reasoning:
             body["reasoning_content"] = delta.reasoning
+        if details := self._thoughts.details_of(delta):
+            body["reasoning_details"] = details
+        if images := _images(delta.parts):
+            body["images"] = images
         if delta.refusal:
             body["refusal"] = delta.refusal
         if delta.tool_calls:
-            body["tool_calls"] = [
-                {
-                    "index": call.position,
-                    **({"id": call.id, "type": "function"} if call.id else {}),
-                    "function": {**({"name": call.name} if call.name else {}), "arguments": call.arguments},
-                }
-                for call in delta.tool_calls
-            ]
+            body["tool_calls"] = [fragment_of(call) for call in delta.tool_calls]
         finish = None
         if delta.finish_reason is not None:
             self._finished.add(delta.choice)
@@ -231,11 +231,12 @@ def _choice(index: int, choice: Choice) -> dict[str, Json]:
     }
     if choice.reasoning:
         message["reasoning_content"] = choice.reasoning
+    if details := details_of(choice):
+        message["reasoning_details"] = details
+    if images := _images(choice.parts):
+        message["images"] = images
     if choice.tool_calls:
-        message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in choice.tool_calls
-        ]
+        message["tool_calls"] = [call_of(call) for call in choice.tool_calls]
     body: dict[str, Json] = {
         "index": index,
         "message": message,
@@ -244,6 +245,13 @@ def _choice(index: int, choice: Choice) -> dict[str, Json]:
     }
     _spread(choice.extra, body, message)
     return body
+
+
+def _images(parts: tuple[Part, ...]) -> list[Json]:
+    """Images that the model drew, where OpenRouter's clients look for them."""
+    images = [part for part in parts if isinstance(part, ImagePart)]
+    urls = [image.url or f"data:{image.media_type or 'image/png'};base64,{image.data}" for image in images]
+    return [{"type": "image_url", "image_url": {"url": url}} for url in urls]
 
 
 def _spread(extra: Mapping[str, Json], choice: dict[str, Json], message: dict[str, Json]) -> None:

@@ -10,6 +10,7 @@ import orjson
 from runtime.dialects.base import HttpCall, HttpReply, Target
 from runtime.dialects.ndjson import LineParser, LineTooLong
 from runtime.dialects.status import failure_of_error, interrupted, malformed, object_of, refused
+from runtime.fold import Fold
 from runtime.outcome import (
     Choice,
     Completion,
@@ -26,7 +27,7 @@ from runtime.request import EmbedRequest, Json, Request, ToolCall
 
 NAME = "scripted"
 
-_COUNTS = tuple(field.name for field in dataclasses.fields(Usage) if field.name != "estimated")
+_COUNTS = tuple(field.name for field in dataclasses.fields(Usage) if field.name.endswith("_tokens"))
 _FINISH = {reason.value: reason for reason in FinishReason}
 
 
@@ -94,41 +95,22 @@ class Scripted:
     def health(self, target: Target) -> HttpCall | Failure:
         return self.list_models(target)
 
-
-class _Partial:
-    """One choice as far as it has come."""
-
-    __slots__ = ("calls", "finish", "reasoning", "text")
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.calls: dict[int, list[str]] = {}
-        self.finish: FinishReason | None = None
-
-    def choice(self) -> Choice:
-        return Choice(
-            text="".join(self.text),
-            reasoning="".join(self.reasoning),
-            tool_calls=tuple(
-                ToolCall(id=call_id, name=name, arguments=arguments)
-                for _, (call_id, name, arguments) in sorted(self.calls.items())
-            ),
-            finish_reason=self.finish,
-        )
+    def decode_health(self, reply: HttpReply, target: Target) -> Failure | None:
+        listed = self.decode_models(reply, target)
+        return listed if isinstance(listed, Failure) else None
 
 
 class ScriptedStream:
     """A `ChunkDecoder`. Only the end mark makes an answer whole."""
 
-    __slots__ = ("_done", "_failure", "_lines", "_partials", "_target", "_usage", "id", "model")
+    __slots__ = ("_done", "_failure", "_fold", "_lines", "_target", "_usage", "id", "model")
 
     def __init__(self, target: Target) -> None:
         self.id = ""
         self.model = ""
         self._target = target
         self._lines = LineParser()
-        self._partials: dict[int, _Partial] = {}
+        self._fold = Fold()
         self._usage: Json = None
         self._done = False
         self._failure: Failure | None = None
@@ -150,13 +132,13 @@ class ScriptedStream:
     def finish(self) -> Outcome:
         if self._failure is not None:
             return self._failure
-        if not self._done or not self._partials:
+        if not self._done or self._fold.empty:
             return interrupted(self._target, "the scripted stream ended before its end mark")
         return Completion(
             id=self.id,
             model=self.model or self._target.model,
             provider=self._target.provider,
-            choices=tuple(self._partials[index].choice() for index in sorted(self._partials)),
+            choices=self._fold.choices(),
             usage=_usage(self._usage),
         )
 
@@ -185,36 +167,28 @@ class ScriptedStream:
 
     def _delta(self, said: dict[str, Json], found: list[Delta]) -> None:
         index = said.get("choice", 0)
-        index = index if isinstance(index, int) else 0
-        partial = self._partials.get(index)
-        if partial is None:
-            partial = self._partials[index] = _Partial()
-        text, reasoning = _str(said.get("text")), _str(said.get("reasoning"))
-        if text:
-            partial.text.append(text)
-        if reasoning:
-            partial.reasoning.append(reasoning)
-        calls = tuple(
-            ToolCallDelta(
-                position=one["position"] if isinstance(one.get("position"), int) else 0,
-                id=_str(one.get("id")),
-                name=_str(one.get("name")),
-                arguments=_str(one.get("arguments")),
-            )
-            for one in _objects(said.get("tool_calls"))
+        delta = Delta(
+            choice=index if isinstance(index, int) else 0,
+            text=_str(said.get("text")),
+            reasoning=_str(said.get("reasoning")),
+            tool_calls=tuple(
+                ToolCallDelta(
+                    position=one["position"] if isinstance(one.get("position"), int) else 0,
+                    id=_str(one.get("id")),
+                    name=_str(one.get("name")),
+                    arguments=_str(one.get("arguments")),
+                )
+                for one in _objects(said.get("tool_calls"))
+            ),
+            finish_reason=_FINISH.get(_str(said.get("finish_reason"))),
         )
-        for call in calls:
-            whole = partial.calls.setdefault(call.position, ["", "", ""])
-            for at, piece in enumerate((call.id, call.name, call.arguments)):
-                whole[at] += piece
-        finish = _FINISH.get(_str(said.get("finish_reason")))
-        partial.finish = finish or partial.finish
-        found.append(Delta(choice=index, text=text, reasoning=reasoning, tool_calls=calls, finish_reason=finish))
+        self._fold.add(delta)
+        found.append(delta)
 
 
 def _choice(said: Mapping[str, Json]) -> Choice:
-    return Choice(
-        text=_str(said.get("text")),
+    return Choice.of(
+        _str(said.get("text")),
         reasoning=_str(said.get("reasoning")),
         tool_calls=tuple(
             ToolCall(id=_str(one.get("id")), name=_str(one.get("name")), arguments=_str(one.get("arguments")))

@@ -36,7 +36,7 @@ from runtime.request import Json, ToolCall
 _PLAIN: Mapping[str, Trouble] = {"refuse": Refuse(), "reset": Reset(), "hang": Hang(), "malformed": Malformed()}
 _COUNTED: Mapping[str, Callable[[int], Trouble]] = {"truncate": Truncate, "stall": Stall, "malformed": Malformed}
 _STEP = tuple(field.name for field in dataclasses.fields(Step))
-_USAGE = tuple(field.name for field in dataclasses.fields(Usage))
+_USAGE = tuple(field.name for field in dataclasses.fields(Usage) if field.name != "server_tool_calls")
 _DELAYS = ("delay_s", "first_chunk_delay_s", "chunk_delay_s")
 
 

@@ -1,6 +1,6 @@
 """Typed reading of JSON fields, each with an error that says what to send instead.
 
-`Wrong` never leaves the surface: `parse_chat` and `parse_embed` turn it into a `Failure`.
+`Wrong` never leaves a dialect: its `parse` functions turn it into a `Failure`.
 """
 
 from __future__ import annotations
