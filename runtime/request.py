@@ -284,6 +284,7 @@ class Request:
     `extra` holds the fields that the surface `dialect` did not know; every part of a request has its own `extra`
     for what stood in it, by path (see `dialects.paths`).
     `provider_options` reach the provider's body as given, by provider name.
+    `legacy_functions`: the client spoke of `functions`, OpenAI's word before `tools`, and must be answered so.
     """
 
     messages: tuple[Message, ...]
@@ -307,6 +308,7 @@ class Request:
     provider_options: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     extra: Mapping[str, Json] = field(default_factory=dict)
     dialect: str = ""
+    legacy_functions: bool = False
 
 
 @crosses

@@ -46,7 +46,9 @@ async def complete(target: Provider, exchange: Exchange, request: Request) -> No
         return
     headers = _headers(outcome)
     headers += [(b"x-raygate-overhead-ms", b"%.2f" % (outcome.overhead_s * 1e3)), *_cost(outcome.cost)]
-    await exchange.reply(200, orjson.dumps(render_completion(outcome)), [JSON, *headers])
+    await exchange.reply(
+        200, orjson.dumps(render_completion(outcome, legacy=request.legacy_functions)), [JSON, *headers]
+    )
 
 
 async def stream(target: Provider, exchange: Exchange, request: Request) -> None:
@@ -55,7 +57,7 @@ async def stream(target: Provider, exchange: Exchange, request: Request) -> None
 
 
 async def _stream(target: Provider, exchange: Exchange, request: Request) -> None:
-    renderer = ChunkRenderer(stream_usage=request.stream_usage)
+    renderer = ChunkRenderer(stream_usage=request.stream_usage, legacy=request.legacy_functions)
     ended = False
     try:
         ended = await _events(target, exchange, request, renderer)

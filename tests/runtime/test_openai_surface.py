@@ -189,7 +189,7 @@ def test_the_raygate_extension() -> None:
         ({"messages": ["hi"]}, "messages[0]", "a string"),
         ({"messages": [{"content": "hi"}]}, "messages[0].role", "system, developer, user, assistant, tool"),
         ({"messages": [{"role": "bot", "content": "hi"}]}, "messages[0].role", '"bot"'),
-        ({"messages": [{"role": "function", "name": "f", "content": "1"}]}, "messages[0].role", '"tool"'),
+        ({"messages": [{"role": "function", "name": "f", "content": "1"}]}, "messages[0].name", "no function_call"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "a number"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "missing"),
         ({"messages": [{"role": "tool", "content": "1"}]}, "messages[0].tool_call_id", "missing"),
@@ -209,7 +209,8 @@ def test_the_raygate_extension() -> None:
         ({"messages": HI, "tools": [{"type": "function"}]}, "tools[0].function", "null"),
         ({"messages": HI, "tool_choice": "any"}, "tool_choice", "required"),
         ({"messages": HI, "response_format": {"type": "xml"}}, "response_format.type", "json_schema"),
-        ({"messages": HI, "functions": [{"name": "f"}]}, "functions", "tools"),
+        ({"messages": HI, "functions": [{"name": "f"}], "tools": []}, "functions", "send tools alone"),
+        ({"messages": HI, "functions": [], "function_call": 1}, "function_call", '"auto"'),
         ({"messages": HI, "raygate": {"max_cost": 1}}, "raygate.max_cost", "max_cost_usd"),
         ({"messages": HI, "raygate": {"max_cost_usd": "much"}}, "raygate.max_cost_usd", "much"),
         ({"messages": HI, "raygate": {"max_cost_usd": -1}}, "raygate.max_cost_usd", "between"),
@@ -273,6 +274,34 @@ def test_kinds_of_content_that_only_some_hosts_have_are_carried_whole() -> None:
     call = OpenRouter().encode(found, Target(provider="p", base_url="https://h", model="m"))
     assert isinstance(call, HttpCall)
     assert parse_chat(orjson.loads(call.body)) == dataclasses.replace(found, model="m")
+
+
+def test_functions_are_tools_in_older_words() -> None:
+    found = parsed(
+        messages=[
+            *HI,
+            {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "function", "name": "f", "content": "42"},
+        ],
+        functions=[{"name": "f", "parameters": {"type": "object"}}],
+        function_call={"name": "f"},
+    )
+    assert found.legacy_functions
+    assert found.tools == (Tool(name="f", parameters={"type": "object"}),)
+    assert (found.tool_choice, found.parallel_tool_calls) == (ToolChoice(mode="function", function="f"), False)
+    (call,) = found.messages[1].tool_calls
+    assert (call.name, found.messages[2].role, found.messages[2].tool_call_id) == ("f", Role.TOOL, call.id)
+
+
+def test_who_spoke_of_functions_is_answered_so() -> None:
+    choice = Choice.of(tool_calls=(ToolCall(id="a", name="f", arguments="{}"),), finish_reason=FinishReason.TOOL_CALLS)
+    body = render_completion(Completion(id="c1", model="m", choices=(choice,)), legacy=True)["choices"][0]
+    assert body["message"]["function_call"] == {"name": "f", "arguments": "{}"}
+    assert (body["finish_reason"], "tool_calls" in body["message"]) == ("function_call", False)
+    renderer = ChunkRenderer(stream_usage=False, legacy=True)
+    chunks = [orjson.loads(one[6:]) for delta in deltas_of(0, choice) for one in renderer.render(delta)]
+    assert chunks[0]["choices"][0]["delta"]["function_call"] == {"name": "f", "arguments": "{}"}
+    assert chunks[-1]["choices"][0]["finish_reason"] == "function_call"
 
 
 def test_thinking_in_either_form() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtime.dialects.encoding import split_data_url
+from runtime.dialects.encoding import invented_id, split_data_url
 from runtime.dialects.fields import Wrong, array, kind_name, obj, opt_obj, opt_text, text
 from runtime.dialects.openai.reading import thought_of
 from runtime.dialects.paths import leftovers
@@ -34,14 +34,41 @@ _ROLES = {role.value: role for role in Role}
 _CALL = ("id", "type", "function", "custom", "extra_content", "cache_control")
 
 
-def parse_message(said: Json, param: str) -> Message:
-    """One message. Raises `Wrong`."""
-    fields = obj(said, param)
+def parse_messages(said: list[Json]) -> tuple[Message, ...]:
+    """All messages, in order. Raises `Wrong`."""
+    messages: list[Message] = []
+    for at, one in enumerate(said):
+        param = f"messages[{at}]"
+        fields = obj(one, param)
+        if fields.get("role") == "function":
+            fields = _as_result(fields, param, messages)
+        elif fields.get("function_call") is not None:
+            fields = _as_call(fields, param)
+        messages.append(_message(fields, param))
+    return tuple(messages)
+
+
+def _as_call(fields: dict[str, Json], param: str) -> dict[str, Json]:
+    """An assistant's `function_call` as the tool call that it is called today."""
+    rest = {name: value for name, value in fields.items() if name != "function_call"}
+    call = {"id": invented_id(param, 0), "type": "function", "function": fields["function_call"]}
+    return {**rest, "tool_calls": [call]}
+
+
+def _as_result(fields: dict[str, Json], param: str, before: list[Message]) -> dict[str, Json]:
+    """A message of role `function` as the result of the last call of that name."""
+    name = text(fields.get("name"), f"{param}.name")
+    calls = [call for message in before for call in message.tool_calls if call.name == name]
+    if not calls:
+        raise Wrong(f"{param}.name", f'{param}.name "{name}" answers no function_call before it.')
+    rest = {key: value for key, value in fields.items() if key != "name"}
+    return {**rest, "role": "tool", "tool_call_id": calls[-1].id}
+
+
+def _message(fields: dict[str, Json], param: str) -> Message:
     word = fields.get("role")
     role = _ROLES.get(word) if isinstance(word, str) else None
     if role is None:
-        if word == "function":
-            raise Wrong(f"{param}.role", f'{param}.role "function" is no longer taken: send a "tool" message instead.')
         shown = f'"{word}"' if isinstance(word, str) else kind_name(word)
         raise Wrong(f"{param}.role", f"{param}.role must be one of {', '.join(_ROLES)}, but is {shown}.")
     extra: dict[str, Json] = {}

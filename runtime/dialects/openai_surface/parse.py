@@ -21,7 +21,8 @@ from runtime.dialects.fields import (
     text,
     texts,
 )
-from runtime.dialects.openai_surface.messages import parse_message, take_cache
+from runtime.dialects.openai_surface.legacy import with_tools
+from runtime.dialects.openai_surface.messages import parse_messages, take_cache
 from runtime.dialects.paths import leftovers
 from runtime.outcome import Failure
 from runtime.request import (
@@ -66,9 +67,9 @@ def parse_request(body: Json, *, model: str = "", stream: bool = False) -> Reque
 
 
 def _request(body: dict[str, Json]) -> Request:
-    for legacy, instead in (("functions", "tools"), ("function_call", "tool_choice")):
-        if body.get(legacy) is not None:
-            raise Wrong(legacy, f"{legacy} is no longer taken: send {instead} instead.")
+    legacy = body.get("functions") is not None or body.get("function_call") is not None
+    if legacy:
+        body = with_tools(body)
     extra: dict[str, Json] = {}
     if not body.keys() <= _KNOWN:
         leftovers(body, _KNOWN, "", extra)
@@ -87,7 +88,7 @@ def _request(body: dict[str, Json]) -> Request:
     if choices is not None and choices > MOST_CHOICES:
         raise Wrong("n", f"n must be at most {MOST_CHOICES}, but is {choices}.")
     return Request(
-        messages=tuple(parse_message(one, f"messages[{at}]") for at, one in enumerate(said)),
+        messages=parse_messages(said),
         model=opt_text(body, "model", "model") or "",
         sampling=_sampling(body),
         choices=choices or 1,
@@ -106,6 +107,7 @@ def _request(body: dict[str, Json]) -> Request:
         provider_options=provider_options,
         extra=extra,
         dialect="openai",
+        legacy_functions=legacy,
     )
 
 

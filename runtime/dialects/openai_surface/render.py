@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import orjson
 
 from runtime.dialects.openai_surface.calls import Thoughts, call_of, details_of, fragment_of
+from runtime.dialects.openai_surface.legacy import as_function_call
 from runtime.outcome import (
     Choice,
     Completion,
@@ -55,14 +56,14 @@ _FINISH: Mapping[FinishReason | None, str] = {
 }
 
 
-def render_completion(completion: Completion) -> dict[str, Json]:
-    """The body of a whole reply."""
+def render_completion(completion: Completion, *, legacy: bool = False) -> dict[str, Json]:
+    """The body of a whole reply; `legacy` for a client that spoke of `functions`."""
     body: dict[str, Json] = {
         "id": _id(completion.id, completion.request_id),
         "object": "chat.completion",
         "created": completion.created_s,
         "model": completion.model,
-        "choices": [_choice(index, choice) for index, choice in enumerate(completion.choices)],
+        "choices": [_choice(index, choice, legacy=legacy) for index, choice in enumerate(completion.choices)],
         "usage": render_usage(completion.usage, completion.cost),
     }
     for name, value in completion.extra.items():
@@ -107,12 +108,24 @@ def render_error(failure: Failure) -> tuple[int, dict[str, str], dict[str, Json]
 
 
 class ChunkRenderer:
-    """One stream's events as SSE bytes, in order. Use one for each stream."""
+    """One stream's events as SSE bytes, in order. Use one for each stream. `legacy` as in `render_completion`."""
 
-    __slots__ = ("_finished", "_head", "_id", "_meta", "_open", "_text_head", "_text_tail", "_thoughts", "_usage")
+    __slots__ = (
+        "_finished",
+        "_head",
+        "_id",
+        "_legacy",
+        "_meta",
+        "_open",
+        "_text_head",
+        "_text_tail",
+        "_thoughts",
+        "_usage",
+    )
 
-    def __init__(self, *, stream_usage: bool) -> None:
+    def __init__(self, *, stream_usage: bool, legacy: bool = False) -> None:
         self._usage = stream_usage
+        self._legacy = legacy
         self._open: set[int] = set()
         self._thoughts = Thoughts()
         self._finished: set[int] = set()
@@ -181,6 +194,8 @@ class ChunkRenderer:
             "finish_reason": finish,
         }
         _spread(delta.extra, choice, body)
+        if self._legacy:
+            _in_legacy_words(choice, body)
         return self._head + orjson.dumps(choice) + _TAIL
 
     def _completion(self, completion: Completion) -> list[bytes]:
@@ -215,14 +230,14 @@ class ChunkRenderer:
 
     def _whole(self, index: int, choice: Choice) -> bytes:
         self._open.add(index)
-        said = _choice(index, choice)
+        said = _choice(index, choice, legacy=self._legacy)
         message = said.pop("message")
         for at, call in enumerate(message.get("tool_calls", ())):
             call["index"] = at
         return self._head + orjson.dumps({**said, "delta": message}) + _TAIL
 
 
-def _choice(index: int, choice: Choice) -> dict[str, Json]:
+def _choice(index: int, choice: Choice, *, legacy: bool) -> dict[str, Json]:
     message: dict[str, Json] = {
         "role": "assistant",
         # Null is what clients expect beside tool calls and refusals.
@@ -244,7 +259,15 @@ def _choice(index: int, choice: Choice) -> dict[str, Json]:
         "finish_reason": _FINISH[choice.finish_reason],
     }
     _spread(choice.extra, body, message)
+    if legacy:
+        _in_legacy_words(body, message)
     return body
+
+
+def _in_legacy_words(choice: dict[str, Json], message: dict[str, Json]) -> None:
+    as_function_call(message)
+    if choice["finish_reason"] == "tool_calls":
+        choice["finish_reason"] = "function_call"
 
 
 def _images(parts: tuple[Part, ...]) -> list[Json]:
