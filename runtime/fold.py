@@ -8,11 +8,12 @@ Folding what `deltas_of` gives is the choice again.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from runtime.outcome import Choice, Delta, FinishReason, ToolCallDelta
-from runtime.request import Json, Part, ReasoningPart, TextPart, ToolCall
+from runtime.request import AudioPart, Json, Part, ReasoningPart, TextPart, ToolCall
 
 REPEATED = frozenset({"id", "type", "format", "index", "expires_at", "signature"})
 """Fields inside a fragment that repeat rather than continue."""
@@ -50,10 +51,22 @@ class _Call:
 
 
 @dataclass(slots=True)
+class _Sound:
+    """Audio under way."""
+
+    pieces: list[str]
+    format: str | None
+    extra: dict[str, Json] = field(default_factory=dict)
+
+    def part(self) -> AudioPart:
+        return AudioPart(data=_joined(self.pieces), format=self.format, extra=self.extra)
+
+
+@dataclass(slots=True)
 class _Partial:
     """One choice as far as it has come."""
 
-    parts: list[_Words | _Call | Part] = field(default_factory=list)
+    parts: list[_Words | _Call | _Sound | Part] = field(default_factory=list)
     calls: dict[int, _Call] = field(default_factory=dict)
     refusal: list[str] = field(default_factory=list)
     finish: FinishReason | None = None
@@ -62,7 +75,7 @@ class _Partial:
 
     def choice(self) -> Choice:
         return Choice(
-            parts=tuple(part.part() if isinstance(part, _Words | _Call) else part for part in self.parts),
+            parts=tuple(part.part() if isinstance(part, _Words | _Call | _Sound) else part for part in self.parts),
             finish_reason=self.finish,
             refusal="".join(self.refusal) if self.refusal else None,
             logprobs=self.logprobs or None,
@@ -80,6 +93,8 @@ class _Partial:
             self.refusal.append(delta.refusal)
         for call in delta.tool_calls:
             self._call(call)
+        if delta.audio is not None:
+            self._hear(delta.audio)
         if delta.parts:
             self.parts.extend(delta.parts)
         if delta.finish_reason is not None:
@@ -120,6 +135,15 @@ class _Partial:
         call.signature = said.signature or call.signature
         if said.extra:
             merge(call.extra, said.extra)
+
+    def _hear(self, piece: AudioPart) -> None:
+        sound = self.parts[-1] if self.parts else None
+        if not isinstance(sound, _Sound):
+            sound = _Sound([], piece.format)
+            self.parts.append(sound)
+        if piece.data:
+            sound.pieces.append(piece.data)
+        merge(sound.extra, piece.extra)
 
 
 class Fold:
@@ -198,6 +222,8 @@ def deltas_of(index: int, choice: Choice) -> list[Delta]:
                         part_extra=part.extra,
                     )
                 )
+            case AudioPart() if part.data is not None and part.url is None and part.cache is None:
+                deltas.append(Delta(choice=index, audio=part))
             case ToolCall() if part.cache is None:
                 call = ToolCallDelta(
                     position=calls,
@@ -242,6 +268,16 @@ def merge(whole: dict[str, Json], fragment: Mapping[str, Json]) -> None:
             whole[name] = before + value
         else:
             whole[name] = value
+
+
+def _joined(pieces: list[str]) -> str:
+    """Base64 of the whole from base64 of each piece: each may have padding of its own."""
+    if len(pieces) <= 1:
+        return "".join(pieces)
+    try:
+        return base64.b64encode(b"".join(base64.b64decode(piece, validate=True) for piece in pieces)).decode()
+    except ValueError:
+        return "".join(pieces)
 
 
 def _join_logprobs(whole: dict[str, list[Json]], fragment: Json) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NoReturn
 
-from runtime.request import Json, Part, ReasoningPart, TextPart, ToolCall
+from runtime.request import AudioPart, Json, Part, ReasoningPart, TextPart, ToolCall
 from runtime.wire import crosses
 
 
@@ -383,7 +383,8 @@ class Delta:
     """A piece of one choice. Empty fields say nothing. `runtime.fold` makes the whole answer of the pieces.
 
     A delta that sets several fields means them in the order in which they stand here. `parts` are parts that come
-    at once: an image, a redacted thought, a native part. `signature`, `citations` and `part_extra` belong to the text
+    at once: an image, a redacted thought, a native part; `audio` is a piece of sound, its `data` base64 of its own and
+    its `extra` (the transcript) to be continued. `signature`, `citations` and `part_extra` belong to the text
     or thought that this delta ends with, else to the part before; a signed part is finished. `new_part` is True where
     the text or thought begins another part although the one before it is of the same type.
     """
@@ -397,6 +398,7 @@ class Delta:
     part_extra: Mapping[str, Json] = field(default_factory=dict)
     refusal: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
+    audio: AudioPart | None = None
     parts: tuple[Part, ...] = ()
     finish_reason: FinishReason | None = None
     logprobs: Json = None
@@ -405,7 +407,7 @@ class Delta:
     @property
     def has_content(self) -> bool:
         """True for what an application would show or act on: the moment at which a stream is committed."""
-        return bool(self.text or self.reasoning or self.refusal or self.tool_calls or self.parts)
+        return bool(self.text or self.reasoning or self.refusal or self.tool_calls or self.parts or self.audio)
 
 
 @crosses

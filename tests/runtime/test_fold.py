@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from runtime.fold import Fold, deltas_of, fold
 from runtime.outcome import Choice, Delta, FinishReason, ToolCallDelta
-from runtime.request import CacheHint, FilePart, ImagePart, NativePart, Part, ReasoningPart, TextPart, ToolCall
+from runtime.request import (
+    AudioPart,
+    CacheHint,
+    FilePart,
+    ImagePart,
+    NativePart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCall,
+)
 
 words = st.text(max_size=6)
 extras = st.dictionaries(st.text("abc", min_size=1, max_size=2), st.integers(), max_size=2)
@@ -23,6 +33,7 @@ parts: st.SearchStrategy[Part] = st.one_of(
     st.builds(ReasoningPart, text=words, signature=words, redacted=words, extra=extras),
     st.builds(ToolCall, id=words, name=words, arguments=words, signature=words, extra=extras),
     st.builds(ImagePart, data=words),
+    st.builds(AudioPart, url=words),
     st.builds(FilePart, url=words),
     st.builds(NativePart, dialect=words, kind=words, value=extras),
 )
@@ -81,6 +92,16 @@ def test_pieces_of_parallel_calls_find_their_call() -> None:
         ToolCall(id="a", name="f", arguments='{"x":1}'),
         ToolCall(id="b", name="f", arguments="{}", signature="s1g"),
     )
+
+
+def test_pieces_of_sound_are_one_sound() -> None:
+    (choice,) = fold(
+        [
+            Delta(audio=AudioPart(data="aGk=", extra={"id": "a1", "transcript": "hel"})),
+            Delta(audio=AudioPart(data="IQ==", extra={"id": "a1", "transcript": "lo"})),
+        ]
+    )
+    assert choice.parts == (AudioPart(data="aGkh", extra={"id": "a1", "transcript": "hello"}),)
 
 
 def test_a_choice_without_a_word_exists_and_is_not_finished() -> None:

@@ -12,6 +12,7 @@ from runtime.dialects.openai.reading import (
     MESSAGE,
     TOP,
     arguments_of,
+    audio_of,
     cost_of,
     finish_of,
     images_of,
@@ -72,6 +73,9 @@ def _choice(one: dict[str, Json], completion_id: str) -> Choice:
     if said:
         parts.append(TextPart(said))
     parts.extend(images_of(message.get("images")))
+    sound = audio_of(message.get("audio"))
+    if sound is not None:
+        parts.append(sound)
     parts.extend(_tool_calls(message, completion_id, extra))
     refusal = message.get("refusal")
     return Choice(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from runtime.dialects.base import Target
 from runtime.dialects.encoding import media_type_of, put_extra
 from runtime.dialects.openai.quirks import Quirks
+from runtime.dialects.openai.reading import NAMED
 from runtime.dialects.status import refused
 from runtime.outcome import Failure, FailureKind
 from runtime.request import (
@@ -205,7 +206,7 @@ def _call(call: ToolCall, where: str, wording: Wording) -> dict[str, Json]:
 
 def _thoughts(body: dict[str, Json], thoughts: list[ReasoningPart], where: str, wording: Wording) -> None:
     """Earlier thoughts, in the form that the host takes. What is not their text is worth something only at home."""
-    sealed = any(thought.signature or thought.redacted or thought.extra for thought in thoughts)
+    sealed = any(thought.signature or thought.redacted or thought.extra.keys() - {NAMED} for thought in thoughts)
     text = "".join(thought.text for thought in thoughts)
     match wording.quirks.thoughts:
         case "none":
@@ -213,8 +214,9 @@ def _thoughts(body: dict[str, Json], thoughts: list[ReasoningPart], where: str, 
         case "details" if wording.ours and sealed:
             body["reasoning_details"] = [detail_of(thought) for thought in thoughts]
         case kind:
-            if text:
-                body["reasoning" if kind == "details" else "reasoning_content"] = text
+            names = thoughts[0].extra.get(NAMED) if wording.ours else None
+            for name in names or ["reasoning" if kind == "details" else "reasoning_content"] if text else ():
+                body[name] = text
             if sealed:
                 wording.dropped.append(f"{where}.signature")
 

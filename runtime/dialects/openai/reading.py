@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import orjson
 
 from runtime.dialects.encoding import split_data_url
-from runtime.dialects.reading import NOT_REPORTED, count, nanousd, objects
+from runtime.dialects.reading import NOT_REPORTED, count, extra_of, nanousd, objects, text
 from runtime.outcome import Cost, FinishReason, Usage
-from runtime.request import ImagePart, Json, ReasoningPart
+from runtime.request import AudioPart, ImagePart, Json, ReasoningPart
 
 FINISH: Mapping[str, FinishReason] = {
     "stop": FinishReason.STOP,
@@ -31,9 +31,13 @@ CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
 MESSAGE = frozenset(
     (
         *("role", "content", "refusal", "tool_calls", "function_call"),
-        *("reasoning_content", "reasoning", "reasoning_details", "images"),
+        *("reasoning_content", "reasoning", "reasoning_details", "images", "audio"),
     )
 )
+
+
+NAMED = "fields"
+"""In the `extra` of an earlier thought of plain text: the names under which its client said it."""
 
 
 def finish_of(said: Json, extra: dict[str, Json]) -> FinishReason | None:
@@ -136,6 +140,13 @@ def images_of(said: Json) -> list[ImagePart]:
             inline = split_data_url(url)
             found.append(ImagePart(data=inline[1], media_type=inline[0]) if inline else ImagePart(url=url))
     return found
+
+
+def audio_of(said: Json) -> AudioPart | None:
+    """Sound that a model made, or a piece of it; the transcript and the id are in its `extra`."""
+    if not isinstance(said, dict) or not said:
+        return None
+    return AudioPart(data=text(said.get("data")), extra=extra_of(said, frozenset({"data"})))
 
 
 def signature_of(call: Mapping[str, Json]) -> str:

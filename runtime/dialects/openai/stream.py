@@ -22,6 +22,7 @@ from runtime.dialects.openai.reading import (
     MESSAGE,
     TOP,
     arguments_of,
+    audio_of,
     cost_of,
     finish_of,
     images_of,
@@ -213,7 +214,18 @@ class OpenAIStream:
         logprobs = one.get("logprobs")
         refusal = text(said.get("refusal"))
         parts = tuple(images_of(said["images"])) if said.get("images") else ()
-        if words or thoughts or refusal or calls or parts or finish is not None or logprobs is not None or extra:
+        audio = audio_of(said["audio"]) if said.get("audio") else None
+        if (
+            words
+            or thoughts
+            or refusal
+            or calls
+            or audio
+            or parts
+            or finish is not None
+            or logprobs is not None
+            or extra
+        ):
             self._say(
                 Delta(
                     choice=index,
@@ -221,6 +233,7 @@ class OpenAIStream:
                     reasoning=thoughts,
                     refusal=refusal,
                     tool_calls=calls,
+                    audio=audio,
                     parts=parts,
                     finish_reason=finish,
                     logprobs=logprobs,

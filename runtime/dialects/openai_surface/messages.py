@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from runtime.dialects.encoding import invented_id, split_data_url
 from runtime.dialects.fields import Wrong, array, kind_name, obj, opt_obj, opt_text, text
-from runtime.dialects.openai.reading import thought_of
+from runtime.dialects.openai.reading import NAMED, thought_of
 from runtime.dialects.paths import leftovers
 from runtime.request import (
     AudioPart,
@@ -137,11 +137,12 @@ def _thoughts(fields: Mapping[str, Json], param: str) -> list[Part]:
     if isinstance(details, list) and details:
         where = f"{param}.reasoning_details"
         return [thought_of(obj(one, f"{where}[{at}]")) for at, one in enumerate(details)]
-    for name in ("reasoning_content", "reasoning"):
-        said = opt_text(fields, name, f"{param}.{name}")
-        if said:
-            return [ReasoningPart(text=said)]
-    return []
+    said = {name: opt_text(fields, name, f"{param}.{name}") for name in ("reasoning_content", "reasoning")}
+    names = [name for name, thought in said.items() if thought]
+    if not names:
+        return []
+    # Hosts differ in which of the two they read, and clients that know this send both: what was said goes back.
+    return [ReasoningPart(text=said[names[0]] or "", extra={} if names == ["reasoning_content"] else {NAMED: names})]
 
 
 def _part(said: Json, param: str) -> Part | str:

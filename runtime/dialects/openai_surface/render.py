@@ -26,7 +26,7 @@ from runtime.outcome import (
     StreamStart,
     Usage,
 )
-from runtime.request import ImagePart, Json, Part
+from runtime.request import AudioPart, ImagePart, Json, Part
 
 CHOICE_FIELDS = frozenset(
     ("native_finish_reason", "content_filter_results", "content_filter_result", "stop_reason", "token_ids")
@@ -160,7 +160,7 @@ class ChunkRenderer:
             delta.choice == 0
             and delta.text
             and not (delta.reasoning or delta.refusal or delta.tool_calls or delta.parts or delta.extra)
-            and not (delta.signature or delta.part_extra)
+            and not (delta.signature or delta.part_extra or delta.audio)
             and delta.finish_reason is None
             and delta.logprobs is None
             and 0 in self._open
@@ -179,6 +179,8 @@ class ChunkRenderer:
             body["reasoning_details"] = details
         if images := _images(delta.parts):
             body["images"] = images
+        if delta.audio is not None:
+            body["audio"] = _audio(delta.audio)
         if delta.refusal:
             body["refusal"] = delta.refusal
         if delta.tool_calls:
@@ -250,6 +252,9 @@ def _choice(index: int, choice: Choice, *, legacy: bool) -> dict[str, Json]:
         message["reasoning_details"] = details
     if images := _images(choice.parts):
         message["images"] = images
+    for part in choice.parts:
+        if isinstance(part, AudioPart):
+            message["audio"] = _audio(part)
     if choice.tool_calls:
         message["tool_calls"] = [call_of(call) for call in choice.tool_calls]
     body: dict[str, Json] = {
@@ -268,6 +273,10 @@ def _in_legacy_words(choice: dict[str, Json], message: dict[str, Json]) -> None:
     as_function_call(message)
     if choice["finish_reason"] == "tool_calls":
         choice["finish_reason"] = "function_call"
+
+
+def _audio(sound: AudioPart) -> dict[str, Json]:
+    return {**sound.extra, **({"data": sound.data} if sound.data else {})}
 
 
 def _images(parts: tuple[Part, ...]) -> list[Json]:
