@@ -15,7 +15,12 @@ from dataclasses import dataclass, field
 from runtime.outcome import Choice, Delta, FinishReason, ToolCallDelta
 from runtime.request import AudioPart, Json, Part, ReasoningPart, TextPart, ToolCall
 
-REPEATED = frozenset({"id", "type", "format", "index", "expires_at", "signature"})
+REPEATED = frozenset(
+    (
+        *("id", "type", "format", "index", "expires_at", "signature"),
+        *("finish_reason", "native_finish_reason", "stop_reason"),
+    )
+)
 """Fields inside a fragment that repeat rather than continue."""
 
 

@@ -156,7 +156,7 @@ def test_extra_of_another_surface_is_named_not_lost(name: str) -> None:
     request = Request(messages=ask("hi").messages, extra={"top_a": 1}, dialect="somebody's")
     call = DIALECTS[name].encode(request, TARGET)
     assert isinstance(call, HttpCall)
-    assert call.dropped == ("top_a",)
+    assert "top_a" in call.dropped
     assert b"top_a" not in call.body
 
 

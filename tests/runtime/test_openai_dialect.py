@@ -317,6 +317,15 @@ def test_what_the_host_cannot_take_is_refused_by_name() -> None:
     assert (refusal.kind, refusal.param) == (FailureKind.UNSUPPORTED, "tools[0]")
 
 
+def test_a_result_of_a_tool_is_text_at_openai_and_may_be_more_elsewhere() -> None:
+    result = Message(role=Role.TOOL, tool_call_id="a", parts=(ImagePart(url="https://h/a.png"),))
+    refusal = OPENAI.encode(Request(messages=(result,)), TARGET)
+    assert isinstance(refusal, Failure)
+    assert (refusal.kind, refusal.param) == (FailureKind.UNSUPPORTED, "messages[0].content[0]")
+    body, _ = encoded(Request(messages=(result,)), LLAMA)
+    assert body["messages"][0]["content"][0]["type"] == "image_url"
+
+
 def test_openrouter_names_the_application_and_proves_its_key_for_nothing() -> None:
     router = dataclasses.replace(ROUTER, options={"referer": "https://app.example", "title": "App"})
     call = OpenRouter().encode(ask("hi"), router)
@@ -623,6 +632,13 @@ def test_usage_cost_and_logprobs() -> None:
     assert found.cost is not None
     assert found.cost.total_nanousd == 500_000_000
     assert found.extra == {"provider": "Groq"}
+
+
+def test_what_is_said_twice_at_the_end_is_kept_once() -> None:
+    last = chunk("stop")
+    last["choices"][0]["native_finish_reason"] = "completed"
+    _, outcome = streamed(chunk(content="hi"), last, last)
+    assert completion(outcome).choices[0].extra == {"native_finish_reason": "completed"}
 
 
 def test_the_finish_comes_once() -> None:

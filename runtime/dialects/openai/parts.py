@@ -66,6 +66,8 @@ def encode_message(message: Message, position: int, wording: Wording) -> dict[st
     content: list[dict[str, Json]] = []
     for number, part in enumerate(message.parts):
         if not isinstance(part, ToolCall | ReasoningPart):
+            if role is Role.TOOL and not isinstance(part, TextPart) and not wording.quirks.media_results:
+                return wording.cannot(f"{where}.content[{number}]", "only text as the result of a tool")
             encoded = _content(part, f"{where}.content[{number}]", wording)
             if isinstance(encoded, Failure):
                 return encoded

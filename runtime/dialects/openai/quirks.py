@@ -26,6 +26,7 @@ class Quirks:
     thoughts            how earlier thoughts go back: not at all, as `reasoning_content`, as `reasoning_details`
     cache_control       takes prompt-caching markers
     video, file_url     takes video parts, and files by address
+    media_results       takes more than text as the result of a tool
     """
 
     developer_role: bool = False
@@ -37,12 +38,13 @@ class Quirks:
     cache_control: bool = False
     video: bool = True
     file_url: bool = True
+    media_results: bool = True
 
 
 ANY_HOST = Quirks()
 """llama.cpp, vLLM and the like: what they do not know they mostly ignore."""
 
-_OPENAI = Quirks(developer_role=True, top_k=False, thoughts="none", video=False, file_url=False)
+_OPENAI = Quirks(developer_role=True, top_k=False, thoughts="none", video=False, file_url=False, media_results=False)
 
 OPENROUTER = Quirks(developer_role=True, reasoning="object", thoughts="details", cache_control=True)
 

@@ -1,0 +1,60 @@
+"""ruvLLM's own server: one question in, one answer out, and nothing else.
+
+    POST query   {query, session_id?} ──► {text, model_used, context_size, confidence, latency_ms}
+    errors       500 with plain text
+    GET health   ──► {status: "healthy", version}
+
+It has no messages, no stream, no usage, no list of models, no embeddings and no choice of model. A conversation is
+folded into the query (`ruvllm.transcript`); what cannot be folded is refused, what can be left out is named.
+"""
+
+from __future__ import annotations
+
+from runtime.dialects.base import HttpCall, HttpReply, Target
+from runtime.dialects.encoding import get
+from runtime.dialects.ruvllm.decode import decode_health, decode_query
+from runtime.dialects.ruvllm.encode import NAME, encode_query, headers_of
+from runtime.dialects.ruvllm.parse import parse_request
+from runtime.dialects.ruvllm.whole import WholeReply
+from runtime.dialects.status import refused
+from runtime.outcome import Embeddings, Failure, FailureKind, Outcome
+from runtime.request import EmbedRequest, Request
+
+__all__ = ["NAME", "RuvLLM", "parse_request"]
+
+
+class RuvLLM:
+    """The dialect. `Target.options["session_id"]` continues a session that the server keeps."""
+
+    name = NAME
+
+    def encode(self, request: Request, target: Target) -> HttpCall | Failure:
+        return encode_query(request, target)
+
+    def decode(self, reply: HttpReply, target: Target) -> Outcome:
+        return decode_query(reply, target)
+
+    def decoder(self, target: Target) -> WholeReply:
+        return WholeReply(target)
+
+    def encode_embed(self, request: EmbedRequest, target: Target) -> HttpCall | Failure:
+        return _cannot(target, "makes no embeddings; ask another provider for them")
+
+    def decode_embed(self, reply: HttpReply, target: Target) -> Embeddings | Failure:
+        return _cannot(target, "makes no embeddings; ask another provider for them")
+
+    def list_models(self, target: Target) -> HttpCall | Failure:
+        return _cannot(target, "does not list its models; name them in the settings")
+
+    def decode_models(self, reply: HttpReply, target: Target) -> tuple[str, ...] | Failure:
+        return _cannot(target, "does not list its models; name them in the settings")
+
+    def health(self, target: Target) -> HttpCall | Failure:
+        return get(target, "health", headers_of(target))
+
+    def decode_health(self, reply: HttpReply, target: Target) -> Failure | None:
+        return decode_health(reply, target)
+
+
+def _cannot(target: Target, what: str) -> Failure:
+    return refused(target, FailureKind.UNSUPPORTED, f"ruvLLM {what}")
