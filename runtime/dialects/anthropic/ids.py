@@ -20,12 +20,13 @@ _OTHER = re.compile(r"[^a-zA-Z0-9_-]")
 class Ids:
     """One conversation's ids, call by call. `as_given` leaves all as they are."""
 
-    __slots__ = ("_as_given", "_open", "_used")
+    __slots__ = ("_answered", "_as_given", "_open", "_used")
 
     def __init__(self, *, as_given: bool) -> None:
         self._as_given = as_given
         self._used: set[str] = set()
         self._open: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._answered: dict[str, str] = {}
 
     def of_call(self, given: str) -> str:
         """The id to send for the next call of this id."""
@@ -44,11 +45,10 @@ class Ids:
         """The id to send for the next result of this id."""
         if self._as_given:
             return given
-        waiting = self._open[given]
-        if not waiting:
-            return clean(given)
-        # The last one stays: a result that comes twice still names its call.
-        return waiting.popleft() if len(waiting) > 1 else waiting[0]
+        if self._open[given]:
+            self._answered[given] = self._open[given].popleft()
+        # A result that comes twice still names its call.
+        return self._answered.get(given) or clean(given)
 
 
 def clean(given: str) -> str:

@@ -116,8 +116,7 @@ def _turn(said: Json, param: str) -> list[Message]:
         shown = f'"{word}"' if isinstance(word, str) else kind_name(word)
         raise Wrong(f"{param}.role", f"{param}.role must be user, assistant or system, but is {shown}.")
     extra: dict[str, Json] = {}
-    if len(fields) > 2:
-        rest(fields, ("role", "content"), extra)
+    rest(fields, ("role", "content"), extra)
     content = fields.get("content")
     where = f"{param}.content"
     if content is None and role is not Role.SYSTEM:

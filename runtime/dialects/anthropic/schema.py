@@ -46,7 +46,7 @@ def compiled(schema: Json, where: str, dropped: list[str]) -> Json:
         out["description"] = f"{said}\n\n" * isinstance(said, str) + f"({', '.join(told)})"
     kind = out.get("type")
     if kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in out:
-        if out.get("additionalProperties") is None and out.get("properties"):
+        if out.get("additionalProperties") is None and "properties" in out:
             out["additionalProperties"] = False
         if out.get("additionalProperties") is not False:
             raise cannot(

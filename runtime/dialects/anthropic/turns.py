@@ -99,7 +99,7 @@ class Conversation:
                 raise cannot(f"{where}.content[{number}]", "text alone in a system message")
         blocks = self._blocks(message, position)
         in_place = wording.quirks.system_anywhere and bool(self._turns)
-        if wording.ours and (in_place or not plain):
+        if (wording.ours and in_place) or not plain:
             if not wording.quirks.system_anywhere and self._turns:
                 raise cannot(where, "no changes of tools in between on this model")
             turn = Turn("system", blocks=blocks)
