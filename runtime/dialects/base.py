@@ -83,9 +83,13 @@ class ChunkDecoder(Protocol):
 
 
 class Dialect(Protocol):
-    """One wire format. Stateless; one instance serves everyone."""
+    """One wire format. Stateless; one instance serves everyone.
+
+    `json_streams`: its streams may come labelled as `application/json`, and its decoder reads a whole reply, too.
+    """
 
     name: str
+    json_streams: bool
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
         """The call for this request (streamed where `request.stream`)."""

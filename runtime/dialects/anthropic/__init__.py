@@ -28,6 +28,7 @@ class Anthropic:
     """The dialect. How models differ is data: `anthropic.quirks`."""
 
     name = NAME
+    json_streams = False
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
         return encode_chat(request, target)

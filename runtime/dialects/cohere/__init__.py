@@ -26,6 +26,7 @@ class Cohere:
     """The dialect. `Target.base_url` is the host alone: the paths say which version they are."""
 
     name = NAME
+    json_streams = False
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
         return encode_chat(request, target)

@@ -26,6 +26,7 @@ class Google:
     """The dialect. How versions of the API and families of models differ is data: `google.families`."""
 
     name = NAME
+    json_streams = True
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
         return encode_chat(request, target)

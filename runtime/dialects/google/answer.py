@@ -5,7 +5,8 @@
 
 A candidate is finished when the last chunk that says something of it has a finish reason. With tools that Google
 itself runs, STOP comes in the middle too: after code that is yet to run, and so it does not count there in a stream.
-Usage is repeated and grows; the last one counts. What else a candidate holds (grounding, citations, safety, …) is collected and given with its finish.
+Usage is repeated and grows; the last one counts. What else a candidate holds (grounding, citations, safety, …) is
+collected and given with its finish.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2s
 
 from runtime.dialects.base import Target
-from runtime.dialects.encoding import invented_id, text_of_object
+from runtime.dialects.encoding import invented_id
 from runtime.dialects.fields import Wrong
 from runtime.dialects.google.errors import failure_of_error
 from runtime.dialects.google.parts import NAME, part_of
 from runtime.dialects.google.usage import detail_of, logprobs_of, searches_of, usage_of
+from runtime.dialects.google.words import is_shallow, json_text
 from runtime.dialects.reading import extra_of, obj, objects, text
 from runtime.dialects.status import clean, interrupted, malformed
 from runtime.fold import Fold
@@ -212,6 +214,9 @@ class Answer:
     def _rest(self, one: dict[str, Json], candidate: _Candidate, index: int, found: list[Delta]) -> None:
         """The finish reason, and what a candidate holds beside its content."""
         for name, value in extra_of(one, _CANDIDATE).items():
+            # Deeper than anything that Google says, and than a fold can join.
+            if not is_shallow(value):
+                continue
             candidate.extra[name] = value if name in _REPLACED else _joined(candidate.extra.get(name), value)
         result = obj(one.get("logprobsResult"))
         logprobs = logprobs_of(result) if result else None
@@ -236,7 +241,7 @@ class Answer:
 
     def _call_id(self, said: Json) -> str:
         """An id for a call without one, unique in its conversation: by the answer's id, else by what is called."""
-        whose = self.id or blake2s(text_of_object(said).encode(), digest_size=6).hexdigest()
+        whose = self.id or blake2s(json_text(said, "part").encode(), digest_size=6).hexdigest()
         self._calls += 1
         return invented_id(whose, self._calls - 1)
 

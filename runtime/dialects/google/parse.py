@@ -159,7 +159,8 @@ class _Contents:
         where = f"{param}.functionResponse"
         said = fields_of(part["functionResponse"], where)
         name = text(said.get("name"), f"{where}.name")
-        words, failed = text_of_response(opt_obj(said, "response", f"{where}.response") or {})
+        response = opt_obj(said, "response", f"{where}.response") or {}
+        words, failed = text_of_response(response, f"{where}.response")
         extra: dict[str, Json] = {}
         if part.get("thought") is False:
             del part["thought"]

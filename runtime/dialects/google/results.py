@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import orjson
 
-from runtime.dialects.encoding import text_of_object
+from runtime.dialects.google.words import json_text
 from runtime.request import Json
 
 
-def text_of_response(response: dict[str, Json]) -> tuple[str, bool | None]:
-    """The text of a function's answer, and whether it is an error.
+def text_of_response(response: dict[str, Json], param: str) -> tuple[str, bool | None]:
+    """The text of a function's answer, and whether it is an error. Raises `Wrong` where JSON text cannot carry it.
 
-    >>> text_of_response({"result": "sunny"}), text_of_response({"error": "no"})
+    >>> text_of_response({"result": "sunny"}, "response"), text_of_response({"error": "no"}, "response")
     (('sunny', None), ('no', True))
     """
     error = response.get("error")
@@ -26,8 +26,8 @@ def text_of_response(response: dict[str, Json]) -> tuple[str, bool | None]:
         if isinstance(only, str) and _object(only) is None:
             return only, failed
         if failed and isinstance(only, dict) and "error" not in only:
-            return text_of_object(only), failed
-    return text_of_object(response), failed
+            return json_text(only, param), failed
+    return json_text(response, param), failed
 
 
 def response_of_text(said: str, *, failed: bool) -> dict[str, Json]:

@@ -26,6 +26,7 @@ class Ollama:
     """The dialect. A provider's options may hold `keep_alive`, `truncate`, `shift` and the model's `options`."""
 
     name = NAME
+    json_streams = True
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
         return encode_chat(request, target)

@@ -19,6 +19,7 @@ class OpenAI:
     """The dialect. How hosts and models differ is data: `openai.quirks`."""
 
     name = NAME
+    json_streams = False
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
         return encode_chat(request, target)

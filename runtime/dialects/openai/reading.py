@@ -16,6 +16,8 @@ from runtime.request import AudioPart, ImagePart, Json, ReasoningPart
 
 FINISH: Mapping[str, FinishReason] = {
     "stop": FinishReason.STOP,
+    # Together's word.
+    "eos": FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "tool_calls": FinishReason.TOOL_CALLS,
     "function_call": FinishReason.TOOL_CALLS,

@@ -27,6 +27,7 @@ class RuvLLM:
     """The dialect. `Target.options["session_id"]` continues a session that the server keeps."""
 
     name = NAME
+    json_streams = False
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
         return encode_query(request, target)

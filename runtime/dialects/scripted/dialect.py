@@ -35,6 +35,7 @@ class Scripted:
     """The dialect. `Request.extra` does not travel on it and is named as dropped."""
 
     name = NAME
+    json_streams = False
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
         dropped = tuple(request.extra)
