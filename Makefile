@@ -16,7 +16,12 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 LOCK    := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
            --extra local pyproject.toml
 
-.PHONY: up down status install test fmt lock clean
+# Fake upstreams that others wrote, for tests alone.
+UPSTREAMS := .upstreams
+AIMOCK    := 1.43.0
+LLMOCK    := 0.2.2
+
+.PHONY: up down status install test test-upstreams fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -37,6 +42,10 @@ test: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
+# Asks independent fake upstreams, over real sockets. Needed beside the rest: Node 20 or newer with npm.
+test-upstreams: $(VENV)/.dev $(UPSTREAMS)/.aimock-$(AIMOCK) $(UPSTREAMS)/.llmock-$(LLMOCK)
+	RAYGATE_TEST_UPSTREAMS=1 $(BIN)/pytest tests/upstreams
+
 fmt: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -47,7 +56,7 @@ lock: $(UV)
 	$(LOCK) $(UPGRADE) --extra dev --output-file requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(UPSTREAMS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # What is installed is stamped: the second call finds nothing to do. The development environment holds all that the
 # other one does, so it counts for both.
@@ -62,6 +71,20 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(UV)
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@$(INSTALL) --no-deps -e .
 	@touch $@ $(VENV)/.runtime
+
+$(UPSTREAMS)/.aimock-$(AIMOCK):
+	@command -v npm >/dev/null || { \
+	  echo "There is no npm here; install Node 20 or newer, or run make test, which needs none" >&2; exit 1; }
+	@echo "Installing aimock $(AIMOCK) ..." >&2
+	@npm install --prefix $(UPSTREAMS) --no-save --ignore-scripts --no-audit --no-fund --silent \
+	  @copilotkit/aimock@$(AIMOCK)
+	@touch $@
+
+$(UPSTREAMS)/.llmock-$(LLMOCK): | $(UV)
+	@echo "Installing llmock $(LLMOCK) ..." >&2
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(UPSTREAMS)/venv
+	@$(UV) pip install --quiet --python $(UPSTREAMS)/venv/bin/python llmock==$(LLMOCK)
+	@touch $@
 
 $(UV):
 	@command -v "$(PYTHON)" >/dev/null || { \

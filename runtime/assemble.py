@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from runtime import price_list
 from runtime.breaker import BreakerPolicy
 from runtime.cache import AnswerCache
 from runtime.catalog import Catalog
@@ -31,9 +32,10 @@ NANO = 1_000_000_000
 Sleep = Callable[[float], Awaitable[None]]
 
 DIALECT_OF: dict[ProviderKind, str] = {
-    # Everyone else is reached through its OpenAI-compatible endpoint.
-    kind: "scripted" if kind is ProviderKind.SCRIPTED else "openai"
-    for kind in ProviderKind
+    **{kind: kind.value for kind in ProviderKind},
+    # llama.cpp, and whoever else speaks it.
+    ProviderKind.LOCAL: "openai",
+    ProviderKind.CUSTOM: "openai",
 }
 
 
@@ -59,6 +61,8 @@ class Workshop:
     ) -> EdgeProvider:
         """The provider of this name. Raises `BadSettings` where a secret is not to be had, or a script is wrong."""
         ours = settings.providers[name]
+        if ours.kind in price_list.KINDS:
+            price_list.load_soon()
         return EdgeProvider(
             spec=_spec(name, ours, settings, endpoint, self.env),
             dialect=DIALECTS[DIALECT_OF[ours.kind]],

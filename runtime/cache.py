@@ -1,9 +1,10 @@
 """Answers that were paid for once: exact matches only, least recently used out first, each for a limited time.
 
 The key holds every field of a request that can change its answer, and whose request it is. Left out are only those
-that say how the answer travels: request id, deadline, streaming, and metadata, which providers store and models
-never see. (The first system's key was messages, model, temperature and length: a request with tools got another
-provider's cached text. Its hooks' key was the first 48 bytes.)
+that say how the answer travels: request id, deadline, streaming, the words of older clients, what the provider may
+remember of the prompt, and metadata, which providers store and models never see. (The first system's key was
+messages, model, temperature and length: a request with tools got another provider's cached text. Its hooks' key was
+the first 48 bytes.)
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from runtime.request import Request
 CACHED = "cached"
 """What the one attempt of a remembered answer says of its outcome."""
 
-_TRAVEL = frozenset(("request_id", "deadline_s", "stream", "stream_usage", "metadata"))
+_TRAVEL = frozenset(("request_id", "deadline_s", "stream", "stream_usage", "metadata", "cache", "legacy_functions"))
 _KEYED = tuple(field.name for field in fields(Request) if field.name not in _TRAVEL)
 
 _WHOLE = frozenset((FinishReason.STOP, FinishReason.TOOL_CALLS))

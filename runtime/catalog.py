@@ -6,19 +6,23 @@
     provider             that provider's default model
     (empty)              `default_model`, else the first provider's default model
 
-Names are tried in this order.
-What is known of a model: the table by the provider's kind, and over it what the settings say.
+Names are tried in this order, and last a bare one that only the price data knows.
+What is known of a model: by its family, over it the price data, over it the table of the provider's kind, and over
+all what the settings say.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from functools import cached_property, lru_cache
 
+from runtime import price_list
+from runtime.model_families import family_of
 from runtime.model_table import DEFAULT_MODEL, rows
-from runtime.models import FREE, Capabilities, Feature, ModelInfo, Pricing, RateLimits
+from runtime.models import ASKED, FREE, Capabilities, Feature, ModelInfo, Pricing, RateLimits
 from runtime.settings import ModelSettings, ProviderKind, ProviderSettings, Settings, nearest
 
 __all__ = ["Capabilities", "Catalog", "Feature", "ModelInfo", "Pricing", "RateLimits"]
@@ -28,32 +32,54 @@ Target = tuple[str, str]
 
 _SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
 
+REMEMBERED = 4_096
+"""Models that callers named, of which what is known is kept at hand."""
+
+
+def utc_today() -> date:
+    """List prices are of a day."""
+    return datetime.now(UTC).date()
+
 
 @dataclass(frozen=True)
 class Catalog:
     """Cheap to make, so a change of settings makes a new one. Equal settings make equal catalogues."""
 
     settings: Settings
+    today: Callable[[], date] = field(default=utc_today, compare=False, repr=False)
 
     def info(self, provider: str, model: str) -> ModelInfo | None:
         """What is known of a model; None only where the provider itself is unknown."""
+        return self._info(provider, model, self.today())
+
+    @cached_property
+    def _info(self) -> Callable[[str, str, date], ModelInfo | None]:
+        return lru_cache(maxsize=REMEMBERED)(self._put_together)
+
+    def _put_together(self, provider: str, model: str, on: date) -> ModelInfo | None:
         of = self.settings.providers.get(provider)
         if of is None:
             return None
         said = self.settings.models.get(f"{provider}/{model}", ModelSettings())
-        known = _row(of.kind, model) or ModelInfo(provider=provider, model=model, pricing=_unlisted(of.kind, model))
+        known = _known(of.kind, model, on)
         context_length = self.settings.local.context_length if of.kind is ProviderKind.LOCAL else known.context_length
         price = said.price or of.price
-        return replace(
+        info = replace(
             known,
             provider=provider,
-            model=model,
-            name=known.name or model,
             context_length=said.context_length or context_length,
             max_output_tokens=said.max_output_tokens or known.max_output_tokens,
-            features=known.features if said.features is None else frozenset(said.features),
             pricing=price.pricing() if price else known.pricing,
         )
+        if said.features is not None:
+            has = frozenset(said.features)
+            info = replace(info, features=has, lacks=ASKED - has)
+        if said.unsupported_parameters is not None:
+            refused = frozenset(said.unsupported_parameters)
+            info = replace(
+                info, unsupported_parameters=refused, unsupported_while_reasoning=frozenset(), exclusive_parameters=()
+            )
+        return info
 
     def resolve(self, name: str) -> tuple[Target, ...]:
         """Where a name leads, each once; nowhere if nobody serves it. Fallback models are not among them."""
@@ -68,12 +94,14 @@ class Catalog:
 
     def models(self, provider: str, also: Iterable[str] = ()) -> tuple[ModelInfo, ...]:
         """The models of a provider. `also` is what the provider lists itself: truer than our table of its kind."""
+        infos = (self.info(provider, name) for name in self._names(provider, also))
+        return tuple(info for info in infos if info is not None)
+
+    def _names(self, provider: str, also: Iterable[str] = ()) -> Iterable[str]:
         of = self.settings.providers.get(provider)
         if of is None:
             return ()
-        names = [*self._configured(provider, of), *(() if of.models else tuple(also) or rows(of.kind))]
-        infos = (self.info(provider, name) for name in dict.fromkeys(names))
-        return tuple(info for info in infos if info is not None)
+        return dict.fromkeys([*self._configured(provider, of), *(() if of.models else tuple(also) or rows(of.kind))])
 
     def capabilities(self, provider: str, also: Iterable[str] = ()) -> Capabilities:
         """What a provider offers through its models, as far as it is known."""
@@ -93,7 +121,7 @@ class Catalog:
 
     def nearest(self, name: str) -> tuple[str, ...]:
         """Up to three names that resolve and look like this one."""
-        full = [f"{provider}/{info.model}" for provider in self._providers for info in self.models(provider)]
+        full = [f"{provider}/{model}" for provider in self._providers for model in self._names(provider)]
         return nearest(name, dict.fromkeys([*self.settings.routes, *self._serving, *full]), n=3)
 
     @cached_property
@@ -107,8 +135,8 @@ class Catalog:
         """The providers that serve a bare name."""
         serving: dict[str, list[str]] = {}
         for provider in self._providers:
-            for info in self.models(provider):
-                serving.setdefault(info.model, []).append(provider)
+            for model in self._names(provider):
+                serving.setdefault(model, []).append(provider)
         return serving
 
     def _configured(self, provider: str, of: ProviderSettings) -> list[str]:
@@ -127,13 +155,48 @@ class Catalog:
             return tuple((provider, name) for provider in serving)
         if name in self._providers and (default := self.default_model(name)):
             return ((name, default),)
-        return self._default() if not name else ()
+        return self._listed(name) if name else self._default()
+
+    def _listed(self, name: str) -> tuple[Target, ...]:
+        """Where the price data knows this name; no settings say what those providers serve."""
+        on = self.today()
+        return tuple(
+            (provider, name)
+            for provider, of in self._providers.items()
+            if not of.models and price_list.find(of.kind, name, on) is not None
+        )
 
     def _default(self) -> tuple[Target, ...]:
         if self.settings.default_model:
             return self._resolve(self.settings.default_model, frozenset())
         defaults = ((provider, self.default_model(provider)) for provider in self._providers)
         return next(((target,) for target in defaults if target[1]), ())
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _known(kind: ProviderKind, model: str, on: date) -> ModelInfo:
+    """What is known of a model of this kind without any settings."""
+    family = family_of(kind, model)
+    listed = price_list.find(kind, model, on) or ModelInfo(provider="", model=model)
+    row = _row(kind, model) or ModelInfo(provider="", model=model)
+    said_all = bool(row.features)
+    return ModelInfo(
+        provider="",
+        model=model,
+        name=row.name or listed.name or model,
+        description=row.description or listed.description,
+        context_length=row.context_length or listed.context_length,
+        max_output_tokens=row.max_output_tokens or family.longest,
+        features=row.features if said_all else family.has,
+        lacks=row.lacks if said_all else family.lacks,
+        unsupported_parameters=family.refuses,
+        unsupported_while_reasoning=family.refuses_thinking,
+        reasons_by_default=family.thinks,
+        exclusive_parameters=family.one_of,
+        pricing=row.pricing or listed.pricing or _unlisted(kind, model),
+        deprecated=row.deprecated or listed.deprecated,
+        recommended_replacement=row.recommended_replacement,
+    )
 
 
 def _row(kind: str, model: str) -> ModelInfo | None:
@@ -143,5 +206,10 @@ def _row(kind: str, model: str) -> ModelInfo | None:
 
 
 def _unlisted(kind: ProviderKind, model: str) -> Pricing | None:
-    """Whatever a local Ollama runs costs nothing; its `-cloud` models run elsewhere, at a price unknown to us."""
+    """Whatever a local Ollama runs costs nothing; its `-cloud` models run elsewhere, at a price unknown to us.
+
+    OpenRouter gives away what it calls `:free`.
+    """
+    if kind is ProviderKind.OPENROUTER:
+        return FREE if model.endswith(":free") else None
     return FREE if kind is ProviderKind.OLLAMA and not model.endswith("cloud") else None

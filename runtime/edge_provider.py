@@ -1,10 +1,10 @@
 """One provider, called from where the request already is: a dialect, a transport, a door and the books.
 
-    encode (dialect) ─► admit (gate) ─► send (transport) ─► decode (dialect) ─► settle (gate, load, observations)
+    fit ─► encode (dialect) ─► admit (gate) ─► send (transport) ─► decode (dialect) ─► settle (gate, load, observations)
 
-What a dialect refuses to encode was never sent: it takes no permit, so it can neither open nor close a door.
-After admission, settling happens whatever comes: the outcome starts as CANCELLED, which is what a client that
-hangs up leaves behind, and is nobody's fault. For a stream it happens after the last chunk.
+What a model cannot take (`fit`) or a dialect refuses to encode was never sent: it takes no permit, so it can neither
+open nor close a door. After admission, settling happens whatever comes: the outcome starts as CANCELLED, which is what
+a client that hangs up leaves behind, and is nobody's fault. For a stream it happens after the last chunk.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from runtime.breaker import Permit, Refusal
 from runtime.catalog import Catalog, ModelInfo
 from runtime.defaults import with_defaults
 from runtime.dialects.base import ChunkDecoder, Dialect, HttpCall, HttpReply, Target
+from runtime.dialects.reading import NOT_REPORTED
 from runtime.faults import failure_of
 from runtime.feed import Observations
+from runtime.fit import fit
+from runtime.fold import deltas_of
 from runtime.gate import AskAuthority, Ticket
+from runtime.models import Feature
 from runtime.outcome import (
     Completion,
     Delta,
@@ -33,12 +37,13 @@ from runtime.outcome import (
     StreamEnd,
     StreamEvent,
     StreamStart,
-    ToolCallDelta,
+    Usage,
 )
 from runtime.price import CostEstimate, cost_of, estimate
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
 from runtime.request import EmbedRequest, Request, Sampling
 from runtime.standing import Standing, Vitals
+from runtime.tokens import estimate_usage, text_tokens
 from runtime.transport.base import Fault, FaultKind, HttpStream, Limits, Transport
 from runtime.usage import UsageBook
 
@@ -133,7 +138,7 @@ class EdgeProvider:
     async def complete(self, request: Request) -> Outcome:
         begun = self.senses.clock()
         request = self._named(replace(request, stream=False))
-        ready = await self._ready(self.dialect.encode, with_defaults(request, self.spec.defaults), begun)
+        ready = await self._ready(self._encode, with_defaults(request, self.spec.defaults), begun)
         if isinstance(ready, Failure):
             return ready
         call, ticket = ready
@@ -144,7 +149,8 @@ class EdgeProvider:
             if isinstance(reply, Fault):
                 outcome = self._faulted(reply, request.model, limits)
             else:
-                outcome = self._completed(self.dialect.decode(reply, self._target(request.model)), request.model, call)
+                decoded = self.dialect.decode(reply, self._target(request.model))
+                outcome = self._completed(decoded, request, call)
         except Exception as error:  # a bug; the caller gets a value all the same
             outcome = self._broken(error, request.model)
         finally:
@@ -154,7 +160,7 @@ class EdgeProvider:
     async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         begun = self.senses.clock()
         request = self._named(replace(request, stream=True))
-        ready = await self._ready(self.dialect.encode, with_defaults(request, self.spec.defaults), begun)
+        ready = await self._ready(self._encode, with_defaults(request, self.spec.defaults), begun)
         if isinstance(ready, Failure):
             yield StreamEnd(outcome=ready)
             return
@@ -165,7 +171,7 @@ class EdgeProvider:
         ttft_s: float | None = None
         try:
             limits = self._limits(request.deadline_s, begun)
-            opened = await self._open(call, request, limits)
+            opened = await self._open(call, request, self._patient(limits, request.model))
             spent_s = self.senses.clock() - begun
             if isinstance(opened, _Opened):
                 try:
@@ -179,7 +185,7 @@ class EdgeProvider:
                         step = await self._read(opened.stream, opened.decoder, request.model, limits)
                         spent_s += self.senses.clock() - since
                         if not isinstance(step, list):
-                            outcome = self._completed(step, request.model, call)
+                            outcome = self._completed(step, request, call)
                             break
                         for delta in step:
                             yield delta
@@ -187,7 +193,7 @@ class EdgeProvider:
                     await opened.stream.close()
             elif isinstance(opened, Completion):
                 # The provider answered a stream's request in one piece, or without any content.
-                outcome = self._completed(opened, request.model, call)
+                outcome = self._completed(opened, request, call)
                 yield self._start(opened, call, request)
                 for delta in _deltas(opened):
                     yield delta
@@ -214,6 +220,8 @@ class EdgeProvider:
                 outcome = self._faulted(reply, request.model, limits)
             else:
                 outcome = self.dialect.decode_embed(reply, self._target(request.model))
+                if isinstance(outcome, Embeddings) and outcome.usage == NOT_REPORTED:
+                    outcome = replace(outcome, usage=Usage(input_tokens=text_tokens(request.inputs), estimated=True))
         except Exception as error:  # a bug; the caller gets a value all the same
             outcome = self._broken(error, request.model)
         finally:
@@ -226,8 +234,7 @@ class EdgeProvider:
         reply = call if isinstance(call, Failure) else await self._ask(call)
         failure = reply if isinstance(reply, Failure) else None
         if isinstance(reply, HttpReply):
-            listed = self.dialect.decode_models(reply, self._target(""))
-            failure = listed if isinstance(listed, Failure) else None
+            failure = self.dialect.decode_health(reply, self._target(""))
         return HealthReport(
             provider=self.name,
             healthy=failure is None,
@@ -292,6 +299,16 @@ class EdgeProvider:
         """Without a model's name, the default of this provider is meant."""
         return request if request.model else replace(request, model=self.catalog.default_model(self.name))
 
+    def _encode(self, request: Request, target: Target) -> HttpCall | Failure:
+        """The call for as much of the request as the model takes."""
+        fitted = fit(request, self.catalog.info(self.name, request.model))
+        if isinstance(fitted, Failure):
+            return fitted
+        call = self.dialect.encode(fitted.request, target)
+        if isinstance(call, Failure) or not fitted.dropped:
+            return call
+        return replace(call, dropped=tuple(dict.fromkeys((*fitted.dropped, *call.dropped))))
+
     async def _ready(
         self, encode: Callable[[Asked, Target], HttpCall | Failure], request: Asked, begun: float
     ) -> tuple[HttpCall, Ticket] | Failure:
@@ -352,7 +369,8 @@ class EdgeProvider:
             return self._faulted(stream, request.model, limits)
         opened: _Opened | None = None
         try:
-            if stream.status != 200 or _is_json(stream.headers.get("content-type", "")):
+            labelled = _is_json(stream.headers.get("content-type", ""))
+            if stream.status != 200 or (labelled and not self.dialect.json_streams):
                 body = await stream.read_all()
                 if isinstance(body, Fault):
                     return self._faulted(body, request.model, limits)
@@ -409,7 +427,14 @@ class EdgeProvider:
         return limit is not None and self.standing.load.in_flight >= limit
 
     def _target(self, model: str) -> Target:
-        return replace(self.spec.target, model=model)
+        info = self.catalog.info(self.name, model) if model else None
+        return replace(self.spec.target, model=model, max_output_tokens=info.max_output_tokens if info else None)
+
+    def _patient(self, limits: Limits, model: str) -> Limits:
+        """A model that cannot stream sends nothing before it has finished."""
+        info = self.catalog.info(self.name, model)
+        streams = info is None or info.has(Feature.STREAMING) is not False
+        return limits if streams else replace(limits, first_byte_s=limits.total_s, between_s=limits.total_s)
 
     def _limits(self, deadline_s: float | None, begun: float) -> Limits:
         """The provider's own, cut to what is left of the request's time."""
@@ -431,11 +456,14 @@ class EdgeProvider:
             request_id=request.request_id,
         )
 
-    def _completed(self, outcome: Outcome, model: str, call: HttpCall) -> Outcome:
+    def _completed(self, outcome: Outcome, request: Request, call: HttpCall) -> Outcome:
         """The outcome with what the reply alone does not say."""
         if isinstance(outcome, Failure):
             return outcome
-        return replace(outcome, model=outcome.model or model, dropped=call.dropped)
+        usage = outcome.usage
+        if usage == NOT_REPORTED:
+            usage = estimate_usage(request, outcome)
+        return replace(outcome, model=outcome.model or request.model, usage=usage, dropped=call.dropped)
 
     def _faulted(self, fault: Fault, model: str, limits: Limits) -> Failure:
         failure = failure_of(fault, provider=self.name, model=model)
@@ -496,19 +524,4 @@ def _is_json(content_type: str) -> bool:
 
 def _deltas(completion: Completion) -> list[Delta]:
     """A whole answer as the deltas of a stream."""
-    return [
-        Delta(
-            choice=index,
-            text=choice.text,
-            reasoning=choice.reasoning,
-            refusal=choice.refusal or "",
-            tool_calls=tuple(
-                ToolCallDelta(position=position, id=call.id, name=call.name, arguments=call.arguments)
-                for position, call in enumerate(choice.tool_calls)
-            ),
-            finish_reason=choice.finish_reason,
-            logprobs=choice.logprobs,
-            extra=choice.extra,
-        )
-        for index, choice in enumerate(completion.choices)
-    ]
+    return [delta for index, choice in enumerate(completion.choices) for delta in deltas_of(index, choice)]

@@ -109,6 +109,9 @@ class Observed:
     latency_sum_s: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
     cost_nanousd: int = 0
     input_cost_nanousd: int = 0
     output_cost_nanousd: int = 0
@@ -126,6 +129,9 @@ class Observed:
             errors=failed - self.failures.get(FailureKind.CANCELLED, 0),
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
+            cached_input_tokens=self.cached_input_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            reasoning_tokens=self.reasoning_tokens,
             cost_nanousd=self.cost_nanousd,
             input_cost_nanousd=self.input_cost_nanousd,
             output_cost_nanousd=self.output_cost_nanousd,
@@ -159,6 +165,9 @@ class _Sum:
     latency_sum_s: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
     cost_nanousd: int = 0
     input_cost_nanousd: int = 0
     output_cost_nanousd: int = 0
@@ -206,6 +215,9 @@ class Observations:
         total.latency_sum_s += latency_s
         total.input_tokens += outcome.usage.input_tokens
         total.output_tokens += outcome.usage.output_tokens
+        total.cached_input_tokens += outcome.usage.cached_input_tokens
+        total.cache_write_tokens += outcome.usage.cache_write_tokens
+        total.reasoning_tokens += outcome.usage.reasoning_tokens
         total.estimated += outcome.usage.estimated
         if outcome.cost is None:
             total.unpriced += 1

@@ -1,9 +1,10 @@
-"""The models we know and their list prices, by kind of provider. Data only.
+"""The models we vouch for by name, by kind of provider: limits, features, what replaces them. Data only.
 
-Prices are dollars per million tokens: input, output, cached input, cache write. They were checked against
-genai-prices 0.2.3 (November 2026), which corrects the seed document's source in five places: gemini-2.0-flash
-is not free, o1-mini, gemini-pro, command-r and command-r-plus have other list prices. A model that is not
-listed has no price, which is not the same as costing nothing.
+They are what is listed where a provider's own list is not known. Prices are those of the pinned price data
+(`price_list`), but for what a row names itself, and so are context windows where a row has none.
+
+A row's features are all that the model has: what they do not name it lacks. A `?` behind a word leaves that open.
+No features at all: nobody knows. What a model takes of parameters stands in `model_families`, by name.
 """
 
 from __future__ import annotations
@@ -11,89 +12,93 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from runtime.models import FREE, Feature, ModelInfo, Pricing, per_million
+from runtime.models import ASKED, FREE, Feature, ModelInfo
 
 _CHAT = "streaming system_messages"
 _TOOLS = f"{_CHAT} tools"
 _SEES = f"{_TOOLS} vision"
-_FULL = f"{_SEES} json_schema"
+_FULL = f"{_SEES} files json_schema"
 _THINKS = f"{_FULL} reasoning"
+_HEARS = f"{_FULL} audio video"
 
 Row = tuple[str, str, int | None, int | None, str, str]
-"""model, prices, context length, longest output, features, notes (`up to N`, `deprecated`, `-> replacement`)"""
+"""model, price (`free`, or nothing), context length, longest output, features, notes (`deprecated`, `-> other`)"""
 
 TABLE: dict[str, tuple[Row, ...]] = {
     "openai": (
-        ("gpt-4o", "2.5 10 1.25", 128_000, 16_384, f"{_FULL} batching fine_tuning", ""),
-        # The one dated snapshot whose price differs from its family's.
-        ("gpt-4o-2024-05-13", "5 15", 128_000, 4_096, f"{_SEES} batching", "-> gpt-4o"),
-        ("gpt-4o-mini", "0.15 0.6 0.075", 128_000, 16_384, f"{_FULL} batching fine_tuning", ""),
-        ("gpt-4-turbo", "10 30", 128_000, 4_096, f"{_SEES} batching", "-> gpt-4o"),
-        ("gpt-4", "30 60", 8_192, 8_192, f"{_TOOLS} batching fine_tuning", "-> gpt-4o"),
-        ("gpt-3.5-turbo", "0.5 1.5", 16_385, 4_096, f"{_TOOLS} batching fine_tuning", "-> gpt-4o-mini"),
-        ("o1-preview", "15 60 7.5", 128_000, 32_768, "streaming reasoning", "deprecated -> o3-mini"),
-        ("o1-mini", "1.1 4.4 0.55", 128_000, 65_536, "streaming reasoning", "deprecated -> o3-mini"),
-        ("o3-mini", "1.1 4.4 0.55", 200_000, 100_000, f"{_TOOLS} json_schema reasoning batching", ""),
-        ("gpt-5.4-mini", "0.75 4.5 0.075", 400_000, None, f"{_THINKS} batching", ""),
-        ("gpt-5.4-nano", "0.2 1.25 0.02", 400_000, None, f"{_THINKS} batching", ""),
-        ("text-embedding-3-small", "0.02 0", 8_192, None, "embeddings batching", ""),
-        ("text-embedding-3-large", "0.13 0", 8_192, None, "embeddings batching", ""),
-        ("text-embedding-ada-002", "0.1 0", 8_192, None, "embeddings batching", "-> text-embedding-3-small"),
+        ("gpt-4o", "", 128_000, 16_384, f"{_FULL} batching fine_tuning", ""),
+        ("gpt-4o-2024-05-13", "", 128_000, 4_096, f"{_SEES} files? batching", "-> gpt-4o"),
+        ("gpt-4o-mini", "", 128_000, 16_384, f"{_FULL} batching fine_tuning", ""),
+        ("gpt-4-turbo", "", 128_000, 4_096, f"{_SEES} files? batching", "-> gpt-4o"),
+        ("gpt-4", "", 8_192, 8_192, f"{_TOOLS} batching fine_tuning", "-> gpt-4o"),
+        ("gpt-3.5-turbo", "", 16_385, 4_096, f"{_TOOLS} batching fine_tuning", "-> gpt-4o-mini"),
+        ("o1-preview", "", 128_000, 32_768, "streaming reasoning", "deprecated -> o3-mini"),
+        ("o1-mini", "", 128_000, 65_536, "streaming reasoning", "deprecated -> o3-mini"),
+        ("o3-mini", "", 200_000, 100_000, f"{_TOOLS} json_schema reasoning batching", ""),
+        ("gpt-5.4-mini", "", 400_000, 128_000, f"{_THINKS} batching", ""),
+        ("gpt-5.4-nano", "", 400_000, 128_000, f"{_THINKS} batching", ""),
+        ("text-embedding-3-small", "", 8_192, None, "embeddings batching", ""),
+        ("text-embedding-3-large", "", 8_192, None, "embeddings batching", ""),
+        ("text-embedding-ada-002", "", 8_192, None, "embeddings batching", "-> text-embedding-3-small"),
     ),
     "openrouter": (
-        ("openai/gpt-4o-mini", "0.15 0.6 0.075", 128_000, 16_384, _FULL, ""),
-        ("anthropic/claude-3-haiku", "0.25 1.25", 200_000, 4_096, _SEES, "-> anthropic/claude-haiku-4.5"),
+        ("openai/gpt-4o-mini", "", 128_000, 16_384, _FULL, ""),
+        (
+            "anthropic/claude-3-haiku",
+            "",
+            200_000,
+            4_096,
+            f"{_SEES} files json_schema?",
+            "-> anthropic/claude-haiku-4.5",
+        ),
     ),
     "anthropic": (
-        ("claude-3-5-sonnet-20241022", "3 15 0.3 3.75", 200_000, 8_192, _SEES, "deprecated -> claude-sonnet-5-5"),
-        ("claude-3-5-sonnet-latest", "3 15 0.3 3.75", 200_000, 8_192, _SEES, "deprecated -> claude-sonnet-5-5"),
-        ("claude-3-opus-20240229", "15 75 1.5 18.75", 200_000, 4_096, _SEES, "deprecated -> claude-opus-5-5"),
-        ("claude-3-sonnet-20240229", "3 15 0.3 3.75", 200_000, 4_096, _SEES, "deprecated -> claude-sonnet-5-5"),
-        ("claude-3-haiku-20240307", "0.25 1.25 0.03 0.3", 200_000, 4_096, _SEES, "deprecated -> claude-haiku-4-5"),
-        ("claude-haiku-4-5", "1 5 0.1 1.25", 200_000, None, _THINKS, ""),
-        ("claude-sonnet-5-5", "2 10 0.1 2.5", 1_000_000, None, _THINKS, ""),
-        ("claude-opus-5-5", "4 20 0.2 5", 1_000_000, None, _THINKS, ""),
+        ("claude-3-5-sonnet-20241022", "", 200_000, 8_192, f"{_SEES} files", "deprecated -> claude-sonnet-5-5"),
+        ("claude-3-5-sonnet-latest", "", 200_000, 8_192, f"{_SEES} files", "deprecated -> claude-sonnet-5-5"),
+        ("claude-3-opus-20240229", "", 200_000, 4_096, f"{_SEES} files?", "deprecated -> claude-opus-5-5"),
+        ("claude-3-sonnet-20240229", "", 200_000, 4_096, f"{_SEES} files?", "deprecated -> claude-sonnet-5-5"),
+        ("claude-3-haiku-20240307", "", 200_000, 4_096, f"{_SEES} files?", "deprecated -> claude-haiku-4-5"),
+        ("claude-haiku-4-5", "", 200_000, 64_000, _THINKS, ""),
+        ("claude-sonnet-5-5", "", 1_000_000, 128_000, _THINKS, ""),
+        ("claude-opus-5-5", "", 1_000_000, 128_000, _THINKS, ""),
     ),
     "google": (
-        ("gemini-2.0-flash", "0.1 0.4 0.025", 1_000_000, 8_192, f"{_FULL} audio", "deprecated -> gemini-2.5-flash"),
-        ("gemini-1.5-pro", "1.25 5", 2_000_000, 8_192, f"{_FULL} audio", "up to 128000 deprecated -> gemini-2.5-pro"),
-        (
-            "gemini-1.5-flash",
-            "0.075 0.3 0.01875",
-            1_000_000,
-            8_192,
-            f"{_FULL} audio",
-            "up to 128000 deprecated -> gemini-2.5-flash",
-        ),
-        ("gemini-pro", "0.125 0.375", 32_768, 2_048, _CHAT, "deprecated -> gemini-2.5-flash"),
-        ("gemini-2.5-flash", "0.3 2.5 0.03", 1_048_576, 65_536, f"{_THINKS} audio", ""),
-        ("gemini-2.5-pro", "1.25 10 0.125", 1_048_576, 65_536, f"{_THINKS} audio", "up to 200000"),
-        ("gemini-3.5-flash-lite", "0.3 2.5 0.03", 1_000_000, None, f"{_THINKS} audio", ""),
-        ("gemini-embedding-001", "0.15 0", 2_048, None, "embeddings", ""),
+        ("gemini-2.0-flash", "", 1_000_000, 8_192, _HEARS, "deprecated -> gemini-2.5-flash"),
+        ("gemini-1.5-pro", "", 2_000_000, 8_192, _HEARS, "deprecated -> gemini-2.5-pro"),
+        ("gemini-1.5-flash", "", 1_000_000, 8_192, _HEARS, "deprecated -> gemini-2.5-flash"),
+        ("gemini-pro", "", 32_768, 2_048, "streaming tools", "deprecated -> gemini-2.5-flash"),
+        ("gemini-2.5-flash", "", 1_048_576, 65_536, f"{_HEARS} reasoning", ""),
+        ("gemini-2.5-pro", "", 1_048_576, 65_536, f"{_HEARS} reasoning", ""),
+        ("gemini-3.5-flash-lite", "", 1_000_000, 65_536, f"{_HEARS} reasoning", ""),
+        ("gemini-embedding-001", "", 2_048, None, "embeddings", ""),
     ),
     "cohere": (
-        ("command-r-plus", "2.5 10", 128_000, 4_096, _TOOLS, "deprecated -> command-a-03-2025"),
-        ("command-r", "0.15 0.6", 128_000, 4_096, _TOOLS, "deprecated -> command-r7b-12-2024"),
-        ("command-light", "0.3 0.6", 4_096, 4_096, _CHAT, "deprecated -> command-r7b-12-2024"),
-        ("command", "1 2", 4_096, 4_096, _CHAT, "deprecated -> command-a-03-2025"),
-        ("command-a-03-2025", "2.5 10", 256_000, 8_192, f"{_TOOLS} json_schema", ""),
-        ("command-r7b-12-2024", "0.0375 0.15", 128_000, 4_096, f"{_TOOLS} json_schema", ""),
-        ("embed-v4.0", "0.12 0", 128_000, None, "embeddings", ""),
+        ("command-r-plus", "", 128_000, 4_096, f"{_TOOLS} json_schema files?", "deprecated -> command-a-03-2025"),
+        ("command-r", "", 128_000, 4_096, f"{_TOOLS} json_schema files?", "deprecated -> command-r7b-12-2024"),
+        ("command-light", "", 4_096, 4_096, f"{_CHAT} files?", "deprecated -> command-r7b-12-2024"),
+        ("command", "", 4_096, 4_096, f"{_CHAT} files?", "deprecated -> command-a-03-2025"),
+        ("command-a-03-2025", "", 256_000, 8_192, f"{_TOOLS} json_schema files?", ""),
+        ("command-r7b-12-2024", "", 128_000, 4_096, f"{_TOOLS} json_schema files?", ""),
+        ("embed-v4.0", "", 128_000, None, "embeddings", ""),
     ),
-    "ollama": (
-        ("llama3.2", "free", 131_072, None, _TOOLS, ""),
-        ("mistral", "free", 32_768, None, _TOOLS, ""),
-        ("codellama", "free", 16_384, None, _CHAT, ""),
-        ("phi4", "free", 16_384, None, _CHAT, ""),
-        # The seed document's spelling; Ollama's library has it without the dash.
-        ("phi-4", "free", 16_384, None, _CHAT, "-> phi4"),
-        ("qwen2.5", "free", 32_768, None, _TOOLS, ""),
-        ("qwen2.5:0.5b", "free", 32_768, None, _TOOLS, ""),
-        ("qwen2.5:1.5b", "free", 32_768, None, _TOOLS, ""),
-        ("deepseek-coder", "free", 16_384, None, _CHAT, ""),
-        ("smollm:135m", "free", 2_048, None, _CHAT, ""),
-        ("smollm:360m", "free", 2_048, None, _CHAT, ""),
-        ("tinyllama", "free", 2_048, None, _CHAT, ""),
+    # Ollama itself keeps any model to a schema. Whether one thinks, hears or reads files its template says.
+    "ollama": tuple(
+        (model, "free", context, None, f"{features} json_schema", note)
+        for model, context, features, note in (
+            ("llama3.2", 131_072, _TOOLS, ""),
+            ("mistral", 32_768, _TOOLS, ""),
+            ("codellama", 16_384, _CHAT, ""),
+            ("phi4", 16_384, _CHAT, ""),
+            # The seed document's spelling; Ollama's library has it without the dash.
+            ("phi-4", 16_384, _CHAT, "-> phi4"),
+            ("qwen2.5", 32_768, _TOOLS, ""),
+            ("qwen2.5:0.5b", 32_768, _TOOLS, ""),
+            ("qwen2.5:1.5b", 32_768, _TOOLS, ""),
+            ("deepseek-coder", 16_384, _CHAT, ""),
+            ("smollm:135m", 2_048, _CHAT, ""),
+            ("smollm:360m", 2_048, _CHAT, ""),
+            ("tinyllama", 2_048, _CHAT, ""),
+        )
     ),
     "ruvllm": (
         ("ruvector-auto", "free", 128_000, 8_192, "", ""),
@@ -101,7 +106,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ("ruvector-quality", "free", 128_000, 8_192, "", ""),
         ("ruvector-balanced", "free", 64_000, 8_192, "", ""),
     ),
-    "local": (("smollm2-135m", "free", None, None, _CHAT, ""),),
+    # llama.cpp keeps it to a schema; what it makes of tools is its chat template's affair.
+    "local": (("smollm2-135m", "free", None, None, f"{_CHAT} json_schema tools?", ""),),
 }
 
 DEFAULT_MODEL = {
@@ -111,6 +117,7 @@ DEFAULT_MODEL = {
     "google": "gemini-2.5-flash",
     "cohere": "command-r7b-12-2024",
     "ollama": "llama3.2",
+    "ruvllm": "ruvector-auto",
     "local": "smollm2-135m",
     "scripted": "scripted",
 }
@@ -132,11 +139,11 @@ def rows(kind: str) -> dict[str, ModelInfo]:
 
 
 def _parsed(kind: str) -> Iterator[ModelInfo]:
-    for model, prices, context, longest, features, notes in TABLE.get(kind, ()):
-        name, description = NAMES.get(model, (model, ""))
+    for model, price, context, longest, features, notes in TABLE.get(kind, ()):
+        name, description = NAMES.get(model, ("", ""))
         kept, _, replacement = notes.partition("-> ")
-        words = kept.split()
-        limit = int(words[2]) if words[:2] == ["up", "to"] else None
+        has = frozenset(Feature(word) for word in features.split() if word[-1] != "?")
+        unsure = frozenset(Feature(word[:-1]) for word in features.split() if word[-1] == "?")
         yield ModelInfo(
             provider="",
             model=model,
@@ -144,21 +151,9 @@ def _parsed(kind: str) -> Iterator[ModelInfo]:
             description=description,
             context_length=context,
             max_output_tokens=longest,
-            features=frozenset(Feature(word) for word in features.split()),
-            pricing=_pricing(prices, limit),
-            deprecated="deprecated" in words,
+            features=has,
+            lacks=ASKED - has - unsure if features else frozenset(),
+            pricing=FREE if price == "free" else None,
+            deprecated="deprecated" in kept.split(),
             recommended_replacement=replacement or None,
         )
-
-
-def _pricing(prices: str, limit: int | None) -> Pricing:
-    if prices == "free":
-        return FREE
-    listed = [per_million(price) for price in prices.split()]
-    return Pricing(
-        input=listed[0],
-        output=listed[1],
-        cached_input=listed[2] if len(listed) > 2 else None,
-        cache_write=listed[3] if len(listed) > 3 else None,
-        applies_up_to_tokens=limit,
-    )

@@ -19,13 +19,18 @@ NANOUSD = 1_000_000_000
 
 
 class Feature(StrEnum):
-    """What a model can do. `BATCHING` and `FINE_TUNING` are told, not offered by Raygate itself."""
+    """What a model can do. `BATCHING` and `FINE_TUNING` are told, not offered by Raygate itself.
+
+    `VISION`, `AUDIO`, `VIDEO` and `FILES` are what it takes, besides text.
+    """
 
     STREAMING = "streaming"
     TOOLS = "tools"
     SYSTEM_MESSAGES = "system_messages"
     VISION = "vision"
     AUDIO = "audio"
+    VIDEO = "video"
+    FILES = "files"
     JSON_SCHEMA = "json_schema"
     FINE_TUNING = "fine_tuning"
     EMBEDDINGS = "embeddings"
@@ -33,21 +38,48 @@ class Feature(StrEnum):
     REASONING = "reasoning"
 
 
+ASKED = frozenset(Feature) - {Feature.BATCHING, Feature.FINE_TUNING}
+"""The features that a request can need."""
+
+Parameter = Literal[
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "frequency_penalty",
+    "presence_penalty",
+    "stop",
+    "seed",
+    "choices",
+    "parallel_tool_calls",
+    "reasoning",
+    "user",
+    "metadata",
+]
+"""A field of `Sampling` or `Request` that a model may not take, and that an answer can do without."""
+
+
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
-    """List prices in nano-dollars per million tokens.
+    """List prices in nano-dollars per million tokens; `web_search` in nano-dollars for each search.
 
     `cached_input` and `cache_write` are None where the provider sells both at the price of any other input.
-    `applies_up_to_tokens`: some providers charge more for long prompts; past this many input tokens the price is
-    unknown here, rather than wrong.
+    `cache_write_1h` is what it costs to keep input for an hour, `audio_*` what tokens of sound cost: None is unknown.
+    `applies_up_to_tokens`: some providers charge more for long prompts. Past this many input tokens all tokens cost
+    what `beyond` says; where that is None, the price is unknown here, rather than wrong.
     """
 
     input: int
     output: int
     cached_input: int | None = None
     cache_write: int | None = None
+    cache_write_1h: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    web_search: int | None = None
     applies_up_to_tokens: int | None = None
+    beyond: Pricing | None = None
     source: Literal["catalogue", "settings"] = "catalogue"
 
 
@@ -68,7 +100,13 @@ class RateLimits:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """One model at one provider. Lengths are tokens; None is unknown. An empty `features` is unknown too."""
+    """One model at one provider. Lengths are tokens; None is unknown.
+
+    `features` is what it is known to have, `lacks` what it is known not to have; of the rest nobody knows.
+    `unsupported_parameters` are fields that it does not take, `unsupported_while_reasoning` those besides that it does
+    not take while it thinks; `reasons_by_default` says whether it does so unasked. Of each group in
+    `exclusive_parameters` it takes one.
+    """
 
     provider: str
     model: str
@@ -77,13 +115,23 @@ class ModelInfo:
     context_length: int | None = None
     max_output_tokens: int | None = None
     features: frozenset[Feature] = frozenset()
+    lacks: frozenset[Feature] = frozenset()
+    unsupported_parameters: frozenset[Parameter] = frozenset()
+    unsupported_while_reasoning: frozenset[Parameter] = frozenset()
+    reasons_by_default: bool = False
+    exclusive_parameters: tuple[tuple[Parameter, ...], ...] = ()
     pricing: Pricing | None = None
     deprecated: bool = False
     recommended_replacement: str | None = None
 
     def has(self, feature: Feature) -> bool | None:
         """Whether the model can do this; None where nobody knows."""
-        return feature in self.features if self.features else None
+        return True if feature in self.features else False if feature in self.lacks else None
+
+    @property
+    def only_embeds(self) -> bool:
+        """Whether the model is known to make vectors and no answers."""
+        return Feature.EMBEDDINGS in self.features and Feature.STREAMING in self.lacks
 
 
 @crosses

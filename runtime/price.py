@@ -18,6 +18,12 @@ MILLION = 1_000_000
 ASSUMED_OUTPUT_TOKENS = 1_000
 """How long an answer is taken to be where the request does not limit it."""
 
+SEARCHES = frozenset({"web_search", "googleSearch"})
+"""What dialects call a search of the web that the provider itself ran; it costs by the search."""
+
+FREE_TOOLS = frozenset({"web_fetch"})
+"""What providers run without charging for it by the call."""
+
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,33 +45,75 @@ class CostEstimate:
 
 
 def cost_of(usage: Usage, pricing: Pricing | None) -> Cost | None:
-    """The cost of these tokens, or None where their price is unknown: no list price, audio, or a prompt longer
-    than the list price holds for.
+    """The cost of these tokens and searches, or None where a price of any of them is unknown.
 
     Half a nano-dollar is rounded up, in the total; the input's share is rounded too and the output's is the rest,
-    so that the parts always make the total.
+    so that the parts always make the total. Searches count as input.
 
     >>> cost_of(Usage(input_tokens=1000, output_tokens=500), Pricing(input=150_000_000, output=600_000_000))
     Cost(input_nanousd=150000, output_nanousd=300000, total_nanousd=450000, source='catalogue', currency='USD')
     """
-    if pricing is None or usage.audio_input_tokens or usage.audio_output_tokens:
+    prices = _at(pricing, usage.input_tokens)
+    if prices is None:
         return None
-    if pricing.applies_up_to_tokens is not None and usage.input_tokens > pricing.applies_up_to_tokens:
+    came_in, went_out, searched = _input(usage, prices), _output(usage, prices), _searches(usage, prices)
+    if came_in is None or went_out is None or searched is None:
         return None
-    # A provider that counts more cached tokens than input tokens has left them out of the latter.
-    fresh = max(0, usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens)
-    cached = pricing.input if pricing.cached_input is None else pricing.cached_input
-    written = pricing.input if pricing.cache_write is None else pricing.cache_write
-    came_in = fresh * pricing.input + usage.cached_input_tokens * cached + usage.cache_write_tokens * written
-    went_out = usage.output_tokens * pricing.output
-    total = _rounded(came_in + went_out)
-    share = _rounded(came_in)
+    total = _rounded(came_in + searched + went_out)
+    share = _rounded(came_in + searched)
     return Cost(
         input_nanousd=share,
         output_nanousd=total - share,
         total_nanousd=total,
-        source=pricing.source,
+        source=prices.source,
     )
+
+
+def _at(pricing: Pricing | None, input_tokens: int) -> Pricing | None:
+    """The prices of a prompt of this length."""
+    while pricing is not None:
+        if pricing.applies_up_to_tokens is None or input_tokens <= pricing.applies_up_to_tokens:
+            return pricing
+        pricing = pricing.beyond
+    return None
+
+
+def _input(usage: Usage, prices: Pricing) -> int | None:
+    """Tokens times price, in millionths of a nano-dollar."""
+    if usage.billed_input_tokens is not None:
+        return usage.billed_input_tokens * prices.input
+    read, written, kept = usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+    heard = usage.audio_input_tokens
+    if heard and (prices.audio_input is None or read or written):
+        # How much of the sound came from a cache is not said.
+        return None
+    cached = prices.input if prices.cached_input is None else prices.cached_input
+    write = prices.input if prices.cache_write is None else prices.cache_write
+    write_1h = prices.cache_write_1h if prices.cache_write is not None else write
+    if kept and write_1h is None:
+        return None
+    # A provider that counts more cached tokens than input tokens has left them out of the latter.
+    fresh = max(0, usage.input_tokens - read - written - heard)
+    paid = fresh * prices.input + read * cached + max(0, written - kept) * write
+    return paid + kept * (write_1h or 0) + heard * (prices.audio_input or 0)
+
+
+def _output(usage: Usage, prices: Pricing) -> int | None:
+    if usage.billed_output_tokens is not None:
+        return usage.billed_output_tokens * prices.output
+    spoken = usage.audio_output_tokens
+    if spoken and prices.audio_output is None:
+        return None
+    return max(0, usage.output_tokens - spoken) * prices.output + spoken * (prices.audio_output or 0)
+
+
+def _searches(usage: Usage, prices: Pricing) -> int | None:
+    charged = usage.server_tool_calls.keys() - FREE_TOOLS
+    if not charged:
+        return 0
+    if prices.web_search is None or charged - SEARCHES:
+        return None
+    return sum(usage.server_tool_calls[name] for name in charged) * prices.web_search * MILLION
 
 
 def estimate(request: Request, info: ModelInfo | None) -> CostEstimate:

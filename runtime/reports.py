@@ -65,6 +65,7 @@ class ModelUsage:
     `answered` of the `requests` had an answer, `errors` failed, the rest were given up by their callers.
     `unpriced_requests` were answered at an unknown price: `cost_nanousd` does not hold them.
     The costs of input and output are those that were reported; where a provider named only a total, they are less.
+    `cached_input_tokens` and `cache_write_tokens` are part of the input, `reasoning_tokens` of the output.
     `estimated_requests` have token counts of our own, as the provider reported none.
     """
 
@@ -73,6 +74,9 @@ class ModelUsage:
     errors: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
     cost_nanousd: int = 0
     input_cost_nanousd: int = 0
     output_cost_nanousd: int = 0

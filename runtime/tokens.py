@@ -1,8 +1,9 @@
 """How many tokens a request has, roughly. An estimate, and marked so wherever it goes.
 
-Counted is what a model reads as text: message texts, the names and arguments of tool calls, and tool schemas. The
-JSON around messages is not: no model sees it. Four bytes of UTF-8 a token is right within about a quarter for
-English prose and code, and too low for scripts of three bytes a letter (about one token each).
+Counted is what a model reads as text: message texts, the names and arguments of tool calls, tool schemas, and what
+only one dialect has, in its own words. The JSON around messages is not: no model sees it. Four bytes of UTF-8 a token
+is right within about a quarter for English prose and code, and too low for scripts of three bytes a letter (about one
+token each).
 """
 
 from __future__ import annotations
@@ -12,7 +13,21 @@ from typing import assert_never
 
 import orjson
 
-from runtime.request import AudioPart, ImagePart, Message, Request, TextPart
+from runtime.outcome import Completion, Usage
+from runtime.request import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Json,
+    NativePart,
+    NativeTool,
+    Part,
+    ReasoningPart,
+    Request,
+    TextPart,
+    ToolCall,
+    VideoPart,
+)
 
 BYTES_PER_TOKEN = 4
 
@@ -25,6 +40,13 @@ AUDIO_TOKENS = 600
 """A minute of speech at the usual 10 tokens a second. Its true length would have to be decoded."""
 
 
+VIDEO_TOKENS = 18_000
+"""A minute at Gemini's 300 tokens a second."""
+
+FILE_TOKENS = 2_250
+"""A page as Anthropic counts it: 1,500 to 3,000. How many there are would have to be decoded."""
+
+
 def estimate_tokens(request: Request) -> int:
     """The input tokens of a request.
 
@@ -32,37 +54,74 @@ def estimate_tokens(request: Request) -> int:
     >>> estimate_tokens(ask("12345678"))
     2
     """
-    text = sum(len(piece.encode()) for piece in _texts(request))
-    media = sum(_media_tokens(message) for message in request.messages)
-    return -(-text // BYTES_PER_TOKEN) + media
+    parts = [part for message in request.messages for part in message.parts]
+    return text_tokens((*_said(parts), *_asked(request))) + sum(map(_media_tokens, parts))
 
 
-def _texts(request: Request) -> Iterable[str]:
-    for message in request.messages:
-        yield message.text
-        for call in message.tool_calls:
-            yield call.name
-            yield call.arguments
-    for tool in request.tools:
-        yield tool.name
-        yield tool.description or ""
-        if tool.parameters is not None:
-            # Providers put the schema itself into the prompt, so here the JSON is the text.
-            yield orjson.dumps(tool.parameters).decode()
-    if request.response_format is not None and request.response_format.schema is not None:
-        yield orjson.dumps(request.response_format.schema).decode()
+def text_tokens(texts: Iterable[str]) -> int:
+    """Of texts that are read as one."""
+    return -(-sum(len(text.encode()) for text in texts) // BYTES_PER_TOKEN)
 
 
-def _media_tokens(message: Message) -> int:
-    total = 0
-    for part in message.parts:
+def estimate_usage(request: Request, answer: Completion) -> Usage:
+    """The usage of an answer whose provider reported none."""
+    parts = [part for choice in answer.choices for part in choice.parts]
+    refusals = (choice.refusal or "" for choice in answer.choices)
+    return Usage(
+        input_tokens=estimate_tokens(request),
+        output_tokens=text_tokens((*_said(parts), *refusals)) + sum(map(_media_tokens, parts)),
+        estimated=True,
+    )
+
+
+def _said(parts: Iterable[Part]) -> Iterable[str]:
+    """What the parts hold that is read as text."""
+    for part in parts:
         match part:
-            case ImagePart():
-                total += LOW_DETAIL_IMAGE_TOKENS if part.detail == "low" else IMAGE_TOKENS
-            case AudioPart():
-                total += AUDIO_TOKENS
-            case TextPart():
+            case TextPart() | ReasoningPart():
+                yield part.text
+            case ToolCall():
+                yield part.name
+                yield part.arguments
+            case FilePart():
+                yield part.text or ""
+            case NativePart():
+                yield _json(part.value)
+            case ImagePart() | AudioPart() | VideoPart():
                 pass
             case _:
                 assert_never(part)
-    return total
+
+
+def _asked(request: Request) -> Iterable[str]:
+    """What the request says around the messages. Providers put the schemas themselves into the prompt."""
+    for tool in request.tools:
+        if isinstance(tool, NativeTool):
+            yield _json(tool.value)
+            continue
+        yield tool.name
+        yield tool.description or ""
+        if tool.parameters is not None:
+            yield _json(tool.parameters)
+    if request.response_format is not None and request.response_format.schema is not None:
+        yield _json(request.response_format.schema)
+
+
+def _media_tokens(part: Part) -> int:
+    match part:
+        case ImagePart():
+            return LOW_DETAIL_IMAGE_TOKENS if part.detail == "low" else IMAGE_TOKENS
+        case AudioPart():
+            return AUDIO_TOKENS
+        case VideoPart():
+            return VIDEO_TOKENS
+        case FilePart():
+            return FILE_TOKENS if part.text is None else 0
+        case TextPart() | ReasoningPart() | ToolCall() | NativePart():
+            return 0
+        case _:
+            assert_never(part)
+
+
+def _json(value: Json) -> str:
+    return orjson.dumps(value, default=str).decode()

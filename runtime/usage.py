@@ -101,6 +101,9 @@ def _one(outcome: Completion | Embeddings | Failure, latency_s: float) -> ModelU
         answered=1,
         input_tokens=outcome.usage.input_tokens,
         output_tokens=outcome.usage.output_tokens,
+        cached_input_tokens=outcome.usage.cached_input_tokens,
+        cache_write_tokens=outcome.usage.cache_write_tokens,
+        reasoning_tokens=outcome.usage.reasoning_tokens,
         estimated_requests=int(outcome.usage.estimated),
         latency_sum_s=latency_s,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from runtime.dialects.base import HttpCall, Target
+from runtime.dialects.fields import Wrong
 from runtime.dialects.paths import place
 from runtime.dialects.status import refused
 from runtime.outcome import Failure, FailureKind
@@ -121,9 +122,16 @@ def object_of_text(text: str) -> dict[str, Json] | None:
     return value if isinstance(value, dict) else None
 
 
-def text_of_object(value: Json) -> str:
-    """A JSON value as text, as tool arguments and results cross between dialects."""
-    return orjson.dumps(value, default=_plain).decode()
+def text_of_object(value: Json, param: str = "") -> str:
+    """A JSON value as text, as tool arguments and results cross between dialects.
+
+    Raises `Wrong` for what orjson reads but does not write: more than 254 levels of nesting.
+    """
+    try:
+        return orjson.dumps(value, default=_plain).decode()
+    except orjson.JSONEncodeError as error:
+        where = param or "what a tool is given or gives"
+        raise Wrong(param, f"{where} cannot be carried as JSON text: {error}.") from None
 
 
 def split_data_url(url: str) -> tuple[str | None, str] | None:

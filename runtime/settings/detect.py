@@ -8,6 +8,7 @@
 | CO_API_KEY, else COHERE_API_KEY, with CO_API_URL | cohere |
 | OPENROUTER_API_KEY | openrouter |
 | OLLAMA_HOST (host, host:port or URL), with OLLAMA_API_KEY | ollama |
+| RUVLLM_URL | ruvllm |
 
 A detected provider holds the *name* of its key. An empty variable counts as unset.
 """
@@ -69,22 +70,24 @@ def detect(env: Mapping[str, str]) -> Detected:
             headers={header: EnvReference(name) for header, name in asides.items() if env.get(name)},
         )
     if _first(env, *(keys := ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))):
-        # Their own SDK takes the address without the version, as we are given it here.
-        address = _under(env.get("ANTHROPIC_BASE_URL", ""), "/v1")
-        add(ProviderKind.ANTHROPIC, *keys, variable="ANTHROPIC_BASE_URL", base_url=address)
+        # A token is sent as a bearer's, as their own SDK sends it.
+        options = {} if env.get(keys[0]) else {"auth": "bearer"}
+        address = env.get("ANTHROPIC_BASE_URL", "")
+        add(ProviderKind.ANTHROPIC, *keys, variable="ANTHROPIC_BASE_URL", base_url=address, options=options)
     if _first(env, *(keys := ("GOOGLE_API_KEY", "GEMINI_API_KEY"))):
         add(ProviderKind.GOOGLE, *keys)
         if env.get(keys[0]) and env.get(keys[1]):
             warnings.append("GOOGLE_API_KEY and GEMINI_API_KEY are both set; GOOGLE_API_KEY is used")
     if _first(env, *(keys := ("CO_API_KEY", "COHERE_API_KEY"))):
-        address = _under(env.get("CO_API_URL", ""), "/compatibility/v1", instead_of=("/v1", "/v2"))
+        # Their own SDK takes it without the version, and takes one off that older SDKs wanted.
+        address = env.get("CO_API_URL", "").rstrip("/").removesuffix("/v1").removesuffix("/v2")
         add(ProviderKind.COHERE, *keys, variable="CO_API_URL", base_url=address)
     if _first(env, "OPENROUTER_API_KEY"):
         add(ProviderKind.OPENROUTER, "OPENROUTER_API_KEY")
     if host := env.get("OLLAMA_HOST", "").strip():
         add(ProviderKind.OLLAMA, "OLLAMA_API_KEY", variable="OLLAMA_HOST", base_url=_ollama(host))
-    if env.get("RUVLLM_URL"):
-        warnings.append("RUVLLM_URL is set, but this version does not speak ruvLLM's dialect: it is not used")
+    if address := env.get("RUVLLM_URL", "").strip():
+        add(ProviderKind.RUVLLM, variable="RUVLLM_URL", base_url=address.rstrip("/").removesuffix("/query"))
     return Detected(found, tuple(warnings))
 
 
@@ -109,7 +112,10 @@ def _filled(given: ProviderSettings, detected: Mapping[str, ProviderSettings]) -
     if offered is None or given.api_key is not None or given.base_url:
         return given
     headers = {**offered.headers, **given.headers}
-    return given.model_copy(update={"api_key": offered.api_key, "base_url": offered.base_url, "headers": headers})
+    options = {**offered.options, **given.options}
+    return given.model_copy(
+        update={"api_key": offered.api_key, "base_url": offered.base_url, "headers": headers, "options": options}
+    )
 
 
 def _strangers(settings: Settings) -> list[str]:
@@ -132,20 +138,11 @@ def _first(env: Mapping[str, str], *names: str) -> str:
     return next((name for name in names if env.get(name)), "")
 
 
-def _under(address: str, path: str, *, instead_of: tuple[str, ...] = ()) -> str:
-    address = address.rstrip("/")
-    if not address or address.endswith(path):
-        return address
-    for tail in instead_of:
-        address = address.removesuffix(tail)
-    return address + path
-
-
 def _ollama(host: str) -> str:
     """What OLLAMA_HOST means to a client: a bare host has Ollama's port, a URL its scheme's.
 
     >>> _ollama("gpu-box"), _ollama("0.0.0.0:8080"), _ollama("https://ollama.example")
-    ('http://gpu-box:11434/v1', 'http://127.0.0.1:8080/v1', 'https://ollama.example/v1')
+    ('http://gpu-box:11434', 'http://127.0.0.1:8080', 'https://ollama.example')
     """
     if "://" not in host:
         if host.count(":") > 1 and not host.startswith("["):
@@ -155,7 +152,8 @@ def _ollama(host: str) -> str:
             host = f"{host.rstrip('/')}:11434"
     # The same variable tells the server to listen everywhere; a client cannot connect to everywhere.
     host = host.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
-    return _under(host, "/v1")
+    # Some have it with the path of the OpenAI-compatible endpoint.
+    return host.rstrip("/").removesuffix("/v1").removesuffix("/api")
 
 
 def _has_port(url: str) -> bool:

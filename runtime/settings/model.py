@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from runtime.models import Feature, Pricing, per_million
+from runtime.models import Feature, Parameter, Pricing, per_million
 from runtime.settings.problems import BadSettings
 from runtime.settings.report import problems_of
 from runtime.settings.secrets import REVEAL, Secret
@@ -53,12 +53,22 @@ class ProviderKind(StrEnum):
 BASE_URL: dict[ProviderKind, str] = {
     ProviderKind.OPENAI: "https://api.openai.com/v1",
     ProviderKind.OPENROUTER: "https://openrouter.ai/api/v1",
-    # The next three are the vendors' own OpenAI-compatible endpoints.
     ProviderKind.ANTHROPIC: "https://api.anthropic.com/v1",
-    ProviderKind.GOOGLE: "https://generativelanguage.googleapis.com/v1beta/openai",
-    ProviderKind.COHERE: "https://api.cohere.ai/compatibility/v1",
-    ProviderKind.OLLAMA: "http://127.0.0.1:11434/v1",
+    ProviderKind.GOOGLE: "https://generativelanguage.googleapis.com/v1beta",
+    ProviderKind.COHERE: "https://api.cohere.com",
+    ProviderKind.OLLAMA: "http://127.0.0.1:11434",
 }
+
+VERSIONED: dict[ProviderKind, str] = {ProviderKind.ANTHROPIC: "/v1", ProviderKind.GOOGLE: "/v1beta"}
+"""The version at which addresses of these kinds end; it is added to one that names none, as their own SDKs do."""
+
+FOREIGN_END: dict[ProviderKind, re.Pattern[str]] = {
+    ProviderKind.GOOGLE: re.compile(r"/openai/?$"),
+    ProviderKind.COHERE: re.compile(r"/(compatibility/v1|v1|v2)/?$"),
+    ProviderKind.OLLAMA: re.compile(r"/(v1|api)/?$"),
+    ProviderKind.RUVLLM: re.compile(r"/(v1|query)/?$"),
+}
+"""Ends of addresses that are not the kind's own: mostly those of the OpenAI-compatible endpoints beside it."""
 
 
 OURSELVES = "raygate"
@@ -80,25 +90,37 @@ class PriceSettings(_Part):
     output: Usd
     cached_input: Usd | None = None
     cache_write: Usd | None = None
+    cache_write_1h: Usd | None = None
 
     def pricing(self) -> Pricing:
         """The same in integers."""
+
+        def said(usd: Decimal | None) -> int | None:
+            return None if usd is None else per_million(usd)
+
         return Pricing(
             input=per_million(self.input),
             output=per_million(self.output),
-            cached_input=None if self.cached_input is None else per_million(self.cached_input),
-            cache_write=None if self.cache_write is None else per_million(self.cache_write),
+            cached_input=said(self.cached_input),
+            cache_write=said(self.cache_write),
+            cache_write_1h=said(self.cache_write_1h),
             source="settings",
         )
 
 
 class ModelSettings(_Part):
-    """What you know better than the catalogue about one model. `features` replaces the catalogue's list."""
+    """What you know better than the catalogue about one model.
+
+    `features` replaces the catalogue's list: what it does not name, the model is taken not to have, and a request that
+    needs it goes elsewhere or is refused. `unsupported_parameters` replaces the catalogue's: a request that has them
+    is sent without, and its answer says so.
+    """
 
     price: PriceSettings | None = None
     context_length: Count | None = None
     max_output_tokens: Count | None = None
     features: tuple[Feature, ...] | None = None
+    unsupported_parameters: tuple[Parameter, ...] | None = None
 
 
 class SamplingDefaults(_Part):
@@ -151,6 +173,14 @@ class ProviderSettings(_Part):
             raise PydanticCustomError("base_url", "`base_url` should begin with http:// or https:// and a host")
         if self.kind in (ProviderKind.CUSTOM, ProviderKind.RUVLLM) and not self.base_url:
             raise PydanticCustomError("base_url", "needs a `base_url`: this kind has no address of its own")
+        foreign = FOREIGN_END.get(self.kind)
+        if foreign and (end := foreign.search(self.base_url)):
+            raise PydanticCustomError(
+                "base_url",
+                "`base_url` of a provider of kind `{kind}` should end before `{end}`, which is added where it belongs "
+                "(an OpenAI-compatible endpoint is of kind `custom`)",
+                {"kind": self.kind.value, "end": end[0].rstrip("/")},
+            )
         if self.script is not None and self.kind is not ProviderKind.SCRIPTED:
             raise PydanticCustomError("script", "only a provider of kind `scripted` plays a `script`")
         return self
@@ -158,7 +188,10 @@ class ProviderSettings(_Part):
     @property
     def url(self) -> str:
         """Where calls go: `base_url`, else this kind's own address; empty for what needs none."""
-        return (self.base_url or BASE_URL.get(self.kind, "")).rstrip("/")
+        url = (self.base_url or BASE_URL.get(self.kind, "")).rstrip("/")
+        version = VERSIONED.get(self.kind)
+        named = version is None or "api_version" in self.options or re.search(r"/v\d\w*$", url)
+        return url if named else f"{url}{version}"
 
 
 class Timeouts(_Part):

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from runtime.assemble import Workshop, authority_policy, policy_of
+from runtime.assemble import DIALECT_OF, Workshop, authority_policy, policy_of
 from runtime.catalog import Catalog
+from runtime.dialects.registry import DIALECTS
 from runtime.edge_provider import EdgeProvider, Senses
 from runtime.feed import Endpoint
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Sampling, ask
-from runtime.settings import BadSettings, Settings
+from runtime.settings import BadSettings, ProviderKind, Settings
 from tests.fakes.clock import FakeClock
 
 LOCAL = {"providers": {"local": {"kind": "local"}}}
@@ -43,6 +44,19 @@ async def test_the_embedded_model_is_where_its_endpoint_says() -> None:
     endpoint = Endpoint(provider="local", base_url="http://127.0.0.1:1/v1", api_key="k")
     spec = made("local", LOCAL, endpoint=endpoint).spec
     assert (spec.target.base_url, spec.target.api_key, spec.not_yet) == ("http://127.0.0.1:1/v1", "k", "")
+
+
+def test_every_kind_has_a_dialect() -> None:
+    assert set(DIALECT_OF) == set(ProviderKind)
+    assert set(DIALECT_OF.values()) <= set(DIALECTS)
+
+
+@pytest.mark.parametrize("kind", sorted(DIALECT_OF, key=str))
+def test_a_provider_speaks_its_own_dialect(kind: ProviderKind) -> None:
+    more = {"base_url": "http://host"} if kind in (ProviderKind.RUVLLM, ProviderKind.CUSTOM) else {}
+    provider = made("p", {"providers": {"p": {"kind": kind, **more}}})
+    speaks_openai = kind in (ProviderKind.LOCAL, ProviderKind.CUSTOM)
+    assert provider.dialect.name == ("openai" if speaks_openai else kind)
 
 
 def test_a_gateway_is_told_everything() -> None:

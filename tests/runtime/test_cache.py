@@ -10,9 +10,11 @@ import pytest
 from runtime.cache import AnswerCache, key_of
 from runtime.outcome import Choice, Completion, Cost, FinishReason
 from runtime.request import (
+    CacheHint,
     CostLimits,
     ImagePart,
     Message,
+    Reasoning,
     Request,
     ResponseFormat,
     Role,
@@ -27,7 +29,7 @@ ANSWER = Completion(
     id="1",
     model="m",
     provider="p",
-    choices=(Choice(text="4", finish_reason=FinishReason.STOP),),
+    choices=(Choice.of("4", finish_reason=FinishReason.STOP),),
     cost=Cost(total_nanousd=9),
     latency_s=1.0,
 )
@@ -41,6 +43,7 @@ OTHERWISE: dict[str, Any] = {
     "tool_choice": ToolChoice(mode="none"),
     "parallel_tool_calls": False,
     "response_format": ResponseFormat(kind="json_object"),
+    "reasoning": Reasoning(effort="low"),
     "user": "u",
     "tenant": "t",
     "cost": CostLimits(max_cost_nanousd=1),
@@ -54,6 +57,8 @@ TRAVEL: dict[str, Any] = {
     "stream": True,
     "stream_usage": True,
     "metadata": {"trace": 1},
+    "cache": CacheHint(),
+    "legacy_functions": True,
 }
 
 
@@ -117,6 +122,6 @@ def test_the_least_recently_used_goes_first() -> None:
 @pytest.mark.parametrize("reason", [None, FinishReason.LENGTH, FinishReason.CONTENT_FILTER, FinishReason.ERROR])
 def test_half_an_answer_is_not_kept(reason: FinishReason | None) -> None:
     kept = cache()
-    kept.put(b"k", replace(ANSWER, choices=(Choice(text="4", finish_reason=reason),)), 0.0)
+    kept.put(b"k", replace(ANSWER, choices=(Choice.of("4", finish_reason=reason),)), 0.0)
     kept.put(b"l", replace(ANSWER, choices=()), 0.0)
     assert len(kept) == 0

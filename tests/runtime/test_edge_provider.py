@@ -12,6 +12,7 @@ import pytest
 
 from runtime.breaker import Permit, Refusal
 from runtime.dialects.base import HttpCall, HttpReply, Target
+from runtime.dialects.reading import NOT_REPORTED
 from runtime.dialects.scripted import (
     ErrorEvent,
     Hang,
@@ -37,7 +38,8 @@ from runtime.outcome import (
     StreamStart,
     Usage,
 )
-from runtime.request import EmbedRequest, Request, Sampling, ask
+from runtime.request import EmbedRequest, Request, Sampling, Tool, ask
+from runtime.settings import Settings
 from runtime.transport.base import Fault, FaultKind, Limits
 from tests.fakes.clock import HeldSleep, turns
 from tests.fakes.providers import Rig, fails, kind, rig, settings_of, streamed
@@ -82,6 +84,31 @@ async def test_an_unknown_price_is_no_zero() -> None:
     assert answer.cost is None
 
 
+async def test_usage_that_was_not_reported_is_estimated_and_marked() -> None:
+    """Else the price of unreported tokens would be that of none."""
+
+    class Silent(Scripted):
+        def decode(self, reply: HttpReply, target: Target) -> Outcome:
+            answer = super().decode(reply, target)
+            return replace(answer, usage=NOT_REPORTED) if isinstance(answer, Completion) else answer
+
+        def decode_embed(self, reply: HttpReply, target: Target) -> Embeddings | Failure:
+            vectors = super().decode_embed(reply, target)
+            return replace(vectors, usage=NOT_REPORTED) if isinstance(vectors, Embeddings) else vectors
+
+    made = rig(OK, dialect=Silent(), settings=PRICED)
+    answer = await made.provider.complete(ask("12345678"))
+    assert isinstance(answer, Completion)
+    # 8 and 13 bytes
+    assert answer.usage == Usage(input_tokens=2, output_tokens=4, estimated=True)
+    assert answer.cost is not None
+    assert answer.cost.total_nanousd == 2 * 1_000 + 4 * 2_000
+    assert made.seen().estimated == 1
+    vectors = await made.provider.embed(EmbedRequest(inputs=("1234", "12345")))
+    assert isinstance(vectors, Embeddings)
+    assert vectors.usage == Usage(input_tokens=3, estimated=True)
+
+
 async def test_without_a_model_the_default_is_meant() -> None:
     made = rig(OK, settings=settings_of("one", providers={"one": {"default_model": "m1"}}))
     answer = await made.provider.complete(ask("hi"))
@@ -112,6 +139,74 @@ async def test_what_a_dialect_cannot_carry_is_named() -> None:
     stream = await streamed(made.provider, request)
     assert stream.start is not None
     assert stream.start.dropped == ("x",)
+
+
+class Sent(Scripted):
+    """Remembers what it was to send."""
+
+    request: Request
+    target: Target
+
+    def encode(self, request: Request, target: Target) -> HttpCall | Failure:
+        self.request, self.target = request, target
+        return super().encode(request, target)
+
+
+def modelled(**said: Any) -> Settings:
+    return settings_of("one", models={"one/scripted": said})
+
+
+@pytest.mark.parametrize("how", ["complete", "stream"])
+async def test_what_a_model_does_not_take_is_left_out_and_named(how: str) -> None:
+    sent = Sent()
+    made = rig(OK, dialect=sent, settings=modelled(unsupported_parameters=["temperature", "seed"]))
+    request = replace(ask("hi"), sampling=Sampling(temperature=0.5, max_tokens=7), extra={"x": 1})
+    if how == "stream":
+        stream = await streamed(made.provider, request)
+        assert stream.start is not None
+        assert stream.start.dropped == ("temperature", "x")
+        answer = stream.outcome
+    else:
+        answer = await made.provider.complete(request)
+    assert isinstance(answer, Completion)
+    assert answer.dropped == ("temperature", "x")
+    assert sent.request.sampling == Sampling(max_tokens=7)
+
+
+async def test_what_a_model_cannot_do_is_refused_unsent() -> None:
+    made = rig(OK, settings=modelled(features=["streaming", "system_messages"]))
+    request = replace(ask("hi"), tools=(Tool(name="f"),))
+    refusal = await made.provider.complete(request)
+    assert isinstance(refusal, Failure)
+    assert (refusal.kind, refusal.param, refusal.provider) == (K.UNSUPPORTED, "tools", "one")
+    assert kind((await streamed(made.provider, request)).outcome) is K.UNSUPPORTED
+    assert made.transport.calls == made.in_flight == 0
+    assert not made.observations
+
+
+async def test_a_dialect_is_told_the_longest_answer() -> None:
+    sent = Sent()
+    await rig(OK, dialect=sent, settings=modelled(max_output_tokens=77)).provider.complete(ask("hi"))
+    assert sent.target.max_output_tokens == 77
+
+
+async def test_a_model_that_cannot_stream_is_asked_for_the_whole_and_waited_for() -> None:
+    sent = Sent()
+    body = b'{"id":"7","model":"m","choices":[{"text":"all of it","finish_reason":"stop"}],"usage":{}}'
+
+    class Patient(Piecemeal):
+        limits: Limits
+
+        async def open(self, call: HttpCall, limits: Limits) -> Piecemeal:
+            self.limits = limits
+            return self
+
+    transport = Patient([body], content_type="application/json")
+    made = rig(transport=transport, dialect=sent, settings=modelled(features=["system_messages"]))
+    stream = await streamed(made.provider, ask("hi"))
+    assert stream.text == "all of it"
+    assert not sent.request.stream
+    assert transport.limits.first_byte_s == transport.limits.total_s
 
 
 async def test_embeddings_are_counted_like_answers() -> None:
@@ -267,6 +362,18 @@ async def test_a_whole_answer_to_a_streams_request_is_streamed(content_type: str
     made = rig(transport=Piecemeal([body], content_type=content_type))
     stream = await streamed(made.provider, ask("hi"))
     assert stream.text == "all of it"
+    assert isinstance(stream.outcome, Completion)
+
+
+class Labelled(Scripted):
+    json_streams = True
+
+
+async def test_a_stream_may_be_labelled_as_json_where_its_dialect_says_so() -> None:
+    lines = [b'{"id":"7","model":"m"}\n', b'{"delta":{"text":"a"}}\n', b'{"delta":{"text":"b"}}\n{"end":true}\n']
+    made = rig(dialect=Labelled(), transport=Piecemeal(lines, content_type="application/json"))
+    stream = await streamed(made.provider, ask("hi"))
+    assert [delta.text for delta in stream.deltas] == ["a", "b"]
     assert isinstance(stream.outcome, Completion)
 
 
@@ -671,6 +778,16 @@ async def test_an_old_list_is_better_than_none() -> None:
     made.clock.advance(3_600.0)
     assert len(await made.provider.list_models()) == 2
     assert dialect.asked == 2
+
+
+async def test_health_is_what_the_dialect_reads_in_it() -> None:
+    class Ill(Scripted):
+        def decode_health(self, reply: HttpReply, target: Target) -> Failure | None:
+            return Failure(kind=K.UNAUTHENTICATED, detail="no such key")
+
+    report = await rig(OK, dialect=Ill()).provider.health_check()
+    assert not report.healthy
+    assert "no such key" in report.detail
 
 
 async def test_health_is_a_free_call() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,13 @@ from runtime.outcome import Cost, Usage
 from runtime.price import ASSUMED_OUTPUT_TOKENS, cost_of, estimate
 from runtime.request import (
     AudioPart,
+    FilePart,
     ImagePart,
     Message,
+    NativePart,
+    NativeTool,
+    Part,
+    ReasoningPart,
     Request,
     ResponseFormat,
     Role,
@@ -20,9 +27,17 @@ from runtime.request import (
     TextPart,
     Tool,
     ToolCall,
+    VideoPart,
     ask,
 )
-from runtime.tokens import AUDIO_TOKENS, IMAGE_TOKENS, LOW_DETAIL_IMAGE_TOKENS, estimate_tokens
+from runtime.tokens import (
+    AUDIO_TOKENS,
+    FILE_TOKENS,
+    IMAGE_TOKENS,
+    LOW_DETAIL_IMAGE_TOKENS,
+    VIDEO_TOKENS,
+    estimate_tokens,
+)
 
 MINI = Pricing(input=150_000_000, output=600_000_000, cached_input=75_000_000)
 """gpt-4o-mini: $0.15, $0.60 and $0.075 per million tokens."""
@@ -60,6 +75,65 @@ def test_writing_the_cache_costs_more() -> None:
     cost = cost_of(Usage(input_tokens=190, cached_input_tokens=50, cache_write_tokens=40), haiku)
     assert cost is not None
     assert cost.total_nanousd == 25_000 + 1_500 + 12_000
+
+
+CLAUDE = Pricing(
+    input=1_000_000_000,
+    output=5_000_000_000,
+    cached_input=100_000_000,
+    cache_write=1_250_000_000,
+    cache_write_1h=2_000_000_000,
+    web_search=10_000_000,
+)
+"""claude-haiku-4-5: $1, $5, $0.10, $1.25 and $2 per million tokens, and a cent a search."""
+
+
+def total(usage: Usage, pricing: Pricing) -> int | None:
+    cost = cost_of(usage, pricing)
+    return cost.total_nanousd if cost else None
+
+
+def test_what_is_kept_for_an_hour_costs_more() -> None:
+    # 10 fresh × 1,000 + 30 of five minutes × 1,250 + 20 of an hour × 2,000
+    usage = Usage(input_tokens=60, cache_write_tokens=50, cache_write_1h_tokens=20)
+    assert total(usage, CLAUDE) == 10_000 + 37_500 + 40_000
+    assert total(usage, replace(CLAUDE, cache_write_1h=None)) is None, "unknown, not five minutes' price"
+    plain = Pricing(input=1_000_000_000, output=0)
+    assert total(usage, plain) == 60_000, "who sells writes as input sells them all so"
+
+
+def test_searches_are_charged_by_the_search() -> None:
+    # 1,000 × 1,000 + 2 × 10,000,000
+    searched = Usage(input_tokens=1000, server_tool_calls={"web_search": 2, "web_fetch": 3})
+    cost = cost_of(searched, CLAUDE)
+    assert cost == Cost(input_nanousd=21_000_000, total_nanousd=21_000_000)
+    assert total(searched, MINI) is None
+    assert total(Usage(server_tool_calls={"code_execution": 1}), CLAUDE) is None
+    assert total(Usage(server_tool_calls={"web_fetch": 1}), MINI) == 0
+
+
+def test_what_is_billed_counts_where_it_is_said() -> None:
+    """Cohere processes more than it charges for."""
+    usage = Usage(input_tokens=500, output_tokens=50, billed_input_tokens=10, billed_output_tokens=20)
+    assert total(usage, CLAUDE) == 10_000 + 100_000
+
+
+def test_sound_has_its_own_price() -> None:
+    sound = replace(MINI, audio_input=10_000_000_000, audio_output=20_000_000_000)
+    # 10 × 150 + 5 × 10,000 + 10 × 600 + 10 × 20,000
+    usage = Usage(input_tokens=15, audio_input_tokens=5, output_tokens=20, audio_output_tokens=10)
+    assert total(usage, sound) == 1_500 + 50_000 + 6_000 + 200_000
+    assert total(usage, MINI) is None
+    assert total(replace(usage, cached_input_tokens=1), sound) is None, "nobody says how much of it was sound"
+
+
+def test_a_long_prompt_costs_more_as_a_whole() -> None:
+    longest = Pricing(input=3_000_000, output=30_000_000)
+    longer = Pricing(input=2_000_000, output=20_000_000, applies_up_to_tokens=1_000, beyond=longest)
+    tiered = Pricing(input=1_000_000, output=10_000_000, applies_up_to_tokens=100, beyond=longer)
+    assert total(Usage(input_tokens=100, output_tokens=1), tiered) == 110
+    assert total(Usage(input_tokens=101, output_tokens=1), tiered) == 222
+    assert total(Usage(input_tokens=1_001, output_tokens=1), tiered) == 3_033
 
 
 @pytest.mark.parametrize(("price", "total"), [(499_999, 0), (500_000, 1), (1_499_999, 1), (1_500_000, 2)])
@@ -145,7 +219,7 @@ def test_an_unknown_price_is_not_estimated_at_nothing(known: ModelInfo | None) -
 # Tokens.
 
 
-def said(*parts: TextPart | ImagePart | AudioPart, **more: object) -> Request:
+def said(*parts: Part, **more: object) -> Request:
     return Request(messages=(Message(role=Role.USER, parts=parts),), **more)  # type: ignore[arg-type]
 
 
@@ -171,6 +245,19 @@ def test_images_and_audio_count_by_the_piece() -> None:
     assert estimate_tokens(said(AudioPart(data="x" * 9999))) == AUDIO_TOKENS
 
 
+def test_files_and_video_count_by_the_piece_and_texts_as_text() -> None:
+    assert estimate_tokens(said(VideoPart(url="http://v"), FilePart(data="x" * 9999))) == VIDEO_TOKENS + FILE_TOKENS
+    assert estimate_tokens(said(FilePart(text="x" * 400))) == 100
+
+
+def test_thoughts_count_and_what_only_one_dialect_has() -> None:
+    assert estimate_tokens(said(ReasoningPart(text="x" * 400, signature="y" * 400))) == 100
+    # {"a":1} is 7 bytes
+    native: dict[str, object] = {"dialect": "d", "kind": "k", "value": {"a": 1}}
+    assert estimate_tokens(said(NativePart(**native))) == 2  # type: ignore[arg-type]
+    assert estimate_tokens(said(tools=(NativeTool(**native),))) == 2  # type: ignore[arg-type]
+
+
 def test_tools_count_with_their_schemas() -> None:
     tool = Tool(name="add_", description="Adds up.", parameters={"type": "object"})
     # 4 + 8 + 17 bytes of {"type":"object"} make 29
@@ -181,4 +268,4 @@ def test_tools_count_with_their_schemas() -> None:
 
 def test_tool_calls_of_the_past_count() -> None:
     call = ToolCall(id="not counted", name="add_", arguments='{"a":12}')
-    assert estimate_tokens(Request(messages=(Message(role=Role.ASSISTANT, tool_calls=(call,)),))) == 3
+    assert estimate_tokens(Request(messages=(Message(role=Role.ASSISTANT, parts=(call,)),))) == 3

@@ -166,6 +166,10 @@ providers:
         ("port: 1\nport: 2", "raygate.yaml:2: port: is there twice, first on line 1"),
         ("providers: {a: {kind: custom}}", "needs a `base_url`: this kind has no address of its own"),
         ("providers: {a: {kind: openai, base_url: a.example}}", "should begin with http:// or https:// and a host"),
+        ("providers: {a: {kind: ollama, base_url: 'http://b:1/v1'}}", "`ollama` should end before `/v1`"),
+        ("providers: {a: {kind: google, base_url: 'http://b/v1beta/openai/'}}", "endpoint is of kind `custom`"),
+        ("providers: {a: {kind: cohere, base_url: 'http://b/compatibility/v1'}}", "end before `/compatibility/v1`"),
+        ("models: {a/b: {unsupported_parameters: [temprature]}}", "should be 'temperature', 'top_p'"),
         ("providers: {a: {kind: openai, script: []}}", "only a provider of kind `scripted` plays a `script`"),
         ("providers: {a/b: {kind: openai}}", "provider name `a/b` should be letters"),
         ("models: {gpt: {}}", "`models` key `gpt` should be provider/model"),
@@ -354,30 +358,22 @@ def test_openai_with_its_asides() -> None:
             "ANTHROPIC_API_KEY",
             "http://a/v1",
         ),
+        ({"GEMINI_API_KEY": "k"}, "google", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta"),
+        ({"CO_API_KEY": "k", "COHERE_API_KEY": "c"}, "cohere", "CO_API_KEY", "https://api.cohere.com"),
         (
-            {"GEMINI_API_KEY": "k"},
-            "google",
-            "GEMINI_API_KEY",
-            "https://generativelanguage.googleapis.com/v1beta/openai",
-        ),
-        ({"CO_API_KEY": "k", "COHERE_API_KEY": "c"}, "cohere", "CO_API_KEY", "https://api.cohere.ai/compatibility/v1"),
-        (
-            {"COHERE_API_KEY": "c", "CO_API_URL": "https://co.example/v2"},
+            {"COHERE_API_KEY": "c", "CO_API_URL": "https://co.example/v1/"},
             "cohere",
             "COHERE_API_KEY",
-            "https://co.example/compatibility/v1",
+            "https://co.example",
         ),
-        ({"OLLAMA_HOST": "box"}, "ollama", None, "http://box:11434/v1"),
-        ({"OLLAMA_HOST": "box:80"}, "ollama", None, "http://box:80/v1"),
-        ({"OLLAMA_HOST": "0.0.0.0"}, "ollama", None, "http://127.0.0.1:11434/v1"),
-        ({"OLLAMA_HOST": "::1"}, "ollama", None, "http://[::1]:11434/v1"),
-        ({"OLLAMA_HOST": "[::]:99"}, "ollama", None, "http://[::1]:99/v1"),
-        (
-            {"OLLAMA_HOST": "https://o.example/", "OLLAMA_API_KEY": "k"},
-            "ollama",
-            "OLLAMA_API_KEY",
-            "https://o.example/v1",
-        ),
+        ({"OLLAMA_HOST": "box"}, "ollama", None, "http://box:11434"),
+        ({"OLLAMA_HOST": "box:80"}, "ollama", None, "http://box:80"),
+        ({"OLLAMA_HOST": "0.0.0.0"}, "ollama", None, "http://127.0.0.1:11434"),
+        ({"OLLAMA_HOST": "::1"}, "ollama", None, "http://[::1]:11434"),
+        ({"OLLAMA_HOST": "[::]:99"}, "ollama", None, "http://[::1]:99"),
+        ({"OLLAMA_HOST": "http://box:80/v1/"}, "ollama", None, "http://box:80"),
+        ({"OLLAMA_HOST": "https://o.example/", "OLLAMA_API_KEY": "k"}, "ollama", "OLLAMA_API_KEY", "https://o.example"),
+        ({"RUVLLM_URL": "http://localhost:3000/"}, "ruvllm", None, "http://localhost:3000"),
     ],
 )
 def test_each_vendor_is_detected(env: dict[str, str], name: str, key: str | None, url: str) -> None:
@@ -394,10 +390,31 @@ def test_google_wins_over_gemini_and_says_so() -> None:
     assert found.warnings == ("GOOGLE_API_KEY and GEMINI_API_KEY are both set; GOOGLE_API_KEY is used",)
 
 
-def test_ruvllm_is_not_pretended() -> None:
-    found = detect({"RUVLLM_URL": "http://localhost:3000"})
-    assert not found.providers
-    assert "RUVLLM_URL" in found.warnings[0]
+def test_a_token_is_sent_as_a_bearers() -> None:
+    """Anthropic's SDK sends ANTHROPIC_AUTH_TOKEN so, and ANTHROPIC_API_KEY in a header of its own."""
+    assert detect({"ANTHROPIC_AUTH_TOKEN": "t"}).providers["anthropic"].options == {"auth": "bearer"}
+    assert detect({"ANTHROPIC_AUTH_TOKEN": "t", "ANTHROPIC_API_KEY": "k"}).providers["anthropic"].options == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "url"),
+    [
+        ("anthropic", "https://proxy", "https://proxy/v1"),
+        ("anthropic", "https://proxy/claude/v1/", "https://proxy/claude/v1"),
+        ("google", "https://proxy", "https://proxy/v1beta"),
+        ("google", "https://proxy/v1", "https://proxy/v1"),
+        ("google", "https://proxy/v1alpha", "https://proxy/v1alpha"),
+        ("cohere", "https://proxy/", "https://proxy"),
+        ("openai", "https://proxy/openai", "https://proxy/openai"),
+    ],
+)
+def test_an_address_ends_where_its_dialect_goes_on(read, kind: str, said: str, url: str) -> None:
+    assert read(f"providers: {{p: {{kind: {kind}, base_url: '{said}'}}}}").providers["p"].url == url
+
+
+def test_a_version_that_is_said_elsewhere_is_not_added(read) -> None:
+    ours = read("providers: {p: {kind: google, base_url: 'https://p/x', options: {api_version: v1}}}").providers["p"]
+    assert ours.url == "https://p/x"
 
 
 def test_an_address_that_makes_no_sense_is_refused() -> None:
@@ -429,6 +446,12 @@ def test_a_configured_provider_finds_its_key_unless_it_goes_elsewhere(read) -> N
     assert providers["a"].base_url == "http://proxy/v1"
     assert providers["a"].max_in_flight == 2
     assert providers["b"].api_key is None
+
+
+def test_a_configured_provider_finds_how_its_token_is_sent(read) -> None:
+    mine = read("providers: {a: {kind: anthropic, options: {beta: x}}}")
+    providers = effective(mine, {"ANTHROPIC_AUTH_TOKEN": "t"}).settings.providers
+    assert providers["a"].options == {"auth": "bearer", "beta": "x"}
 
 
 def test_names_that_lead_nowhere_are_told(read) -> None:

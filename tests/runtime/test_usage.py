@@ -75,6 +75,15 @@ def test_input_and_output_are_as_reported() -> None:
     assert (total.input_cost_nanousd, total.output_cost_nanousd, total.cost_nanousd) == (1, 9, 17)
 
 
+def test_what_came_from_a_cache_and_what_was_thought_is_counted() -> None:
+    book = UsageBook()
+    usage = Usage(input_tokens=9, output_tokens=8, cached_input_tokens=3, cache_write_tokens=2, reasoning_tokens=7)
+    for _ in range(2):
+        book.add("p", "a", Completion(id="1", model="a", usage=usage), latency_s=1, at_s=NOW)
+    total = book.report("day", NOW).total
+    assert (total.cached_input_tokens, total.cache_write_tokens, total.reasoning_tokens) == (6, 4, 14)
+
+
 def test_each_model_has_its_row_and_rows_make_the_total() -> None:
     book = UsageBook()
     book.add("p", "a", answer(1, 2), latency_s=1.0, at_s=NOW - 5000)

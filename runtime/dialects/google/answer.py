@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2s
 
 from runtime.dialects.base import Target
-from runtime.dialects.encoding import invented_id
+from runtime.dialects.encoding import invented_id, text_of_object
 from runtime.dialects.fields import Wrong
 from runtime.dialects.google.errors import failure_of_error
 from runtime.dialects.google.parts import NAME, part_of
 from runtime.dialects.google.usage import detail_of, logprobs_of, searches_of, usage_of
-from runtime.dialects.google.words import is_shallow, json_text
+from runtime.dialects.google.words import is_shallow
 from runtime.dialects.reading import extra_of, obj, objects, text
 from runtime.dialects.status import clean, interrupted, malformed
 from runtime.fold import Fold
@@ -241,7 +241,7 @@ class Answer:
 
     def _call_id(self, said: Json) -> str:
         """An id for a call without one, unique in its conversation: by the answer's id, else by what is called."""
-        whose = self.id or blake2s(json_text(said, "part").encode(), digest_size=6).hexdigest()
+        whose = self.id or blake2s(text_of_object(said, "part").encode(), digest_size=6).hexdigest()
         self._calls += 1
         return invented_id(whose, self._calls - 1)
 

@@ -75,15 +75,10 @@ class Writer:
         contents: list[Json] = []
         rest = [(at, one) for at, one in placed if one.role not in _SYSTEMS]
         while rest:
-            length = next((n for n, (_, one) in enumerate(rest) if one.role not in _USERS), len(rest))
-            if length == 0:
-                contents.append(self._turn("model", rest[:1]))
-                length = 1
-            elif any(one.role is Role.TOOL for _, one in rest[:length]):
-                contents.append(self._turn("user", _in_order_of_calls(rest[:length], self.names)))
-            else:
-                contents += [self._turn("user", [one]) for one in rest[:length]]
-            rest = rest[length:]
+            length = _length_of_turn([one.role for _, one in rest])
+            turn, rest = rest[:length], rest[length:]
+            role = "user" if turn[0][1].role in _USERS else "model"
+            contents.append(self._turn(role, _in_order_of_calls(turn, self.names)))
         if self.family.signed_calls and self.version.full:
             _sign(contents)
         return instruction, contents
@@ -289,6 +284,13 @@ def _mime_of(part: ImagePart | AudioPart | VideoPart | FilePart) -> str | None:
     if part.format:
         return f"audio/{part.format}"
     return "audio/wav" if part.data is not None else None
+
+
+def _length_of_turn(roles: Sequence[Role]) -> int:
+    """How many of the first messages make one content: all up to the user's words after the last result."""
+    users = next((number for number, role in enumerate(roles) if role not in _USERS), len(roles))
+    results = [number for number, role in enumerate(roles[:users]) if role is Role.TOOL]
+    return min(users, results[-1] + 2) if results else 1
 
 
 def _in_order_of_calls(placed: list[Placed], names: Mapping[str, str]) -> list[Placed]:

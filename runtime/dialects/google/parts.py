@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runtime.dialects.encoding import text_of_object
 from runtime.dialects.fields import Wrong, opt_bool, opt_obj, opt_text, text
 from runtime.dialects.google.words import (
     audio_format,
     camel_deep,
     fields_of,
     is_video_page,
-    json_text,
     leftover_fields,
     mime_of_name,
 )
@@ -92,7 +92,7 @@ def _call(fields: dict[str, Json], param: str, signature: str, call_id: Callable
     return ToolCall(
         id=opt_text(call, "id", f"{where}.id") or call_id(name),
         name=name,
-        arguments=json_text(opt_obj(call, "args", f"{where}.args") or {}, f"{where}.args"),
+        arguments=text_of_object(opt_obj(call, "args", f"{where}.args") or {}, f"{where}.args"),
         signature=signature,
         extra=extra,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import orjson
 
-from runtime.dialects.google.words import json_text
+from runtime.dialects.encoding import text_of_object
 from runtime.request import Json
 
 
@@ -19,15 +19,14 @@ def text_of_response(response: dict[str, Json], param: str) -> tuple[str, bool |
     >>> text_of_response({"result": "sunny"}, "response"), text_of_response({"error": "no"}, "response")
     (('sunny', None), ('no', True))
     """
-    error = response.get("error")
-    failed = True if error else None
+    failed = _says_error(response)
     if len(response) == 1:
-        only = error if failed else response.get("result")
+        only = response["error"] if failed else response.get("result")
         if isinstance(only, str) and _object(only) is None:
-            return only, failed
-        if failed and isinstance(only, dict) and "error" not in only:
-            return json_text(only, param), failed
-    return json_text(response, param), failed
+            return only, failed or None
+        if failed and isinstance(only, dict) and not _says_error(only):
+            return text_of_object(only, param), True
+    return text_of_object(response, param), failed or None
 
 
 def response_of_text(said: str, *, failed: bool) -> dict[str, Json]:
@@ -39,9 +38,15 @@ def response_of_text(said: str, *, failed: bool) -> dict[str, Json]:
     whole = _object(said)
     if not failed:
         return {"result": said} if whole is None else whole
-    if whole is not None and "error" in whole:
+    if whole is not None and _says_error(whole):
         return whole
     return {"error": said if whole is None else whole}
+
+
+def _says_error(response: dict[str, Json]) -> bool:
+    """True where an error is said. Beside other fields an empty one says that there was none."""
+    error = response.get("error")
+    return bool(error) if len(response) > 1 else error is not None and error is not False
 
 
 def _object(said: str) -> dict[str, Json] | None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from runtime.dialects.encoding import text_of_object
 from runtime.dialects.fields import Wrong, obj
 from runtime.request import Json
 
@@ -132,14 +131,6 @@ def is_shallow(value: Json, levels: int = MOST_DEEP) -> bool:
     if isinstance(value, list):
         return levels > 0 and all(is_shallow(one, levels - 1) for one in value)
     return True
-
-
-def json_text(value: Json, param: str) -> str:
-    """A value as JSON text. Raises `Wrong` for what cannot be written: too deep a nesting, too large a number."""
-    try:
-        return text_of_object(value)
-    except TypeError as error:
-        raise Wrong(param, f"{param} cannot be carried as JSON text: {error}") from None
 
 
 def leftover_fields(fields: Mapping[str, Json], known: frozenset[str], prefix: str, into: dict[str, Json]) -> None:

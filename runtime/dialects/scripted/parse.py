@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import orjson
 
@@ -143,7 +144,9 @@ def _usage(said: Json, where: str) -> Usage:
     estimated = fields.get("estimated", False)
     if not isinstance(estimated, bool):
         raise BadScript(f"{where}.estimated must be true or false, but is {estimated!r}")
-    counts = {name: _count(value, f"{where}.{name}") for name, value in fields.items() if name != "estimated"}
+    counts: dict[str, Any] = {
+        name: _count(value, f"{where}.{name}") for name, value in fields.items() if name != "estimated"
+    }
     return Usage(**counts, estimated=estimated)
 
 
