@@ -431,6 +431,7 @@ class TestErrors:
             (403, "PERMISSION_DENIED", FailureKind.FORBIDDEN),
             (404, "NOT_FOUND", FailureKind.MODEL_NOT_FOUND),
             (429, "RESOURCE_EXHAUSTED", FailureKind.RATE_LIMITED),
+            (413, "RESOURCE_EXHAUSTED", FailureKind.TOO_LARGE),
             (500, "INTERNAL", FailureKind.UNAVAILABLE),
             (501, "UNIMPLEMENTED", FailureKind.UNSUPPORTED),
             (503, "UNAVAILABLE", FailureKind.OVERLOADED),

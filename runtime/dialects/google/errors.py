@@ -87,7 +87,8 @@ def failure_of_error(
     details = objects(error.get("details"))
     word = text(error.get("status"))
     reason = next((text(one["reason"]) for one in details if isinstance(one.get("reason"), str)), "")
-    kind = REASONS.get(reason) or WORDS.get(word) or plain.kind
+    # A body that is too large has no word of its own: it comes under RESOURCE_EXHAUSTED.
+    kind = plain.kind if plain.kind is _K.TOO_LARGE else REASONS.get(reason) or WORDS.get(word) or plain.kind
     if kind is _K.RATE_LIMITED and any(_by_the_day(one) for one in details):
         kind = _K.QUOTA_EXHAUSTED
     delays = [delay for one in details if (delay := _seconds(one.get("retryDelay"))) is not None]
