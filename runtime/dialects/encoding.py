@@ -18,6 +18,9 @@ from runtime.request import Effort, Json, Message
 INVENTED = "raygate_call_"
 """Begins the id of a tool call whose provider gave none. Only such ids are left out on the way back."""
 
+MARK = "raygate:"
+"""Begins a key of an `extra` that is no field but ours: how its client said something. It is neither sent nor named."""
+
 MAGIC = (
     ("iVBORw0", "image/png"),
     ("/9j/", "image/jpeg"),
@@ -83,7 +86,7 @@ def put_extra(
 ) -> None:
     """Put fields that no type holds back where they were, if they are this dialect's own; else name them."""
     for path, value in extra.items():
-        if not (ours and place(body, path, value)):
+        if not path.startswith(MARK) and not (ours and place(body, path, value)):
             dropped.append(f"{prefix}{path}")
 
 

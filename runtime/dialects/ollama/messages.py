@@ -138,7 +138,7 @@ def _add(said: _Said, part: Part, param: str, where: str, wording: Wording) -> F
     if not isinstance(part, ReasoningPart):
         wording.unmarked(part.cache)
     # Texts, thoughts and images are no objects here: what stood beside them has no place.
-    wording.dropped.extend(f"{param}.{name}" for name in part.extra)
+    put_extra({}, part.extra, ours=False, dropped=wording.dropped, prefix=f"{param}.")
     return None
 
 

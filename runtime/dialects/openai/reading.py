@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from runtime.dialects.encoding import split_data_url
+from runtime.dialects.encoding import MARK, split_data_url
 from runtime.dialects.reading import NOT_REPORTED, count, extra_of, nanousd, objects, text
 from runtime.outcome import Cost, FinishReason, Usage
 from runtime.request import AudioPart, ImagePart, Json, ReasoningPart
@@ -38,7 +38,7 @@ MESSAGE = frozenset(
 )
 
 
-NAMED = "fields"
+NAMED = f"{MARK}fields"
 """In the `extra` of an earlier thought of plain text: the names under which its client said it."""
 
 

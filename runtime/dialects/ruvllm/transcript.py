@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runtime.dialects.base import Target
-from runtime.dialects.encoding import tool_names
+from runtime.dialects.encoding import put_extra, tool_names
 from runtime.dialects.status import refused
 from runtime.outcome import Failure, FailureKind
 from runtime.request import FilePart, Message, NativePart, Part, ReasoningPart, Role, TextPart, ToolCall
@@ -126,7 +126,7 @@ class _Folding:
             self.dropped.append(f"{param}.signature")
         if part.cache is not None:
             self.dropped.append("cache")
-        self.dropped.extend(f"{param}.{path}" for path in part.extra)
+        put_extra({}, part.extra, ours=False, dropped=self.dropped, prefix=f"{param}.")
         return said
 
     def _cannot(self, param: str, what: str) -> Failure:
