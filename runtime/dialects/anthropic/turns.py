@@ -65,9 +65,7 @@ class Conversation:
     @property
     def system(self) -> Json:
         """The field `system`: None, a string where that is all, else blocks."""
-        if len(self._system) == 1 and self._system[0].keys() == {"type", "text"}:
-            return self._system[0]["text"]
-        return self._system or None
+        return _shortest(self._system) or None
 
     @property
     def messages(self) -> list[Block]:
@@ -140,8 +138,7 @@ class Conversation:
         block: Block = {"type": "tool_result", "tool_use_id": wording.ids.of_result(message.tool_call_id)}
         content = self._contents(message, position)
         if content:
-            plain = len(content) == 1 and content[0].keys() == {"type", "text"}
-            block["content"] = content[0]["text"] if plain else content
+            block["content"] = _shortest(content)
         if message.is_error is not None:
             block["is_error"] = message.is_error
         mark(block, message.cache)
@@ -179,3 +176,9 @@ class Conversation:
             for number, part in enumerate(message.parts)
         )
         return [block for block in said if block is not None]
+
+
+def _shortest(blocks: list[Block]) -> Json:
+    """One block of plain text as a string; a block of another kind may have a text too, and stays a block."""
+    plain = len(blocks) == 1 and blocks[0].keys() == {"type", "text"} and blocks[0]["type"] == "text"
+    return blocks[0]["text"] if plain else blocks

@@ -238,8 +238,9 @@ def _shortest(content: list[dict[str, Json]]) -> Json:
     """Plain text as a string. A block of no text stays a block: as a string it would be nothing."""
     if not content:
         return ""
-    plain = len(content) == 1 and content[0].keys() == {"type", "text"} and content[0]["text"]
-    return content[0]["text"] if plain else content
+    first = content[0]
+    plain = len(content) == 1 and first.keys() == {"type", "text"} and first["type"] == "text" and first["text"]
+    return first["text"] if plain else content
 
 
 def _text_of(part: FilePart) -> str | None:

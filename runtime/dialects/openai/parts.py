@@ -99,7 +99,10 @@ def _shortest(content: list[dict[str, Json]], *, silent: bool) -> Json:
     """Plain text as a string: many hosts take a list only from users. Null only beside something else that was said."""
     if not content:
         return "" if silent else None
-    return content[0]["text"] if len(content) == 1 and content[0].keys() == {"type", "text"} else content
+    first = content[0]
+    # A part of a host's own kind may have a text too.
+    plain = len(content) == 1 and first.keys() == {"type", "text"} and first["type"] == "text"
+    return first["text"] if plain else content
 
 
 def _content(part: Content, param: str, wording: Wording) -> dict[str, Json] | Failure:

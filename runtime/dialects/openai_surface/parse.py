@@ -83,6 +83,8 @@ def _request(body: dict[str, Json]) -> Request:
     include_usage = opt_bool(stream_options, "include_usage", "stream_options.include_usage")
     if stream_options:
         leftovers(stream_options, ("include_usage",), "stream_options", extra)
+    choice = _tool_choice(body.get("tool_choice"))
+    _keep_of_choice(body.get("tool_choice"), extra)
     cost, deadline_s, provider_options = _extension(opt_obj(body, "raygate", "raygate") or {})
     choices = opt_int(body, "n", "n", least=1)
     if choices is not None and choices > MOST_CHOICES:
@@ -93,7 +95,7 @@ def _request(body: dict[str, Json]) -> Request:
         sampling=_sampling(body),
         choices=choices or 1,
         tools=_tools(body),
-        tool_choice=_tool_choice(body.get("tool_choice")),
+        tool_choice=choice,
         parallel_tool_calls=opt_bool(body, "parallel_tool_calls", "parallel_tool_calls"),
         response_format=_response_format(body),
         reasoning=_reasoning(body, extra),
@@ -177,6 +179,14 @@ def _tool(tool: dict[str, Json], where: str) -> Tool | NativeTool:
         cache=take_cache(tool, "", extra),
         extra=extra,
     )
+
+
+def _keep_of_choice(said: Json, extra: dict[str, Json]) -> None:
+    """What stands in a tool choice beyond the words that we know."""
+    if isinstance(said, dict):
+        kind = said["type"]
+        leftovers(said, ("type", kind), "tool_choice", extra)
+        leftovers(said[kind], ("name", "mode", "tools"), f"tool_choice.{kind}", extra)
 
 
 def _tool_choice(said: Json) -> ToolChoice | None:
