@@ -181,13 +181,17 @@ class Completion:
 
 
 class FailureKind(StrEnum):
-    """Why a call failed. `HANDLING` says what follows from each."""
+    """Why a call failed. `HANDLING` says what follows from each.
+
+    `BAD_KEY` is the caller's key at Raygate; `UNAUTHENTICATED` is Raygate's key at a provider.
+    """
 
     BAD_REQUEST = "bad_request"
     UNSUPPORTED = "unsupported"
     CONTEXT_OVERFLOW = "context_overflow"
     CONTENT_FILTERED = "content_filtered"
     TOO_LARGE = "too_large"
+    BAD_KEY = "bad_key"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     MODEL_NOT_FOUND = "model_not_found"
@@ -238,6 +242,7 @@ HANDLING: dict[FailureKind, Handling] = {
     FailureKind.CONTEXT_OVERFLOW: Handling(blame=_GOOD, try_again=False, try_elsewhere=True, status=400, type=_CALLER),
     FailureKind.CONTENT_FILTERED: Handling(blame=_GOOD, try_again=False, try_elsewhere=False, status=400, type=_CALLER),
     FailureKind.TOO_LARGE: Handling(blame=_GOOD, try_again=False, try_elsewhere=False, status=413, type=_CALLER),
+    FailureKind.BAD_KEY: Handling(blame=_SILENT, try_again=False, try_elsewhere=False, status=401, type=_CALLER),
     # The provider refused *our* key: the caller's own key was right, so no 401 for them.
     FailureKind.UNAUTHENTICATED: Handling(
         blame=_SILENT, try_again=False, try_elsewhere=True, status=502, type="upstream_authentication_error"

@@ -2,7 +2,8 @@
 
     authenticate ─► read the body ─► parse ─► Gateway (or the manager's actor) ─► render
 
-Raw ASGI. Every error, also one of our own, is an OpenAI error envelope with one sentence that says what to do.
+Raw ASGI. Every error, also one of our own, is in the envelope of the API that was asked, with one sentence that says
+what to do.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from actors.edge import Edge
 from actors.refs import Unreachable
-from runtime.dialects.openai_surface import render_models
+from runtime.dialects.base import Parse
+from runtime.dialects.openai_surface import parse_embed, render_embeddings, render_models
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
-from serve import auth, chat
+from serve import answer, auth
+from serve.endpoints import CHATS, surface_at
 from serve.errors import Refused, answer_failure
 from serve.http import ClientGone, Exchange, Receive, Scope, Send, TooLarge
 
@@ -96,9 +99,15 @@ class GatewayApp:
 
     async def _route(self, exchange: Exchange, request_id: str) -> None:
         path = exchange.path.removeprefix("/v1").rstrip("/")
+        exchange.surface = surface_at(path, exchange)
+        parser = CHATS.get(path)
+        if parser is not None:
+            await self._chat(exchange, parser, request_id, self._admit(exchange, "POST"))
+            return
         match path:
-            case "/chat/completions":
-                await self._chat(exchange, request_id, self._admit(exchange, "POST"))
+            case "/embeddings":
+                self._admit(exchange, "POST")
+                await self._embeddings(exchange, request_id)
             case "/models":
                 self._admit(exchange, "GET")
                 await self._models(exchange)
@@ -118,19 +127,35 @@ class GatewayApp:
                 detail = f"there is nothing at {exchange.path[:200]}; try POST /v1/chat/completions or GET /v1/models"
                 raise Refused(FailureKind.BAD_REQUEST, detail, status=404, code="unknown_url")
 
-    async def _chat(self, exchange: Exchange, request_id: str, tenant: str) -> None:
+    async def _chat(self, exchange: Exchange, parser: Parse, request_id: str, tenant: str) -> None:
         self.edge.counters["requests"] += 1
         body = await exchange.body(self.edge.settings.max_body_bytes)
-        request = chat.parse(body, request_id=request_id, tenant=tenant)
+        request = answer.parse(body, parser, request_id=request_id, tenant=tenant)
         if isinstance(request, Failure):
             await answer_failure(exchange, request)
             return
         if request.deadline_s is None:
             request = replace(request, deadline_s=self.edge.gateway.policy.deadline_s)
         if request.stream:
-            await chat.stream(self.target, exchange, request)
+            await answer.stream(self.target, exchange, request)
         else:
-            await chat.complete(self.target, exchange, request)
+            await answer.complete(self.target, exchange, request)
+
+    async def _embeddings(self, exchange: Exchange, request_id: str) -> None:
+        self.edge.counters["requests"] += 1
+        parsed = parse_embed(answer.json_of(await exchange.body(self.edge.settings.max_body_bytes)))
+        if isinstance(parsed, Failure):
+            await answer_failure(exchange, parsed)
+            return
+        request, encoding = parsed
+        deadline_s = self.edge.gateway.policy.deadline_s
+        request = replace(request, request_id=request_id, deadline_s=deadline_s)
+        embeddings = await exchange.unless_gone(self.target.embed(request))
+        if isinstance(embeddings, Failure):
+            await answer_failure(exchange, embeddings)
+            return
+        headers = answer.source_headers(embeddings.provider, embeddings.model) + answer.cost_headers(embeddings.cost)
+        await exchange.reply_json(200, render_embeddings(embeddings, encoding=encoding), headers)
 
     async def _models(self, exchange: Exchange) -> None:
         models = await self.target.list_models()
@@ -158,7 +183,7 @@ class GatewayApp:
         if holder is None:
             said = "this key is not known here" if key else "no key was sent"
             detail = f"{said}; send a Raygate key as 'Authorization: Bearer rg-...' (raygate status says where it lies)"
-            raise Refused(FailureKind.BAD_REQUEST, detail, status=401, code="invalid_api_key")
+            raise Refused(FailureKind.BAD_KEY, detail, code="invalid_api_key")
         return holder.tenant
 
     @staticmethod

@@ -1,10 +1,13 @@
-"""What a caller is told when a request is not answered: an OpenAI error envelope, a status, headers."""
+"""What a caller is told when a request is not answered: an error in the envelope of the API that was asked."""
 
 from __future__ import annotations
 
-from runtime.dialects.openai_surface import render_error
+import orjson
+
 from runtime.outcome import Failure, FailureKind
-from serve.http import Exchange, Headers, encoded
+from serve.http import JSON, Exchange, Headers, encoded
+
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
 class Refused(Exception):  # a decision, not an error
@@ -31,7 +34,10 @@ async def answer_failure(
     """Answer with an error; where an answer has begun already, there is nothing left to say."""
     if exchange.started:
         return
-    usual, said, body = render_error(failure)
+    usual, said, body = exchange.surface.error(failure)
+    named = encoded(said)
     if failure.attempts:
-        said["x-raygate-attempts"] = str(len(failure.attempts))
-    await exchange.reply_json(status or usual, body, [*encoded(said), *(headers or [])])
+        named.append((b"x-raygate-attempts", b"%d" % len(failure.attempts)))
+    plain = isinstance(body, str)
+    content = body.encode() if isinstance(body, str) else orjson.dumps(body)
+    await exchange.reply(status or usual, content, [TEXT if plain else JSON, *named, *(headers or [])])

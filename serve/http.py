@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 
 import orjson
 
+from runtime.dialects.openai_surface import OpenAISurface
+from runtime.dialects.surface import Surface
+
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -22,6 +25,8 @@ DRAIN_FACTOR = 8
 answer only once they have sent everything."""
 
 JSON = (b"content-type", b"application/json")
+
+OPENAI = OpenAISurface()
 
 T = TypeVar("T")
 
@@ -35,9 +40,9 @@ class TooLarge(Exception):  # see above
 
 
 class Exchange:
-    """One request and its answer."""
+    """One request and its answer. `surface` is the API that was asked: it words our errors."""
 
-    __slots__ = ("_receive", "_send", "headers", "method", "path", "started")
+    __slots__ = ("_receive", "_send", "headers", "method", "path", "started", "surface")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
@@ -45,6 +50,7 @@ class Exchange:
         self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.started = False
+        self.surface: Surface = OPENAI
         self._receive = receive
         self._send = send
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import random
 from collections import Counter
@@ -19,9 +20,11 @@ from runtime.dialects.scripted import Status, Step
 from runtime.feed import KeyInfo
 from runtime.gateway import Gateway
 from runtime.outcome import Completion, Delta, Failure, FailureKind, StreamEnd, StreamEvent, StreamStart
-from runtime.request import Request
+from runtime.request import Request, ask
 from runtime.settings import Settings
+from serve import answer
 from serve.app import GatewayApp
+from serve.http import Exchange
 from tests.fakes.asgi import Call
 from tests.fakes.providers import Rig, fails, rig, settings_of
 
@@ -315,3 +318,59 @@ async def test_life_and_end() -> None:
     await served.app({"type": "lifespan"}, coming.get, send)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert served.edge.stopped
+
+
+# Embeddings.
+
+
+def embed(**more: Any) -> Call:
+    body = {"model": "one/m", "input": ["a", "b"], **more}
+    return Call("POST", "/v1/embeddings", body=json.dumps(body).encode(), headers=BEARER)
+
+
+async def test_embeddings_in_both_encodings() -> None:
+    served = Served()
+    plain = await served(embed())
+    assert plain.status == 200
+    vectors = [row["embedding"] for row in json.loads(plain.body)["data"]]
+    assert [len(vector) for vector in vectors] == [64, 64]
+    packed = json.loads((await served(embed(encoding_format="base64"))).body)["data"][0]["embedding"]
+    assert len(base64.b64decode(packed)) == 4 * 64
+    assert plain.headers["x-raygate-provider"] == "one"
+    assert (await served(embed(input=[]))).error()["param"] == "input"
+
+
+# A model that takes its time.
+
+
+class Slow(Manager):
+    """Answers once it is told to."""
+
+    def __init__(self, end: Completion | Failure) -> None:
+        self.now = asyncio.Event()
+        self._end = end
+
+    async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        await self.now.wait()
+        if isinstance(self._end, Completion):
+            yield StreamStart(id="1", provider="one", model="m")
+            yield Delta(text="at last")
+        yield StreamEnd(outcome=self._end)
+
+
+@pytest.mark.parametrize("end", [Completion(id="1", model="m"), Failure(kind=FailureKind.OVERLOADED, detail="no")])
+async def test_a_stream_that_waits_says_so(end: Completion | Failure) -> None:
+    slow = Slow(end)
+    call = chat()
+    exchange = Exchange(call.scope, call.receive, call.send)
+    task = asyncio.ensure_future(answer.stream(cast("Any", slow), exchange, ask("hi", stream=True), keep_alive_s=0.001))
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            await call.wrote.wait()
+            call.wrote.clear()
+        slow.now.set()
+        await task
+    assert call.status == 200
+    events = [line for line in call.body.split(b"\n\n") if line and not line.startswith(b":")]
+    assert events[-1] == b"data: [DONE]" if isinstance(end, Completion) else b'"error"' in events[-1]
+    assert (b"[DONE]" in call.body) is isinstance(end, Completion)

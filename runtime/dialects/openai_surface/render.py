@@ -47,6 +47,9 @@ CODES: Mapping[FailureKind, str] = {
 
 DONE = b"data: [DONE]\n\n"
 
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment: every reader of event streams skips it."""
+
 _TAIL = b"]}\n\n"
 
 _FINISH: Mapping[FinishReason | None, str] = {
@@ -141,6 +144,9 @@ class ChunkRenderer:
         if isinstance(event.outcome, Failure):
             return [b"data: " + orjson.dumps({"error": _error(event.outcome)}) + b"\n\n"]
         return self._completion(event.outcome)
+
+    def keep_alive(self) -> bytes:
+        return KEEP_ALIVE
 
     def _begin(self, start: StreamStart) -> None:
         self._id = _id(start.id, start.request_id)

@@ -1,0 +1,188 @@
+"""One chat, plain or streamed, in the words of whatever API was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from contextlib import aclosing
+from dataclasses import replace
+
+import orjson
+
+from runtime.cache import CACHED
+from runtime.dialects.base import Parse
+from runtime.dialects.surface import StreamRenderer
+from runtime.outcome import Attempt, Completion, Cost, Failure, FailureKind, StreamEnd, StreamEvent, StreamStart
+from runtime.provider import Provider
+from runtime.request import Json, Request
+from serve.errors import Refused, answer_failure
+from serve.http import JSON, Exchange, Headers
+
+log = logging.getLogger("raygate.http")
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+
+KEEP_ALIVE_S = 15.0
+"""How long a stream says nothing before it says that it is still there. Proxies lose patience after 30 to 60 s."""
+
+_STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+
+
+def parse(body: bytes, parser: Parse, *, request_id: str, tenant: str) -> Request | Failure:
+    """The request in these bytes, or what is wrong with them."""
+    parsed = parser(json_of(body))
+    return parsed if isinstance(parsed, Failure) else replace(parsed, request_id=request_id, tenant=tenant)
+
+
+def json_of(body: bytes) -> Json:
+    """The JSON in these bytes. Raises `Refused`."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        detail = f"the body is not JSON (line {error.lineno}, column {error.colno}: {error.msg}); send a JSON object"
+        raise Refused(FailureKind.BAD_REQUEST, detail, code="invalid_json") from None
+
+
+async def complete(target: Provider, exchange: Exchange, request: Request) -> None:
+    outcome = await exchange.unless_gone(target.complete(request))
+    if isinstance(outcome, Failure):
+        await answer_failure(exchange, outcome)
+        return
+    headers = _headers(outcome)
+    headers += [(b"x-raygate-overhead-ms", b"%.2f" % (outcome.overhead_s * 1e3)), *cost_headers(outcome.cost)]
+    await exchange.reply(200, orjson.dumps(exchange.surface.render(outcome, request)), [JSON, *headers])
+
+
+async def stream(target: Provider, exchange: Exchange, request: Request, *, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+    """The first event decides: a failure is an ordinary error answer, anything else starts the stream."""
+    await exchange.unless_gone(_stream(target, exchange, request, keep_alive_s))
+
+
+async def _stream(target: Provider, exchange: Exchange, request: Request, keep_alive_s: float) -> None:
+    renderer = exchange.surface.renderer(request)
+    patience = _Patience(exchange, renderer, keep_alive_s)
+    ended = False
+    try:
+        ended = await _events(target, exchange, request, renderer, patience)
+    except Exception:
+        if not exchange.started:
+            raise
+        log.exception("stream.failed", extra={"request_id": request.request_id})
+    if not exchange.started:
+        raise RuntimeError("a stream gave no event at all")
+    if not ended:
+        # A client must not take what it has for the whole.
+        detail = f"the stream broke off inside Raygate; its log says more under request id {request.request_id}"
+        failure = Failure(kind=FailureKind.INTERNAL, detail=detail)
+        await exchange.write(b"".join(renderer.render(StreamEnd(outcome=failure))))
+    await exchange.write(b"", more=False)
+
+
+async def _events(
+    target: Provider, exchange: Exchange, request: Request, renderer: StreamRenderer, patience: _Patience
+) -> bool:
+    """Write the stream's events as they come. True if it had an end."""
+    try:
+        async with aclosing(target.stream(request)) as events:
+            async for event in events:
+                if patience.waiting:
+                    await patience.end()
+                if not exchange.started:
+                    if isinstance(event, StreamEnd) and isinstance(event.outcome, Failure):
+                        await answer_failure(exchange, event.outcome)
+                        return True
+                    await exchange.start(200, _stream_headers(exchange, _headers(_start_of(event))))
+                if data := b"".join(renderer.render(event)):
+                    await exchange.write(data)
+                if isinstance(event, StreamEnd):
+                    return True
+        return False
+    finally:
+        await patience.end()
+
+
+class _Patience:
+    """Says that we are still there, until the first event comes."""
+
+    __slots__ = ("_every_s", "_exchange", "_renderer", "_task", "_timer", "waiting")
+
+    def __init__(self, exchange: Exchange, renderer: StreamRenderer, every_s: float) -> None:
+        self._exchange = exchange
+        self._renderer = renderer
+        self._every_s = every_s
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(every_s, self._due)
+        self.waiting = True
+
+    async def end(self) -> None:
+        """Nothing more is said from here on. Idempotent."""
+        self.waiting = False
+        self._timer.cancel()
+        if self._task is not None:
+            # A write under way is let finish: half a comment would spoil what follows.
+            await self._task
+
+    def _due(self) -> None:
+        self._task = asyncio.ensure_future(self._say())
+
+    async def _say(self) -> None:
+        said = self._renderer.keep_alive()
+        if not said or not self.waiting:
+            return
+        if not self._exchange.started:
+            # Who answers is not known yet: these headers are all that can be said.
+            await self._exchange.start(200, _stream_headers(self._exchange, []))
+        await self._exchange.write(said)
+        if self.waiting:
+            self._timer = asyncio.get_running_loop().call_later(self._every_s, self._due)
+
+
+def _stream_headers(exchange: Exchange, headers: Headers) -> Headers:
+    return [(b"content-type", exchange.surface.stream_type.encode()), *_STREAM, *headers]
+
+
+def _start_of(event: StreamEvent) -> StreamStart | Completion:
+    if isinstance(event, StreamStart):
+        return event
+    if isinstance(event, StreamEnd) and isinstance(event.outcome, Completion):
+        return event.outcome
+    raise TypeError(f"a stream began with {type(event).__name__}, not with StreamStart")
+
+
+def _headers(answer: StreamStart | Completion) -> Headers:
+    """Who really answered, after how many tries, and what could not be passed on. Serve adds x-request-id."""
+    cached = any(one.outcome == CACHED for one in answer.attempts)
+    failed = [one for one in answer.attempts if one.outcome not in ("ok", CACHED)]
+    headers = [
+        *source_headers(answer.provider, answer.model),
+        (b"x-raygate-attempts", b"%d" % (len(failed) + (not cached))),
+    ]
+    if cached:
+        headers.append((b"x-raygate-cache", b"hit"))
+    if failed:
+        headers.append((b"x-raygate-failed-attempts", _latin(", ".join(map(_attempt, failed)))))
+    if answer.dropped:
+        fields = ", ".join(answer.dropped)
+        headers.append((b"x-raygate-dropped", _latin(fields)))
+        quoted = fields.replace("\\", "\\\\").replace('"', '\\"')
+        headers.append((b"warning", _latin(f'299 raygate "{answer.provider} cannot take these fields: {quoted}"')))
+    return headers
+
+
+def source_headers(provider: str, model: str) -> Headers:
+    """Who really answered."""
+    return [(b"x-raygate-provider", _latin(provider)), (b"x-raygate-model", _latin(model))]
+
+
+def _attempt(attempt: Attempt) -> str:
+    return f"{attempt.provider}/{attempt.model}={attempt.outcome}"
+
+
+def cost_headers(cost: Cost | None) -> Headers:
+    return [(b"x-raygate-cost-usd", b"unknown" if cost is None else b"%.9f" % (cost.total_nanousd / 1e9))]
+
+
+def _latin(text: str) -> bytes:
+    """Safe as a header's value: what came from outside must neither add lines to the answer's head nor spoil it."""
+    return _CONTROLS.sub(" ", text).encode("latin-1", "replace")[:2_000]
