@@ -21,7 +21,7 @@ UPSTREAMS := .upstreams
 AIMOCK    := 1.43.0
 LLMOCK    := 0.2.2
 
-.PHONY: up down status install test test-upstreams fmt lock clean
+.PHONY: up down status install test test-upstreams prove-wire fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -45,6 +45,10 @@ test: $(VENV)/.dev
 # Asks independent fake upstreams, over real sockets. Needed beside the rest: Node 20 or newer with npm.
 test-upstreams: $(VENV)/.dev $(UPSTREAMS)/.aimock-$(AIMOCK) $(UPSTREAMS)/.llmock-$(LLMOCK)
 	RAYGATE_TEST_UPSTREAMS=1 $(BIN)/pytest tests/upstreams
+
+# The proof on recorded traffic of the real APIs, as tables. RAYGATE_SHARED names the folder that holds wire/dev.
+prove-wire: $(VENV)/.dev
+	@$(BIN)/python -m tests.wire.report
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff format .

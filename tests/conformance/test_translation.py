@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from runtime.dialects.base import HttpCall, Target
@@ -43,6 +43,7 @@ from tests.wire.abroad import lost as lost_abroad
 from tests.wire.meaning import turns
 
 Json = Any
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 every_dialect = pytest.mark.parametrize("dialect", CHAT_DIALECTS)
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=8).filter(str.strip)
@@ -193,6 +194,7 @@ def read(call: HttpCall, dialect: str) -> Request:
 
 
 @every_dialect
+@unhurried
 @given(request=requests())
 def test_what_is_said_survives_or_is_named_or_refused(dialect: str, request: Request) -> None:
     call = sent(request, dialect)
@@ -204,6 +206,7 @@ def test_what_is_said_survives_or_is_named_or_refused(dialect: str, request: Req
 
 
 @every_dialect
+@unhurried
 @given(request=requests())
 def test_texts_survive_to_the_letter(dialect: str, request: Request) -> None:
     assume(not any(isinstance(part, FilePart) for message in request.messages for part in message.parts))
@@ -216,6 +219,7 @@ def test_texts_survive_to_the_letter(dialect: str, request: Request) -> None:
 
 
 @every_dialect
+@unhurried
 @given(request=requests())
 def test_what_came_back_once_comes_back_always(dialect: str, request: Request) -> None:
     first = sent(request, dialect)
@@ -231,6 +235,7 @@ def test_what_came_back_once_comes_back_always(dialect: str, request: Request) -
 
 
 @every_dialect
+@unhurried
 @given(request=requests())
 def test_only_what_was_said_is_named_as_dropped(dialect: str, request: Request) -> None:
     call = sent(request, dialect)
@@ -238,6 +243,7 @@ def test_only_what_was_said_is_named_as_dropped(dialect: str, request: Request) 
         assert _was_said(request, name), name
 
 
+@unhurried
 @given(request=requests(), way=st.lists(st.sampled_from(CHAT_DIALECTS), min_size=2, max_size=4))
 def test_a_journey_through_several_dialects_loses_only_what_each_names(request: Request, way: list[str]) -> None:
     for dialect in way:
@@ -250,6 +256,7 @@ def test_a_journey_through_several_dialects_loses_only_what_each_names(request: 
 
 
 @every_dialect
+@unhurried
 @given(
     chosen=st.lists(names, min_size=2, max_size=5),
     results=st.lists(words, min_size=5, max_size=5, unique=True),

@@ -19,7 +19,8 @@ Every API
     a data URL                         its media type in lower case, parameters other than base64 left out (RFC 2397)
 
 OpenAI, OpenRouter, llama.cpp and others that speak it
-    n absent = 1, type of tools and calls absent = function, image detail absent = auto: documented defaults
+    n absent = 1, type of tools and calls absent = function, image detail absent = auto: documented defaults;
+    empty lists of tools, tool calls and stop words = absent (none is none)
     stop "x" = ["x"]                   documented: a text or an array
     max_tokens = max_completion_tokens where the API documents the second as the new name of the first: OpenAI and
                                        OpenRouter; not elsewhere, hosts exist that know only one
@@ -34,13 +35,15 @@ OpenAI, OpenRouter, llama.cpp and others that speak it
 Anthropic
     turns of one role in a row = one turn with all blocks ("consecutive turns will be combined into a single turn")
     tool type absent = custom, cache ttl absent = 5m, tool_result.is_error absent = false,
-    tool_choice.disable_parallel_tool_use absent = false, empty lists of citations, stop sequences, tools and servers and an empty metadata = absent
+    tool_choice.disable_parallel_tool_use absent = false; no system, empty lists of citations, stop sequences, tools and
+    servers, an empty metadata or output_config = absent
     output_format = output_config.format (its release notes: the field has moved)
 
 Google Gemini (protocol buffers as JSON: developers.google.com/protocol-buffers/docs/proto3#json)
     snake_case = camelCase; an empty list = an absent one; one object = a list of one (parts, contents, tools);
-    thought and includeThoughts false = absent (plain booleans); an empty generationConfig, thinkingConfig, toolConfig or
-    tool = absent; calls without args = args {}; functionCallingConfig.mode absent = AUTO ("default model behavior")
+    thought and includeThoughts false = absent (plain booleans); an empty generationConfig, thinkingConfig, toolConfig,
+    tool, or `required` and `properties` of a schema = absent; calls without args = args {};
+    functionCallingConfig.mode absent = AUTO ("default model behavior")
     role absent = user, role function = user (documented: must be user or model; results come from the user);
     systemInstruction's role is not read ("currently, text only"); turns of one role in a row = one turn
     thinkingLevel and mode in any case (its guides write "low" where its reference says LOW, and both are taken)
@@ -50,9 +53,9 @@ Google Gemini (protocol buffers as JSON: developers.google.com/protocol-buffers/
     type names in lower case, nullable true = type [t, "null"], counts as text ("1") = numbers (int64 in JSON)
 
 Cohere
-    empty lists of documents, tools, citations, tool calls and stop sequences = absent (none is none)
-    a document given as text is {"data": {"text": …}} ("strings are treated as documents with a text field") – in a
-    tool result content as text likewise stays text: only blocks and texts of one kind are compared
+    empty lists of documents, tools, citations, tool calls and stop sequences and an empty plan = absent (none is none)
+    type of tools and calls absent = function, image detail absent = auto: documented defaults
+    a document given as text = {"data": {"text": …}} ("either a string or document object")
 
 Ollama
     stream absent = true; format "" and options {} = absent, empty texts and lists in messages = absent (omitempty);

@@ -17,8 +17,11 @@ from runtime.dialects.registry import DIALECTS, PARSERS
 from runtime.fold import fold
 from runtime.outcome import Completion, Delta, Failure, Outcome
 from runtime.request import NativePart, NativeTool, Request
+from tests.wire.contracts import contract
 from tests.wire.equivalence import equivalent, kind_of
-from tests.wire.oracle import answer_of, disagreements
+from tests.wire.errors import expected
+from tests.wire.normal.google import bare
+from tests.wire.oracle import answer_of, disagreements, error_of
 from tests.wire.records import Record
 
 Json = Any
@@ -112,6 +115,22 @@ def extras_of(request: Request) -> Iterator[tuple[str, Mapping[str, Json]]]:
         yield "response_format", request.response_format.extra
 
 
+CONTENT = frozenset(
+    (
+        *("messages", "message", "content", "contents", "parts", "text", "system", "systemInstruction", "refusal"),
+        *("tools", "tool_calls", "functions", "function_call", "functionDeclarations", "tool_choice", "toolConfig"),
+        *("usage_metadata", "usageMetadata", "images", "image_url", "thinking", "reasoning_content"),
+        *("reasoning_details", "signature", "thoughtSignature", "tool_plan", "documents", "arguments", "input"),
+    )
+)
+"""Names that no unknown field may have: messages, tools and usage have types."""
+
+
+def hidden(extras: Iterable[str]) -> list[str]:
+    """Unknown fields that are content. The last step of a path is the field itself; what stands before it is typed."""
+    return [path for path in extras if path.split(".")[-1].split("[")[0] in CONTENT]
+
+
 def places(paths: Iterable[str]) -> Iterator[str]:
     """Paths without their positions."""
     return (kind_of(path) for path in paths)
@@ -134,6 +153,11 @@ def replied(record: Record) -> list[str]:
 
 
 def _judged(record: Record, outcome: Outcome) -> list[str]:
+    error = error_of(record)
+    if error is not None:
+        wanted = expected(None, {}, error).kind
+        said = outcome.kind if isinstance(outcome, Failure) else "a completion"
+        return [] if said is wanted else [f"an error inside a 200: {wanted} was meant, {said} was read"]
     if isinstance(outcome, Failure):
         return [f"read as {outcome.kind}: {outcome.detail}"]
     return disagreements(answer_of(record), outcome, asked=record.model)
@@ -170,6 +194,38 @@ def truncated(record: Record, rng: Random) -> list[str]:
         if isinstance(outcome, Completion) and isinstance(whole, Completion) and outcome.choices != whole.choices:
             wrong.append(f"broken off at {late} of {len(record.wire)}, and another answer taken for whole")
     return wrong
+
+
+@dataclass(slots=True)
+class Kept:
+    """How many bodies of one dialect break its contract as they were recorded, and as we send them."""
+
+    bodies: int = 0
+    theirs: int = 0
+    ours: int = 0
+    breaches: Counter[str] = field(default_factory=Counter)
+    added: dict[str, set[str]] = field(default_factory=dict)
+
+
+def kept_contract(dialect: str, records: Iterable[Record]) -> Kept:
+    """Recorded bodies beside ours, by the provider's contract. `added` are breaches that only ours have."""
+    check, kept = contract(dialect), Kept()
+    for record in records:
+        if record.dialect != dialect or record.api == "compatible" or not isinstance(record.sent, dict):
+            continue
+        request = parse(record)
+        call = DIALECTS[dialect].encode(request, record.target) if isinstance(request, Request) else request
+        if isinstance(call, Failure):
+            continue
+        before = check(bare(record.sent) if dialect == "google" else record.sent)
+        after = check(orjson.loads(call.body))
+        kept.bodies += 1
+        kept.theirs += bool(before)
+        kept.ours += bool(after)
+        kept.breaches.update(after)
+        if after - before:
+            kept.added[record.id] = after - before
+    return kept
 
 
 EVIDENCE: Mapping[str, tuple[bytes, ...]] = {

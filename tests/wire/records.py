@@ -124,7 +124,7 @@ def record_of(raw: dict[str, Json]) -> Record:
     provider, endpoint, url = raw["provider"], raw["endpoint"], request["url"]
     if provider == "ollama" and endpoint.startswith("/v1"):
         provider = "ollama /v1"
-    row = ROWS[provider]
+    row = ROWS.get(provider, ROWS["compat_errors"])
     model, stream = raw["model"] or "", raw["stream"]
     if row.api == "google":
         found = _GEMINI.search(url)
@@ -151,7 +151,7 @@ def record_of(raw: dict[str, Json]) -> Record:
 
 
 def _kind(provider: str, endpoint: str) -> str:
-    if provider == "compat_errors":
+    if provider == "compat_errors" or provider not in ROWS:
         return "errors of foreign hosts"
     if "count" in endpoint.lower():
         return "token counts"

@@ -45,7 +45,15 @@ MODIFIERS = frozenset(
         *("videoMetadata", "audioMetadata", "documentMetadata", "spreadsheetMetadata", "speechMetadata"),
     )
 )
-"""Fields that say something about a part; every other field is the part."""
+"""Fields that say something about a part."""
+
+CONTENT = frozenset(
+    (
+        *("text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode"),
+        *("codeExecutionResult", "toolCall", "toolResponse"),
+    )
+)
+"""Fields that are the part. A field in neither set stands beside one of these, or is a part of a kind yet to come."""
 
 _TEXT = frozenset(("text", "thought", "thoughtSignature"))
 _CALL = frozenset(("functionCall", "thoughtSignature"))
@@ -58,7 +66,7 @@ def part_of(said: Json, param: str, call_id: Callable[[str], str]) -> Part:
     signature = opt_text(fields, "thoughtSignature", f"{param}.thoughtSignature") or ""
     if not opt_bool(fields, "thought", f"{param}.thought"):
         fields.pop("thought", None)
-    kinds = [name for name in fields if name not in MODIFIERS]
+    kinds = [name for name in fields if name in CONTENT] or [name for name in fields if name not in MODIFIERS]
     if len(kinds) > 1:
         raise Wrong(param, f"{param} holds {' and '.join(sorted(kinds))}: send each as a part of its own.")
     match kinds[0] if kinds else "text":

@@ -8,12 +8,11 @@ from tests.wire.normal.common import blocks, inside, merged, said, without_empty
 
 Json = Any
 
+NONE = ("stop_sequences", "mcp_servers", "system", "tools", "output_config", "metadata")
+
 
 def normal(body: dict[str, Json]) -> dict[str, Json]:
-    body = without_empty(
-        said(body, defaults={"stream": False}),
-        ("stop_sequences", "mcp_servers", "system", "tools", "output_config", "metadata"),
-    )
+    body = without_empty(said(body, defaults={"stream": False}), NONE)
     if "output_format" in body:
         moved = body.pop("output_format")
         body["output_config"] = {"format": moved, **body.get("output_config", {})}

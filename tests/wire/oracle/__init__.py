@@ -13,7 +13,7 @@ from runtime.dialects.encoding import INVENTED
 from runtime.outcome import Choice, Completion
 from runtime.request import ReasoningPart, TextPart, ToolCall
 from tests.wire.oracle import anthropic, cohere, google, ollama, openai
-from tests.wire.oracle.answer import Answer, Said, value_of
+from tests.wire.oracle.answer import Answer, Said, chunks_of, json_of, value_of
 from tests.wire.records import Record
 
 Json = Any
@@ -32,6 +32,18 @@ ORACLES: Mapping[str, Callable[[Record], Answer]] = {
 def answer_of(record: Record) -> Answer:
     """What a recorded 200 says."""
     return ORACLES[record.api](record)
+
+
+def error_of(record: Record) -> Json | None:
+    """The error inside a 200, whole or in a stream, as an error body; None where the answer is one."""
+    chunks = list(chunks_of(record)) if record.stream else [json_of(record)]
+    for chunk in chunks:
+        if isinstance(chunk, dict) and (chunk.get("error") or chunk.get("type") == "error"):
+            return chunk
+        blocked = (chunk.get("promptFeedback") or {}).get("blockReason") if isinstance(chunk, dict) else None
+        if blocked:
+            return {"error": {"code": "content_filter", "message": blocked}}
+    return None
 
 
 def disagreements(answer: Answer, completion: Completion, *, asked: str) -> list[str]:
