@@ -30,11 +30,11 @@ from runtime.dialects.anthropic.reading import (
 )
 from runtime.dialects.base import Target
 from runtime.dialects.encoding import invented_id
+from runtime.dialects.events import EventDecoder
 from runtime.dialects.reading import extra_of, obj, objects, text
-from runtime.dialects.sse import SseEvent, SseParser, SseTooLarge
-from runtime.dialects.status import failure_of_error, interrupted, malformed
-from runtime.fold import Fold, merge
-from runtime.outcome import Delta, Failure, Outcome, ToolCallDelta
+from runtime.dialects.status import failure_of_error, malformed
+from runtime.fold import merge
+from runtime.outcome import Completion, Delta, ToolCallDelta
 from runtime.request import Json
 
 _KINDS = {"text_delta": "text", "citations_delta": "text", "thinking_delta": "thinking", "signature_delta": "thinking"}
@@ -53,34 +53,17 @@ class _Block:
     signature: str = ""
 
 
-class AnthropicStream:
+class AnthropicStream(EventDecoder):
     """A `ChunkDecoder`."""
 
-    __slots__ = (
-        "_blocks",
-        "_calls",
-        "_done",
-        "_failure",
-        "_fold",
-        "_head",
-        "_message",
-        "_sse",
-        "_target",
-        "_usage",
-    )
+    __slots__ = ("_blocks", "_calls", "_message", "_usage")
 
     def __init__(self, target: Target) -> None:
-        self._target = target
-        self._sse = SseParser()
-        self._fold = Fold()
+        super().__init__(target)
         self._blocks: dict[Json, _Block] = {}
         self._calls = 0
         self._message: dict[str, Json] = {}
         self._usage: Json = None
-        self._failure: Failure | None = None
-        self._done = False
-        # The first byte that is no space: it tells a whole JSON or HTML page from a stream.
-        self._head = b""
 
     @property
     def id(self) -> str:
@@ -90,55 +73,11 @@ class AnthropicStream:
     def model(self) -> str:
         return text(self._message.get("model"))
 
-    @property
-    def ended(self) -> bool:
-        return self._done or self._failure is not None
+    def _completion(self) -> Completion:
+        return completion(self._message, self._target, choices=self._fold.choices(), usage=self._usage)
 
-    def feed(self, data: bytes) -> list[Delta]:
-        if not self._head:
-            self._head = data.lstrip()[:1]
-        deltas: list[Delta] = []
-        if self.ended:
-            return deltas
-        for event in self._sse.feed(data):
-            self._event(event, deltas)
-            if self.ended:
-                break
-        return deltas
-
-    def finish(self) -> Outcome:
-        if not self.ended:
-            last = self._sse.finish()
-            late: list[Delta] = []
-            if last is not None and _is_whole(last):
-                self._event(last, late)
-            if any(delta.has_content for delta in late):
-                # Only its blank line is missing, but nobody was told any more what it said.
-                return interrupted(self._target, "the stream ended inside an event")
-        if self._failure is not None:
-            return self._failure
-        if self._done:
-            return completion(self._message, self._target, choices=self._fold.choices(), usage=self._usage)
-        if self._fold.empty and self._head in (b"{", b"[", b"<"):
-            return malformed(self._target, "answered a streaming request with something that is no event stream")
-        return interrupted(self._target, "the stream ended before the answer was finished")
-
-    def _event(self, event: SseEvent | SseTooLarge, deltas: list[Delta]) -> None:
-        if isinstance(event, SseTooLarge):
-            self._failure = malformed(self._target, f"an event of the stream is larger than {event.limit_bytes} bytes")
-            return
-        data = event.data
-        if not data or data.isspace():
-            return
-        try:
-            said = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            self._failure = malformed(self._target, f"an event of the stream is not JSON: {error}")
-            return
-        if not isinstance(said, dict):
-            self._failure = malformed(self._target, "an event of the stream is not a JSON object")
-            return
-        kind = said.get("type") or event.name
+    def _object(self, said: dict[str, Json], name: str, deltas: list[Delta]) -> None:
+        kind = said.get("type") or name
         if kind == "content_block_delta":
             self._delta(said.get("index"), obj(said.get("delta")), deltas)
         elif kind == "error" or said.get("error"):
@@ -276,17 +215,6 @@ class AnthropicStream:
         for index in list(self._blocks):
             self._stop(index, deltas)
 
-    def _say(self, delta: Delta, deltas: list[Delta]) -> None:
-        self._fold.add(delta)
-        deltas.append(delta)
-
 
 def _key(index: Json) -> int:
     return index if isinstance(index, int) else -1
-
-
-def _is_whole(event: SseEvent) -> bool:
-    try:
-        return isinstance(orjson.loads(event.data), dict)
-    except orjson.JSONDecodeError:
-        return False

@@ -12,8 +12,6 @@
 
 from __future__ import annotations
 
-import orjson
-
 from runtime.dialects.base import Target
 from runtime.dialects.cohere.decode import part_of
 from runtime.dialects.cohere.reading import (
@@ -25,38 +23,20 @@ from runtime.dialects.cohere.reading import (
     usage_of,
 )
 from runtime.dialects.encoding import invented_id
+from runtime.dialects.events import EventDecoder
 from runtime.dialects.reading import obj, objects, text
-from runtime.dialects.sse import SseEvent, SseParser, SseTooLarge
-from runtime.dialects.status import envelope_of, interrupted, malformed
-from runtime.fold import Fold
-from runtime.outcome import Completion, Delta, Failure, Outcome, ToolCallDelta
+from runtime.dialects.status import envelope_of
+from runtime.outcome import Completion, Delta, ToolCallDelta
 from runtime.request import Json, NativePart
 
 
-class CohereStream:
+class CohereStream(EventDecoder):
     """A `ChunkDecoder`."""
 
-    __slots__ = (
-        "_calls",
-        "_debug",
-        "_done",
-        "_failure",
-        "_fold",
-        "_fresh",
-        "_head",
-        "_id",
-        "_in_plan",
-        "_in_text",
-        "_positions",
-        "_sse",
-        "_target",
-        "_usage",
-    )
+    __slots__ = ("_calls", "_debug", "_fresh", "_id", "_in_plan", "_in_text", "_positions", "_usage")
 
     def __init__(self, target: Target) -> None:
-        self._target = target
-        self._sse = SseParser()
-        self._fold = Fold()
+        super().__init__(target)
         self._id = ""
         self._calls = 0
         self._positions: dict[Json, int] = {}
@@ -66,10 +46,6 @@ class CohereStream:
         self._fresh = True
         self._in_plan = False
         self._in_text = False
-        self._failure: Failure | None = None
-        self._done = False
-        # The first byte that is no space: it tells a whole JSON or HTML page from a stream.
-        self._head = b""
 
     @property
     def id(self) -> str:
@@ -80,33 +56,7 @@ class CohereStream:
         """Cohere's streams do not say it."""
         return ""
 
-    @property
-    def ended(self) -> bool:
-        return self._done or self._failure is not None
-
-    def feed(self, data: bytes) -> list[Delta]:
-        if not self._head:
-            self._head = data.lstrip()[:1]
-        deltas: list[Delta] = []
-        if self.ended:
-            return deltas
-        for event in self._sse.feed(data):
-            self._event(event, deltas)
-            if self.ended:
-                break
-        return deltas
-
-    def finish(self) -> Outcome:
-        if not self.ended:
-            last = self._sse.finish()
-            if last is not None and (failure := self._unterminated(last)) is not None:
-                return failure
-        if self._failure is not None:
-            return self._failure
-        if not self._done:
-            if self._fold.empty and self._head in (b"{", b"[", b"<"):
-                return malformed(self._target, "answered a streaming request with something that is no event stream")
-            return interrupted(self._target, "the stream ended before the answer was finished")
+    def _completion(self) -> Completion:
         return Completion(
             id=self._id,
             model=self._target.model,
@@ -116,40 +66,13 @@ class CohereStream:
             extra={**self._debug, **usage_extra(self._usage)},
         )
 
-    def _unterminated(self, last: SseEvent) -> Failure | None:
-        """Read an event that lacks its blank line. Whole JSON proves that it was not cut; its text came too late."""
-        try:
-            whole = isinstance(orjson.loads(last.data), dict)
-        except orjson.JSONDecodeError:
-            return None
-        late: list[Delta] = []
-        if whole:
-            self._event(last, late)
-        if any(delta.has_content for delta in late):
-            return interrupted(self._target, "the stream ended inside an event")
-        return None
-
-    def _event(self, event: SseEvent | SseTooLarge, deltas: list[Delta]) -> None:
-        if isinstance(event, SseTooLarge):
-            self._failure = malformed(self._target, f"an event of the stream is larger than {event.limit_bytes} bytes")
-            return
-        data = event.data
-        if not data or data.isspace() or data.startswith(b"[DONE]"):
-            return
-        try:
-            said = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            self._failure = malformed(self._target, f"an event of the stream is not JSON: {error}")
-            return
-        if not isinstance(said, dict):
-            self._failure = malformed(self._target, "an event of the stream is not a JSON object")
-            return
-        kind = said.get("type") or event.name
+    def _object(self, said: dict[str, Json], name: str, deltas: list[Delta]) -> None:
+        kind = said.get("type") or name
         if kind == "error" or said.get("error") or ("type" not in said and isinstance(said.get("message"), str)):
             envelope = envelope_of(said)
             self._failure = failure_of(envelope if isinstance(envelope, dict) else {"message": envelope}, self._target)
-            return
-        self._said(kind, said, deltas)
+        else:
+            self._said(kind, said, deltas)
 
     def _said(self, kind: Json, event: dict[str, Json], deltas: list[Delta]) -> None:
         delta = event.get("delta")
@@ -167,7 +90,7 @@ class CohereStream:
                 content = obj(message.get("content"))
                 part = part_of(content)
                 if isinstance(part, NativePart):
-                    self._add(Delta(parts=(part,)), deltas)
+                    self._say(Delta(parts=(part,)), deltas)
                     self._in_text = False
                 else:
                     self._words(content, event.get("logprobs"), deltas)
@@ -185,10 +108,6 @@ class CohereStream:
             case _:
                 pass  # the ends of parts, and events that are newer than we are
 
-    def _add(self, delta: Delta, deltas: list[Delta]) -> None:
-        self._fold.add(delta)
-        deltas.append(delta)
-
     def _words(self, content: dict[str, Json], logprobs: Json, deltas: list[Delta]) -> None:
         words, thoughts = content.get("text"), content.get("thinking")
         words = words if isinstance(words, str) else ""
@@ -196,14 +115,14 @@ class CohereStream:
         logs = logprobs_of(logprobs) if logprobs is not None else None
         if not (words or thoughts or logs):
             return
-        self._add(Delta(new_part=self._fresh or self._in_plan, reasoning=thoughts, text=words, logprobs=logs), deltas)
+        self._say(Delta(new_part=self._fresh or self._in_plan, reasoning=thoughts, text=words, logprobs=logs), deltas)
         if words or thoughts:
             self._fresh = self._in_plan = False
             self._in_text = bool(words)
 
     def _plan(self, plan: str, deltas: list[Delta]) -> None:
         if plan:
-            self._add(Delta(new_part=not self._in_plan, reasoning=plan), deltas)
+            self._say(Delta(new_part=not self._in_plan, reasoning=plan), deltas)
             self._in_plan, self._in_text = True, False
 
     def _cited(self, said: Json, deltas: list[Delta]) -> None:
@@ -211,9 +130,9 @@ class CohereStream:
         citations = objects(said) or ([said] if isinstance(said, dict) and said else [])
         for citation in citations:
             if self._in_text and citation.get("type") in (None, "TEXT_CONTENT"):
-                self._add(Delta(citations=(citation,)), deltas)
+                self._say(Delta(citations=(citation,)), deltas)
             else:
-                self._add(Delta(extra={"citations": [citation]}), deltas)
+                self._say(Delta(extra={"citations": [citation]}), deltas)
 
     def _call(self, index: Json, call: dict[str, Json], deltas: list[Delta]) -> None:
         position = self._calls
@@ -227,7 +146,7 @@ class CohereStream:
             arguments=text(function.get("arguments")),
         )
         self._in_text = self._in_plan = False
-        self._add(Delta(tool_calls=(started,)), deltas)
+        self._say(Delta(tool_calls=(started,)), deltas)
 
     def _arguments(self, index: Json, call: dict[str, Json], deltas: list[Delta]) -> None:
         position = self._positions.get(_key(index))
@@ -237,7 +156,7 @@ class CohereStream:
             return
         arguments = text(obj(call.get("function")).get("arguments"))
         if arguments:
-            self._add(Delta(tool_calls=(ToolCallDelta(position=position, arguments=arguments),)), deltas)
+            self._say(Delta(tool_calls=(ToolCallDelta(position=position, arguments=arguments),)), deltas)
 
     def _end(self, event: dict[str, Json], delta: dict[str, Json], deltas: list[Delta]) -> None:
         self._id = self._id or text(event.get("id"))
@@ -246,7 +165,7 @@ class CohereStream:
             return
         extra: dict[str, Json] = {}
         finish = finish_of(delta.get("finish_reason"), extra)
-        self._add(Delta(finish_reason=finish, extra=extra), deltas)
+        self._say(Delta(finish_reason=finish, extra=extra), deltas)
         self._usage = delta.get("usage")
         self._done = True
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import orjson
-
 from runtime.dialects.base import Target
 from runtime.dialects.encoding import invented_id
+from runtime.dialects.events import EventDecoder
 from runtime.dialects.openai.reading import (
     CHOICE,
     MESSAGE,
@@ -33,10 +32,9 @@ from runtime.dialects.openai.reading import (
     usage_of,
 )
 from runtime.dialects.reading import extra_of, moment, obj, objects, text
-from runtime.dialects.sse import SseEvent, SseParser, SseTooLarge
-from runtime.dialects.status import envelope_of, failure_of_error, interrupted, malformed
-from runtime.fold import Fold, merge
-from runtime.outcome import Completion, Delta, Failure, FinishReason, Outcome, ToolCallDelta
+from runtime.dialects.status import envelope_of, failure_of_error
+from runtime.fold import merge
+from runtime.outcome import Completion, Delta, FinishReason, ToolCallDelta
 from runtime.request import Json
 
 
@@ -50,38 +48,19 @@ class _Calls:
     detail: Json = None
 
 
-class OpenAIStream:
+class OpenAIStream(EventDecoder):
     """A `ChunkDecoder`."""
 
-    __slots__ = (
-        "_calls",
-        "_created",
-        "_done",
-        "_extra",
-        "_failure",
-        "_fold",
-        "_head",
-        "_id",
-        "_model",
-        "_sse",
-        "_target",
-        "_usage",
-    )
+    __slots__ = ("_calls", "_created", "_extra", "_id", "_model", "_usage")
 
     def __init__(self, target: Target) -> None:
-        self._target = target
-        self._sse = SseParser()
-        self._fold = Fold()
+        super().__init__(target)
         self._calls: dict[int, _Calls] = {}
         self._id = ""
         self._model = ""
         self._created = 0
         self._usage: Json = None
         self._extra: dict[str, Json] = {}
-        self._failure: Failure | None = None
-        self._done = False
-        # The first byte that is no space: it tells a whole JSON or HTML page from a stream.
-        self._head = b""
 
     @property
     def id(self) -> str:
@@ -92,34 +71,13 @@ class OpenAIStream:
         return self._model
 
     @property
-    def ended(self) -> bool:
-        return self._done or self._failure is not None
+    def _complete(self) -> bool:
+        return self._fold.finished
 
-    def feed(self, data: bytes) -> list[Delta]:
-        if not self._head:
-            self._head = data.lstrip()[:1]
-        deltas: list[Delta] = []
-        if self.ended:
-            return deltas
-        for event in self._sse.feed(data):
-            self._event(event, deltas)
-            if self.ended:
-                break
-        return deltas
+    def _end_mark(self) -> None:
+        self._done = True
 
-    def finish(self) -> Outcome:
-        if not self.ended:
-            last = self._sse.finish()
-            if last is not None and (failure := self._unterminated(last)) is not None:
-                return failure
-        if self._failure is not None:
-            return self._failure
-        if self._fold.empty:
-            if self._head in (b"{", b"[", b"<"):
-                return malformed(self._target, "answered a streaming request with something that is no event stream")
-            return interrupted(self._target, "the stream ended before any answer")
-        if not self._fold.finished:
-            return interrupted(self._target, "the stream ended before the answer was finished")
+    def _completion(self) -> Completion:
         return Completion(
             id=self._id,
             model=self._model or self._target.model,
@@ -131,42 +89,11 @@ class OpenAIStream:
             extra=self._extra,
         )
 
-    def _unterminated(self, last: SseEvent) -> Failure | None:
-        """Read an event that lacks its blank line. Whole JSON proves that it was not cut; its text came too late."""
-        data = last.data.strip()
-        try:
-            whole = data == b"[DONE]" or isinstance(orjson.loads(data), dict)
-        except orjson.JSONDecodeError:
-            return None
-        late: list[Delta] = []
-        if whole:
-            self._event(last, late)
-        if any(delta.has_content for delta in late):
-            return interrupted(self._target, "the stream ended inside an event")
-        return None
-
-    def _event(self, event: SseEvent | SseTooLarge, deltas: list[Delta]) -> None:
-        if isinstance(event, SseTooLarge):
-            self._failure = malformed(self._target, f"an event of the stream is larger than {event.limit_bytes} bytes")
-            return
-        data = event.data
-        if data.startswith(b"[DONE]"):
-            self._done = True
-            return
-        if not data or data.isspace():
-            return
-        try:
-            chunk = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            self._failure = malformed(self._target, f"an event of the stream is not JSON: {error}")
-            return
-        if not isinstance(chunk, dict):
-            self._failure = malformed(self._target, "an event of the stream is not a JSON object")
-            return
-        if chunk.get("error") or event.name == "error":
-            self._failure = failure_of_error(envelope_of(chunk) or chunk, self._target)
-            return
-        self._chunk(chunk, deltas)
+    def _object(self, said: dict[str, Json], name: str, deltas: list[Delta]) -> None:
+        if said.get("error") or name == "error":
+            self._failure = failure_of_error(envelope_of(said) or said, self._target)
+        else:
+            self._chunk(said, deltas)
 
     def _chunk(self, chunk: dict[str, Json], deltas: list[Delta]) -> None:
         if not self._id and isinstance(chunk.get("id"), str):
@@ -241,10 +168,6 @@ class OpenAIStream:
                 ),
                 deltas,
             )
-
-    def _say(self, delta: Delta, deltas: list[Delta]) -> None:
-        self._fold.add(delta)
-        deltas.append(delta)
 
     def _details(self, index: int, said: Json, thoughts: str) -> list[Delta]:
         """OpenRouter's `reasoning_details`: thoughts with what their provider wants back. Fragments share an index."""
