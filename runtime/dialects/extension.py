@@ -1,7 +1,7 @@
 """The object `raygate` in a client's body: what our own callers may say beyond the API that they speak.
 
-    "raygate": {"max_cost_usd": 0.01, "preferred_models": […], "preferred_providers": […], "deadline_s": 20,
-                "provider_options": {"anthropic": {…}}}
+"raygate": {"max_cost_usd": 0.01, "preferred_models": […], "preferred_providers": […], "deadline_s": 20,
+            "provider_options": {"anthropic": {…}}}
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
+from runtime.dialects.caching import take_cache
 from runtime.dialects.encoding import text_of_object
 from runtime.dialects.fields import Wrong, array, kind_name, obj, opt_text, text
 from runtime.request import (
@@ -43,19 +44,6 @@ def rest(fields: Mapping[str, Json], known: Container[str], extra: dict[str, Jso
     for name, value in fields.items():
         if name not in known and value is not None:
             extra[f"{path}.{name}" if path else name] = value
-
-
-def take_cache(fields: Mapping[str, Json], extra: dict[str, Json]) -> CacheHint | None:
-    """The prompt-caching marker of these fields; one of a form that we do not know stays in `extra`."""
-    said = fields.get("cache_control")
-    if said is None:
-        return None
-    ttl = said.get("ttl") if isinstance(said, dict) else None
-    if isinstance(said, dict) and said.get("type") == "ephemeral" and isinstance(ttl, str | None):
-        rest(said, ("type", "ttl"), extra, "cache_control")
-        return CacheHint(ttl=ttl)
-    extra["cache_control"] = said
-    return None
 
 
 def parts_of(content: Json, param: str) -> tuple[Part, ...]:

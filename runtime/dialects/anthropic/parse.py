@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtime.dialects.anthropic.blocks import NAME, part_of, parts_of, rest, take_cache
+from runtime.dialects.anthropic.blocks import NAME, part_of, parts_of, rest
 from runtime.dialects.anthropic.wishes import parse_output, parse_reasoning, parse_tool_choice
+from runtime.dialects.caching import take_cache
 from runtime.dialects.fields import (
     Wrong,
     array,

@@ -11,6 +11,7 @@ from runtime.dialects.anthropic.blocks import NAME
 from runtime.dialects.anthropic.ids import Ids
 from runtime.dialects.anthropic.quirks import Quirks
 from runtime.dialects.base import Target
+from runtime.dialects.caching import marker
 from runtime.dialects.encoding import media_type_of, object_of_text, put_extra, split_data_url
 from runtime.dialects.fields import Wrong
 from runtime.outcome import FailureKind
@@ -63,7 +64,7 @@ def cannot(param: str, what: str) -> Wrong:
 def mark(block: Block, cache: CacheHint | None) -> None:
     """Put the prompt-caching marker on, where there is none."""
     if cache is not None and "cache_control" not in block:
-        block["cache_control"] = {"type": "ephemeral"} if cache.ttl is None else {"type": "ephemeral", "ttl": cache.ttl}
+        block["cache_control"] = marker(cache)
 
 
 def block_of(part: Part, param: str, position: int, wording: Wording) -> Block | None:

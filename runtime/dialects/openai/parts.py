@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runtime.dialects.base import Target
+from runtime.dialects.caching import marker
 from runtime.dialects.encoding import media_type_of, put_extra
 from runtime.dialects.openai.quirks import Quirks
 from runtime.dialects.openai.reading import NAMED
@@ -44,9 +45,7 @@ class Wording:
     def mark(self, body: dict[str, Json], cache: CacheHint) -> None:
         """A prompt-caching marker, in the form that OpenRouter took over from Anthropic."""
         if self.quirks.cache_control:
-            body["cache_control"] = (
-                {"type": "ephemeral"} if cache.ttl is None else {"type": "ephemeral", "ttl": cache.ttl}
-            )
+            body["cache_control"] = marker(cache)
         else:
             self.dropped.append("cache")
 

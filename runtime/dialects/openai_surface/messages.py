@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from runtime.dialects.caching import take_cache
 from runtime.dialects.encoding import invented_id, split_data_url
 from runtime.dialects.fields import Wrong, array, kind_name, obj, opt_obj, opt_text, text
 from runtime.dialects.openai.reading import NAMED, thought_of
@@ -88,7 +89,7 @@ def _message(fields: dict[str, Json], param: str) -> Message:
         name=opt_text(fields, "name", f"{param}.name"),
         tool_call_id=tool_call_id,
         refusal=refusal,
-        cache=take_cache(fields, "", extra),
+        cache=take_cache(fields, extra),
         extra=extra,
     )
 
@@ -117,20 +118,6 @@ def _content(fields: Mapping[str, Json], role: Role, param: str, parts: list[Par
     return refusal
 
 
-def take_cache(fields: Mapping[str, Json], path: str, extra: dict[str, Json]) -> CacheHint | None:
-    """The prompt-caching marker of these fields; one of a form that we do not know stays in `extra`."""
-    match fields.get("cache_control"):
-        case None:
-            return None
-        case {"type": "ephemeral", "ttl": str(ttl), **rest} if not rest:
-            return CacheHint(ttl=ttl)
-        case {"type": "ephemeral", **rest} if not rest:
-            return CacheHint()
-        case other:
-            extra[f"{path}.cache_control" if path else "cache_control"] = other
-            return None
-
-
 def _thoughts(fields: Mapping[str, Json], param: str) -> list[Part]:
     """Earlier thoughts: OpenRouter's details, else plain text under either of its two names."""
     details = fields.get("reasoning_details")
@@ -150,7 +137,7 @@ def _part(said: Json, param: str) -> Part | str:
     fields = obj(said, param)
     word = text(fields.get("type"), f"{param}.type")
     extra: dict[str, Json] = {}
-    cache = take_cache(fields, "", extra) if "cache_control" in fields else None
+    cache = take_cache(fields, extra) if "cache_control" in fields else None
     if word == "text":
         if len(fields) > 2:
             leftovers(fields, ("type", "text", "cache_control"), "", extra)
@@ -227,7 +214,7 @@ def _call(said: Json, where: str) -> ToolCall:
         name=text(name, f"{where}.{kind}.name"),
         arguments=arguments,
         signature=_signature(opt_obj(fields, "extra_content", f"{where}.extra_content"), extra),
-        cache=take_cache(fields, "", extra),
+        cache=take_cache(fields, extra),
         extra=extra,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from runtime.dialects.caching import take_cache
 from runtime.dialects.fields import (
     Wrong,
     array,
@@ -22,7 +23,7 @@ from runtime.dialects.fields import (
     texts,
 )
 from runtime.dialects.openai_surface.legacy import with_tools
-from runtime.dialects.openai_surface.messages import parse_messages, take_cache
+from runtime.dialects.openai_surface.messages import parse_messages
 from runtime.dialects.paths import leftovers
 from runtime.outcome import Failure
 from runtime.request import (
@@ -99,7 +100,7 @@ def _request(body: dict[str, Json]) -> Request:
         parallel_tool_calls=opt_bool(body, "parallel_tool_calls", "parallel_tool_calls"),
         response_format=_response_format(body),
         reasoning=_reasoning(body, extra),
-        cache=take_cache(body, "", extra),
+        cache=take_cache(body, extra),
         stream=stream,
         stream_usage=stream and (include_usage or False),
         user=opt_text(body, "user", "user"),
@@ -176,7 +177,7 @@ def _tool(tool: dict[str, Json], where: str) -> Tool | NativeTool:
         description=opt_text(function, "description", f"{where}.function.description"),
         parameters=opt_obj(function, "parameters", f"{where}.function.parameters"),
         strict=opt_bool(function, "strict", f"{where}.function.strict"),
-        cache=take_cache(tool, "", extra),
+        cache=take_cache(tool, extra),
         extra=extra,
     )
 
