@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runtime.dialects.caching import take_cache
+from runtime.dialects.extension import extension_of
 from runtime.dialects.fields import (
     Wrong,
     array,
     obj,
     opt_bool,
     opt_int,
-    opt_nanousd,
     opt_number,
     opt_obj,
     opt_text,
@@ -27,7 +27,6 @@ from runtime.dialects.openai_surface.messages import parse_messages
 from runtime.dialects.paths import leftovers
 from runtime.outcome import Failure
 from runtime.request import (
-    CostLimits,
     Effort,
     Json,
     NativeTool,
@@ -51,7 +50,6 @@ _KNOWN = frozenset(
 )
 _TOOL = ("type", "function", "cache_control")
 _EFFORTS: Mapping[Json, Effort] = {word: word for word in ("none", "minimal", "low", "medium", "high", "xhigh", "max")}
-_OURS = frozenset(("max_cost_usd", "preferred_models", "preferred_providers", "deadline_s", "provider_options"))
 
 
 def parse_chat(body: Json) -> Request | Failure:
@@ -86,7 +84,7 @@ def _request(body: dict[str, Json]) -> Request:
         leftovers(stream_options, ("include_usage",), "stream_options", extra)
     choice = _tool_choice(body.get("tool_choice"))
     _keep_of_choice(body.get("tool_choice"), extra)
-    cost, deadline_s, provider_options = _extension(opt_obj(body, "raygate", "raygate") or {})
+    extension = extension_of(body)
     choices = opt_int(body, "n", "n", least=1)
     if choices is not None and choices > MOST_CHOICES:
         raise Wrong("n", f"n must be at most {MOST_CHOICES}, but is {choices}.")
@@ -105,36 +103,12 @@ def _request(body: dict[str, Json]) -> Request:
         stream_usage=stream and (include_usage or False),
         user=opt_text(body, "user", "user"),
         metadata=opt_obj(body, "metadata", "metadata") or {},
-        cost=cost,
-        deadline_s=deadline_s,
-        provider_options=provider_options,
+        cost=extension.cost,
+        deadline_s=extension.deadline_s,
+        provider_options=extension.provider_options,
         extra=extra,
         dialect="openai",
         legacy_functions=legacy,
-    )
-
-
-Extension = tuple[CostLimits, float | None, Mapping[str, Mapping[str, Json]]]
-
-
-def _extension(said: dict[str, Json]) -> Extension:
-    """The `raygate` object. It is ours, so a word that we do not know in it is a mistake."""
-    if not said:
-        return CostLimits(), None, {}
-    for key in said.keys() - _OURS:
-        raise Wrong(f"raygate.{key}", f"raygate.{key} is unknown: raygate takes {', '.join(sorted(_OURS))}.")
-    deadline_s = opt_number(said, "deadline_s", "raygate.deadline_s")
-    if deadline_s is not None and deadline_s <= 0:
-        raise Wrong("raygate.deadline_s", f"raygate.deadline_s must be more than 0 seconds, but is {deadline_s:g}.")
-    options = opt_obj(said, "provider_options", "raygate.provider_options") or {}
-    return (
-        CostLimits(
-            max_cost_nanousd=opt_nanousd(said, "max_cost_usd", "raygate.max_cost_usd"),
-            preferred_models=texts(said, "preferred_models", "raygate.preferred_models"),
-            preferred_providers=texts(said, "preferred_providers", "raygate.preferred_providers"),
-        ),
-        deadline_s,
-        {name: obj(value, f"raygate.provider_options.{name}") for name, value in options.items()},
     )
 
 
