@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -20,10 +20,10 @@ from runtime.dialects.base import Parse
 from runtime.dialects.openai_surface import parse_embed, render_embeddings, render_models
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
-from serve import answer, auth
+from serve import answer, auth, openapi
 from serve.endpoints import CHATS, surface_at
 from serve.errors import Refused, answer_failure
-from serve.http import ClientGone, Exchange, Receive, Scope, Send, TooLarge
+from serve.http import ClientGone, Exchange, Headers, Receive, Scope, Send, TooLarge
 
 log = logging.getLogger("raygate.http")
 
@@ -100,32 +100,52 @@ class GatewayApp:
     async def _route(self, exchange: Exchange, request_id: str) -> None:
         path = exchange.path.removeprefix("/v1").rstrip("/")
         exchange.surface = surface_at(path, exchange)
-        parser = CHATS.get(path)
-        if parser is not None:
+        if (parser := CHATS.get(path)) is not None:
             await self._chat(exchange, parser, request_id, self._admit(exchange, "POST"))
-            return
-        match path:
-            case "/embeddings":
-                self._admit(exchange, "POST")
-                await self._embeddings(exchange, request_id)
-            case "/models":
-                self._admit(exchange, "GET")
-                await self._models(exchange)
-            case "/health/liveliness" | "/health/liveness" | "/health":
-                self._only(exchange, "GET")
-                await exchange.reply_json(200, {"status": "alive"})
-            case "/health/readiness":
-                self._only(exchange, "GET")
-                await self._readiness(exchange)
-            case "/version":
-                self._only(exchange, "GET")
-                await exchange.reply_json(200, {"version": VERSION})
-            case _ if path.startswith("/models/"):
-                self._admit(exchange, "GET")
-                await self._model(exchange, path.removeprefix("/models/"))
-            case _:
-                detail = f"there is nothing at {exchange.path[:200]}; try POST /v1/chat/completions or GET /v1/models"
-                raise Refused(FailureKind.BAD_REQUEST, detail, status=404, code="unknown_url")
+        elif (public := self._public.get(path)) is not None:
+            self._only(exchange, "GET")
+            await public(exchange)
+        elif path == "/embeddings":
+            self._admit(exchange, "POST")
+            await self._embeddings(exchange, request_id)
+        elif path == "/models":
+            self._admit(exchange, "GET")
+            await self._models(exchange)
+        elif path.startswith("/models/"):
+            self._admit(exchange, "GET")
+            await self._model(exchange, path.removeprefix("/models/"))
+        else:
+            detail = f"there is nothing at {exchange.path[:200]}; GET /docs lists what there is"
+            raise Refused(FailureKind.BAD_REQUEST, detail, status=404, code="unknown_url")
+
+    @property
+    def _public(self) -> Mapping[str, Callable[[Exchange], Awaitable[None]]]:
+        """What needs no key."""
+        return {
+            "/health": self._alive,
+            "/health/liveliness": self._alive,
+            "/health/liveness": self._alive,
+            "/health/readiness": self._readiness,
+            "/version": self._version,
+            "/openapi.json": self._openapi,
+            "/docs": self._docs,
+        }
+
+    async def _alive(self, exchange: Exchange) -> None:
+        await exchange.reply_json(200, {"status": "alive"})
+
+    async def _version(self, exchange: Exchange) -> None:
+        await exchange.reply_json(200, {"version": VERSION})
+
+    async def _openapi(self, exchange: Exchange) -> None:
+        await exchange.reply_json(200, openapi.document(VERSION))
+
+    async def _docs(self, exchange: Exchange) -> None:
+        html: Headers = [
+            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+        ]
+        await exchange.reply(200, openapi.page(VERSION).encode(), html)
 
     async def _chat(self, exchange: Exchange, parser: Parse, request_id: str, tenant: str) -> None:
         self.edge.counters["requests"] += 1
