@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runtime.dialects.registry import DIALECTS
 from runtime.outcome import Embeddings, FailureKind, FinishReason
 from runtime.request import (
     EmbedRequest,
@@ -227,6 +228,9 @@ async def test_chaos(row: Row, chaos: str, kind: FailureKind, how: How, aimock: 
     control(f"{aimock}/__aimock/chaos", {chaos: 1}, tag)
     async with stack(row, aimock, headers=tag) as made:
         failed = failure(await made.once(asked("say it plainly, please"), how))
+    if kind is K.MALFORMED and how == "stream" and DIALECTS[row.dialect].json_streams:
+        # Broken JSON under a label that these streams may have: nothing tells it from a stream that broke off.
+        kind = K.INTERRUPTED
     assert failed.kind is kind
     assert failed.retry_after_s == (1.0 if kind is K.RATE_LIMITED else None)
 
