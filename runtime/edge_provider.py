@@ -345,7 +345,8 @@ class EdgeProvider:
                 load.end(self.senses.clock(), latency_s=None)
         if isinstance(admitted, Refusal):
             detail = f"{self.name} is {gate.why(begun)} and is not asked for {admitted.retry_in_s:.1f} s"
-            failure = self._failed(FailureKind.REFUSED, model, detail)
+            throttled = gate.why(begun) == "throttled"
+            failure = self._failed(FailureKind.THROTTLED if throttled else FailureKind.REFUSED, model, detail)
             return replace(failure, retry_after_s=admitted.retry_in_s)
         return admitted
 

@@ -16,7 +16,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runtime.outcome import Blame, Failure, FailureKind
+from runtime.outcome import UNASKED, Blame, Failure
 from runtime.strategy import Candidate
 
 
@@ -141,7 +141,7 @@ class Failover:
         explains less than what opened it; where nothing else was heard, whoever opens soonest is worth naming.
         """
         failures = [failure for _, failure in self._failures]
-        told = [failure for failure in failures if failure.kind is not FailureKind.REFUSED]
+        told = [failure for failure in failures if failure.kind not in UNASKED]
         if not told:
             return GiveUp(min(failures, key=lambda failure: failure.retry_after_s or 0.0))
         if not (told[-1].handling.try_elsewhere or told[-1].retryable):

@@ -183,7 +183,8 @@ class Completion:
 class FailureKind(StrEnum):
     """Why a call failed. `HANDLING` says what follows from each.
 
-    `BAD_KEY` is the caller's key at Raygate; `UNAUTHENTICATED` is Raygate's key at a provider.
+    `BAD_KEY` is the caller's key at Raygate; `UNAUTHENTICATED` is Raygate's key at a provider. `REFUSED` and
+    `THROTTLED` are Raygate's own: nobody was asked, as a provider is ill or full, or had said wait (`RATE_LIMITED`).
     """
 
     BAD_REQUEST = "bad_request"
@@ -204,6 +205,7 @@ class FailureKind(StrEnum):
     INTERRUPTED = "interrupted"
     MALFORMED = "malformed"
     REFUSED = "refused"
+    THROTTLED = "throttled"
     BUDGET_EXCEEDED = "budget_exceeded"
     CANCELLED = "cancelled"
     INTERNAL = "internal"
@@ -232,6 +234,9 @@ class Handling:
     type: str
     client_retry: bool = False
 
+
+UNASKED = frozenset((FailureKind.REFUSED, FailureKind.THROTTLED))
+"""Kinds that mean that no provider was asked."""
 
 _BAD, _GOOD, _SILENT = Blame.BAD, Blame.GOOD, Blame.SILENT
 _CALLER = "invalid_request_error"
@@ -282,6 +287,9 @@ HANDLING: dict[FailureKind, Handling] = {
         type="service_unavailable_error",
         client_retry=True,
     ),
+    FailureKind.THROTTLED: Handling(
+        blame=_SILENT, try_again=False, try_elsewhere=True, status=429, type="rate_limit_error", client_retry=True
+    ),
     FailureKind.BUDGET_EXCEEDED: Handling(
         blame=_SILENT, try_again=False, try_elsewhere=False, status=429, type="insufficient_quota"
     ),
@@ -321,6 +329,12 @@ class Failure:
     @property
     def retryable(self) -> bool:
         return self.handling.try_again
+
+    @property
+    def client_retry(self) -> bool:
+        """Whether a client's SDK should try again by itself: not after we have, or attempts would multiply."""
+        asked = [attempt for attempt in self.attempts if attempt.outcome not in UNASKED]
+        return self.handling.client_retry and len(asked) <= 1
 
     def unwrap(self) -> NoReturn:
         """Raise `CompletionFailed`, for those who prefer an exception."""

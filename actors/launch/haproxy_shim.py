@@ -13,6 +13,8 @@ What is changed (every rule works by pattern, may be applied twice, and fails cl
     page (9101) are left out altogether, unless RAYGATE_HAPROXY_STATS=loopback
   * the admin socket is for its owner only (Ray: mode 666, level admin)
   * no access log to UDP 127.0.0.1:514, which anybody may be listening to (RAYGATE_HAPROXY_LOG=1 keeps it)
+  * no splicing of requests: with it HAProxy 2.8 often misses that a client has gone which sent head and body of its
+    request apart (httpx does), and the call goes on upstream
   * errors that HAProxy itself answers are OpenAI error envelopes in JSON with their true status (Ray: text, all 500)
   * a body whose Content-Length is over RAYGATE_HAPROXY_MAX_BODY bytes is refused with 413 before it is read
 
@@ -75,7 +77,7 @@ def tighten(text: str, *, stats: str = "off", log: bool = False, max_body: int =
                 line = re.sub(r"\bmode \d+", "mode 600", line) if " mode " in line else line + " mode 600"
             elif bare.startswith("log ") and not log:
                 continue
-        elif section == "defaults" and bare.startswith("errorfile "):
+        elif section == "defaults" and (bare.startswith("errorfile ") or bare == "option splice-request"):
             continue
         elif bare.startswith("bind ") and section not in _PUBLIC:
             line = _ANY_HOST.sub(r"\g<1>127.0.0.1:\g<2>", line)

@@ -10,6 +10,7 @@ Without I/O, like dialects; `serve` does the HTTP.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
@@ -52,3 +53,20 @@ class Surface(Protocol):
     def renderer(self, request: Request) -> StreamRenderer: ...
 
     def error(self, failure: Failure) -> ErrorReply: ...
+
+
+def retry_headers(failure: Failure) -> dict[str, str]:
+    """What an error's headers say of trying again, which we may have done already: so SDKs must not guess."""
+    headers = {"x-should-retry": "true" if failure.client_retry else "false"}
+    wait = failure.retry_after_s
+    if wait is not None and math.isfinite(wait):
+        wait = max(0.0, wait)
+        headers["retry-after"] = str(math.ceil(wait))
+        headers["retry-after-ms"] = str(math.ceil(wait * 1000))
+    return headers
+
+
+def sentence_of(failure: Failure) -> str:
+    """What went wrong and whose words these are, for people."""
+    where = f"{failure.provider}: " if failure.provider else ""
+    return f"{where}{failure.detail or f'the request failed ({failure.kind})'}"

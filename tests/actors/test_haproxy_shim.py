@@ -11,6 +11,8 @@ CONFIG = """global
     stats socket /tmp/admin.sock mode 666 level admin expose-fd listeners
 defaults
     mode http
+    option splice-request
+    option splice-response
     errorfile 503 /tmp/503.http
 frontend prometheus
     bind :9101
@@ -71,6 +73,11 @@ def test_the_admin_socket_is_its_owners() -> None:
     line = next(line for line in tighten(CONFIG).splitlines() if "stats socket" in line)
     assert "mode 600" in line
     assert "666" not in line
+
+
+def test_a_client_that_goes_is_noticed() -> None:
+    assert "splice-request" not in tighten(CONFIG)
+    assert "splice-response" in tighten(CONFIG)
 
 
 def test_its_own_errors_are_envelopes() -> None:

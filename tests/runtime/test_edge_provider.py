@@ -530,7 +530,7 @@ async def test_a_rate_limit_with_a_time_shuts_the_door_for_it() -> None:
     assert isinstance(limited, Failure)
     assert (limited.kind, limited.retry_after_s) == (K.RATE_LIMITED, 7.0)
     refused = await made.provider.complete(ask("hi"))
-    assert kind(refused) is K.REFUSED
+    assert kind(refused) is K.THROTTLED
     assert "throttled" in str(refused)
     made.clock.advance(7.0)
     assert isinstance(await made.provider.complete(ask("hi")), Completion)

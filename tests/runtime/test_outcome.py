@@ -66,3 +66,15 @@ def test_every_fault_has_a_meaning_and_words(kind: FaultKind) -> None:
 )
 def test_content_is_what_an_application_would_show(delta: Delta, *, shows: bool) -> None:
     assert delta.has_content is shows
+
+
+def test_an_sdk_is_told_to_try_again_only_where_we_have_not() -> None:
+    def tried(*outcomes: str) -> Failure:
+        attempts = tuple(Attempt(provider="p", model="m", outcome=one, elapsed_s=0.1) for one in outcomes)
+        return Failure(kind=FailureKind.OVERLOADED, attempts=attempts)
+
+    assert tried().client_retry
+    assert tried("overloaded").client_retry
+    assert tried("refused", "throttled", "overloaded").client_retry
+    assert not tried("overloaded", "overloaded").client_retry
+    assert not Failure(kind=FailureKind.BAD_REQUEST).client_retry

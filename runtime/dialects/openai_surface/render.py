@@ -7,13 +7,13 @@ failure there is an error event and no [DONE]: a client must not take a broken a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import orjson
 
 from runtime.dialects.openai_surface.calls import Thoughts, call_of, details_of, fragment_of
 from runtime.dialects.openai_surface.legacy import as_function_call
+from runtime.dialects.surface import retry_headers, sentence_of
 from runtime.outcome import (
     Choice,
     Completion,
@@ -100,14 +100,7 @@ def render_usage(usage: Usage, cost: Cost | None) -> dict[str, Json]:
 
 def render_error(failure: Failure) -> tuple[int, dict[str, str], dict[str, Json]]:
     """Status, headers and body. The headers tell the SDK whether to repeat what we may have repeated already."""
-    handling = failure.handling
-    headers = {"x-should-retry": "true" if handling.client_retry else "false"}
-    wait = failure.retry_after_s
-    if wait is not None and math.isfinite(wait):
-        wait = max(0.0, wait)
-        headers["retry-after"] = str(math.ceil(wait))
-        headers["retry-after-ms"] = str(math.ceil(wait * 1000))
-    return handling.status, headers, {"error": _error(failure)}
+    return failure.handling.status, retry_headers(failure), {"error": _error(failure)}
 
 
 class ChunkRenderer:
@@ -298,9 +291,8 @@ def _spread(extra: Mapping[str, Json], choice: dict[str, Json], message: dict[st
 
 
 def _error(failure: Failure) -> dict[str, Json]:
-    where = f"{failure.provider}: " if failure.provider else ""
     return {
-        "message": f"{where}{failure.detail or f'the request failed ({failure.kind})'}",
+        "message": sentence_of(failure),
         "type": failure.handling.type,
         "param": failure.param,
         "code": CODES.get(failure.kind) or failure.code or failure.kind.value,
