@@ -7,7 +7,17 @@ import pickle
 import pytest
 
 from runtime.faults import MEANING, SAYS, failure_of
-from runtime.outcome import HANDLING, Blame, Completion, CompletionFailed, Delta, Failure, FailureKind, ToolCallDelta
+from runtime.outcome import (
+    HANDLING,
+    Attempt,
+    Blame,
+    Completion,
+    CompletionFailed,
+    Delta,
+    Failure,
+    FailureKind,
+    ToolCallDelta,
+)
 from runtime.transport.base import Fault, FaultKind
 
 
