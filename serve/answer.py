@@ -29,9 +29,9 @@ KEEP_ALIVE_S = 15.0
 _STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 
-def parse(body: bytes, parser: Parse, *, request_id: str, tenant: str) -> Request | Failure:
-    """The request in these bytes, or what is wrong with them."""
-    parsed = parser(json_of(body))
+def parse(body: Json, parser: Parse, *, request_id: str, tenant: str) -> Request | Failure:
+    """The request in this body, or what is wrong with it."""
+    parsed = parser(body)
     return parsed if isinstance(parsed, Failure) else replace(parsed, request_id=request_id, tenant=tenant)
 
 

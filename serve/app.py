@@ -10,28 +10,23 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 
 from actors.edge import Edge
 from actors.refs import Unreachable
-from runtime.dialects.base import Parse
-from runtime.dialects.openai_surface import parse_embed, render_embeddings, render_models
+from runtime.dialects.ollama.generate import asks_to_load, render_loaded
+from runtime.dialects.ollama.render import Shape
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
-from serve import answer, auth, openapi
-from serve.endpoints import CHATS, surface_at
+from runtime.request import Json
+from serve import answer, auth
+from serve.asked import Asked, no_such_model
+from serve.endpoints import CHATS, Chat, route_of, surface_of, with_betas
 from serve.errors import Refused, answer_failure
-from serve.http import ClientGone, Exchange, Headers, Receive, Scope, Send, TooLarge
+from serve.http import ClientGone, Exchange, Receive, Scope, Send, TooLarge
 
 log = logging.getLogger("raygate.http")
-
-try:
-    VERSION = version("raygate")
-except PackageNotFoundError:
-    # Ray ships a working directory as it stands, without installing it.
-    VERSION = "unpackaged"
 
 
 class GatewayApp:
@@ -76,6 +71,7 @@ class GatewayApp:
 
     async def _answer(self, exchange: Exchange) -> None:
         request_id = exchange.header(b"x-request-id")[:128] or f"req_{secrets.token_hex(12)}"
+        exchange.request_id = request_id
         try:
             await self._route(exchange, request_id)
         except ClientGone:
@@ -99,58 +95,28 @@ class GatewayApp:
 
     async def _route(self, exchange: Exchange, request_id: str) -> None:
         path = exchange.path.removeprefix("/v1").rstrip("/")
-        exchange.surface = surface_at(path, exchange)
-        if (parser := CHATS.get(path)) is not None:
-            await self._chat(exchange, parser, request_id, self._admit(exchange, "POST"))
-        elif (public := self._public.get(path)) is not None:
-            self._only(exchange, "GET")
-            await public(exchange)
-        elif path == "/embeddings":
-            self._admit(exchange, "POST")
-            await self._embeddings(exchange, request_id)
-        elif path == "/models":
-            self._admit(exchange, "GET")
-            await self._models(exchange)
-        elif path.startswith("/models/"):
-            self._admit(exchange, "GET")
-            await self._model(exchange, path.removeprefix("/models/"))
+        if (chat := CHATS.get(path)) is not None:
+            exchange.surface = chat.surface
+            await self._chat(exchange, chat, request_id, self._admit(exchange, "POST"))
+        elif (route := route_of(path, exchange)) is not None:
+            exchange.surface = route.surface
+            if route.key:
+                self._admit(exchange, route.method)
+            else:
+                self._only(exchange, route.method)
+            await route.handle(Asked(exchange, self.edge, self.target, path, request_id))
         else:
+            exchange.surface = surface_of(path, exchange)
             detail = f"there is nothing at {exchange.path[:200]}; GET /docs lists what there is"
             raise Refused(FailureKind.BAD_REQUEST, detail, status=404, code="unknown_url")
 
-    @property
-    def _public(self) -> Mapping[str, Callable[[Exchange], Awaitable[None]]]:
-        """What needs no key."""
-        return {
-            "/health": self._alive,
-            "/health/liveliness": self._alive,
-            "/health/liveness": self._alive,
-            "/health/readiness": self._readiness,
-            "/version": self._version,
-            "/openapi.json": self._openapi,
-            "/docs": self._docs,
-        }
-
-    async def _alive(self, exchange: Exchange) -> None:
-        await exchange.reply_json(200, {"status": "alive"})
-
-    async def _version(self, exchange: Exchange) -> None:
-        await exchange.reply_json(200, {"version": VERSION})
-
-    async def _openapi(self, exchange: Exchange) -> None:
-        await exchange.reply_json(200, openapi.document(VERSION))
-
-    async def _docs(self, exchange: Exchange) -> None:
-        html: Headers = [
-            (b"content-type", b"text/html; charset=utf-8"),
-            (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
-        ]
-        await exchange.reply(200, openapi.page(VERSION).encode(), html)
-
-    async def _chat(self, exchange: Exchange, parser: Parse, request_id: str, tenant: str) -> None:
+    async def _chat(self, exchange: Exchange, chat: Chat, request_id: str, tenant: str) -> None:
         self.edge.counters["requests"] += 1
-        body = await exchange.body(self.edge.settings.max_body_bytes)
-        request = answer.parse(body, parser, request_id=request_id, tenant=tenant)
+        said = answer.json_of(await exchange.body(self.edge.settings.max_body_bytes))
+        if chat.loads is not None and (model := asks_to_load(said)) is not None:
+            await self._load(exchange, said, model, chat.loads)
+            return
+        request = answer.parse(with_betas(said, exchange), chat.parse, request_id=request_id, tenant=tenant)
         if isinstance(request, Failure):
             await answer_failure(exchange, request)
             return
@@ -161,37 +127,11 @@ class GatewayApp:
         else:
             await answer.complete(self.target, exchange, request)
 
-    async def _embeddings(self, exchange: Exchange, request_id: str) -> None:
-        self.edge.counters["requests"] += 1
-        parsed = parse_embed(answer.json_of(await exchange.body(self.edge.settings.max_body_bytes)))
-        if isinstance(parsed, Failure):
-            await answer_failure(exchange, parsed)
-            return
-        request, encoding = parsed
-        deadline_s = self.edge.gateway.policy.deadline_s
-        request = replace(request, request_id=request_id, deadline_s=deadline_s)
-        embeddings = await exchange.unless_gone(self.target.embed(request))
-        if isinstance(embeddings, Failure):
-            await answer_failure(exchange, embeddings)
-            return
-        headers = answer.source_headers(embeddings.provider, embeddings.model) + answer.cost_headers(embeddings.cost)
-        await exchange.reply_json(200, render_embeddings(embeddings, encoding=encoding), headers)
-
-    async def _models(self, exchange: Exchange) -> None:
-        models = await self.target.list_models()
-        await exchange.reply_json(200, render_models(f"{info.provider}/{info.model}" for info in models))
-
-    async def _model(self, exchange: Exchange, name: str) -> None:
-        info = await self.target.model_info(name)
-        if info is None:
-            detail = f"no provider serves a model named {name[:200]!r}; GET /v1/models lists them"
-            raise Refused(FailureKind.MODEL_NOT_FOUND, detail)
-        await exchange.reply_json(200, render_models([f"{info.provider}/{info.model}"])["data"][0])
-
-    async def _readiness(self, exchange: Exchange) -> None:
-        """Ready once the settings have come and there is anyone to ask; asks nobody."""
-        ready = self.edge.ready and bool(self.edge.gateway.policy.upstreams)
-        await exchange.reply_json(200 if ready else 503, {"status": "ready" if ready else "no provider is configured"})
+    async def _load(self, exchange: Exchange, body: Json, model: str, shape: Shape) -> None:
+        """Ollama's clients load a model before they ask it anything; here it only has to be one that we know."""
+        if await self.target.model_info(model) is None:
+            raise no_such_model(model)
+        await exchange.reply_json(200, render_loaded(body, model, shape))
 
     def _admit(self, exchange: Exchange, method: str) -> str:
         """The caller's tenant. Raises `Refused`."""

@@ -1,23 +1,107 @@
-"""Which path is which API."""
+"""Which path is which API. A leading `/v1` is left out here: every path works with and without it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
+from runtime.dialects.anthropic.surface import AnthropicSurface
 from runtime.dialects.base import Parse
+from runtime.dialects.ollama.generate import parse_generate
+from runtime.dialects.ollama.render import CHAT, GENERATE, Shape
+from runtime.dialects.ollama.surface import OllamaGenerateSurface, OllamaSurface
 from runtime.dialects.registry import PARSERS
+from runtime.dialects.responses_surface import ResponsesSurface
+from runtime.dialects.responses_surface import parse_request as parse_responses
+from runtime.dialects.ruvllm.surface import RuvLLMSurface
 from runtime.dialects.surface import Surface
+from runtime.request import Json
+from serve import listings, ruvllm, vectors
+from serve.asked import Asked
 from serve.http import OPENAI, Exchange
 
-CHATS: Mapping[str, Parse] = {
-    "/chat/completions": PARSERS["openai"],
+ANTHROPIC = AnthropicSurface()
+OLLAMA = OllamaSurface()
+RUVLLM = RuvLLMSurface()
+
+
+class Chat(NamedTuple):
+    """A path at which models answer. `loads`: a request without words asks to load a model (Ollama)."""
+
+    parse: Parse
+    surface: Surface
+    loads: Shape | None = None
+
+
+CHATS: Mapping[str, Chat] = {
+    "/chat/completions": Chat(PARSERS["openai"], OPENAI),
+    "/responses": Chat(parse_responses, ResponsesSurface()),
+    "/messages": Chat(PARSERS["anthropic"], ANTHROPIC),
+    "/api/chat": Chat(PARSERS["ollama"], OLLAMA, CHAT),
+    "/api/generate": Chat(parse_generate, OllamaGenerateSurface(), GENERATE),
+    "/query": Chat(PARSERS["ruvllm"], RUVLLM),
 }
-"""How the body of a chat is read, by path; a leading /v1 is left out."""
-
-SURFACES: Mapping[str, Surface] = {}
-"""Who words answers and errors, by path, wherever that is not OpenAI."""
 
 
-def surface_at(path: str, exchange: Exchange) -> Surface:
-    """The API that a request means by its path."""
-    return SURFACES.get(path, OPENAI)
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Any other path. `key`: only for callers with a key."""
+
+    method: str
+    handle: Callable[[Asked], Awaitable[None]]
+    surface: Surface = OPENAI
+    key: bool = True
+
+
+ROUTES: Mapping[str, Route] = {
+    "": Route("GET", listings.greet, key=False),
+    "/health": Route("GET", listings.alive, key=False),
+    "/health/liveliness": Route("GET", listings.alive, key=False),
+    "/health/liveness": Route("GET", listings.alive, key=False),
+    "/health/readiness": Route("GET", listings.readiness, key=False),
+    "/version": Route("GET", listings.version, key=False),
+    "/openapi.json": Route("GET", listings.openapi_document, key=False),
+    "/docs": Route("GET", listings.docs, key=False),
+    "/models": Route("GET", listings.models),
+    "/embeddings": Route("POST", vectors.embeddings),
+    "/messages/count_tokens": Route("POST", listings.count_tokens, ANTHROPIC),
+    "/api/version": Route("GET", listings.ollama_version, OLLAMA, key=False),
+    "/api/tags": Route("GET", listings.tags, OLLAMA),
+    "/api/ps": Route("GET", listings.running, OLLAMA),
+    "/api/show": Route("POST", listings.show, OLLAMA),
+    "/api/embed": Route("POST", vectors.embed, OLLAMA),
+    "/api/embeddings": Route("POST", vectors.older_embed, OLLAMA),
+    "/stats": Route("GET", ruvllm.stats, RUVLLM),
+    "/session": Route("POST", ruvllm.session, RUVLLM),
+    "/feedback": Route("POST", ruvllm.feedback, RUVLLM),
+    "/sona/metrics": Route("GET", ruvllm.sona_metrics, RUVLLM),
+    "/sona/learn": Route("POST", ruvllm.not_learning, RUVLLM),
+    "/hnsw/search": Route("POST", ruvllm.not_searching, RUVLLM),
+}
+
+MODEL = Route("GET", listings.model)
+"""`/models/{id}`; an id may have slashes."""
+
+
+def route_of(path: str, exchange: Exchange) -> Route | None:
+    """Who answers at a path that is no chat. Lists of models are Anthropic's for Anthropic's clients."""
+    route = ROUTES.get(path) or (MODEL if path.startswith("/models/") else None)
+    if route is not None and path.startswith("/models") and exchange.header(b"anthropic-version"):
+        return Route(route.method, route.handle, ANTHROPIC, route.key)
+    return route
+
+
+def surface_of(path: str, exchange: Exchange) -> Surface:
+    """Who words an error at a path that leads nowhere."""
+    if path.startswith("/messages") or exchange.header(b"anthropic-version"):
+        return ANTHROPIC
+    return OLLAMA if path.startswith("/api/") else OPENAI
+
+
+def with_betas(body: Json, exchange: Exchange) -> Json:
+    """The body with the betas that an Anthropic client asks for in a header: they go on to Anthropic alone."""
+    said = exchange.header(b"anthropic-beta")
+    if not said or not isinstance(body, dict) or exchange.surface is not ANTHROPIC or "betas" in body:
+        return body
+    return {**body, "betas": [beta.strip() for beta in said.split(",") if beta.strip()]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 
 from runtime.outcome import Failure, FailureKind
@@ -34,7 +36,7 @@ async def answer_failure(
     """Answer with an error; where an answer has begun already, there is nothing left to say."""
     if exchange.started:
         return
-    usual, said, body = exchange.surface.error(failure)
+    usual, said, body = exchange.surface.error(replace(failure, request_id=exchange.request_id))
     named = encoded(said)
     if failure.attempts:
         named.append((b"x-raygate-attempts", b"%d" % len(failure.attempts)))

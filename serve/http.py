@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import orjson
 
@@ -40,15 +41,20 @@ class TooLarge(Exception):  # see above
 
 
 class Exchange:
-    """One request and its answer. `surface` is the API that was asked: it words our errors."""
+    """One request and its answer. `surface` is the API that was asked: it words our errors.
 
-    __slots__ = ("_receive", "_send", "headers", "method", "path", "started", "surface")
+    Serve puts `x-request-id` on every answer; Anthropic's clients look for `request-id`.
+    """
+
+    __slots__ = ("_receive", "_send", "headers", "method", "path", "query_string", "request_id", "started", "surface")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         # Serve mounts applications under a prefix; what comes after it is ours.
         self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        self.query_string: bytes = scope.get("query_string", b"")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.request_id = ""
         self.started = False
         self.surface: Surface = OPENAI
         self._receive = receive
@@ -57,6 +63,11 @@ class Exchange:
     def header(self, name: bytes) -> str:
         """A header's value, "" where it is missing."""
         return self.headers.get(name, b"").decode("latin-1")
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What the address says after its question mark; of a name that comes twice, the last."""
+        return dict(parse_qsl(self.query_string.decode("latin-1")))
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises `TooLarge`, once the client is ready to hear it, and `ClientGone`."""
@@ -100,6 +111,8 @@ class Exchange:
 
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
+        if self.request_id:
+            headers = [*headers, (b"request-id", self.request_id.encode("latin-1", "replace"))]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, more: bool = True) -> None:

@@ -115,8 +115,8 @@ def input_of(arguments: str) -> Block:
     ({'city': 'Bern'}, {}, {'INVALID_JSON': '{"city": "Be'})
     """
     value = object_of_text(arguments)
-    if value is None or arguments.count("{") + arguments.count("[") > _NESTED:
-        return value if value is not None and _shallow(value) else {INVALID_JSON: arguments}
+    if value is None or (arguments.count("{") + arguments.count("[") > _NESTED and not _shallow(value)):
+        return {INVALID_JSON: arguments}
     return value
 
 
@@ -177,11 +177,13 @@ def render_usage(usage: Usage, cost: Cost | None, extra: Mapping[str, Json]) -> 
         del beside["service_tier"]
     # Here the tokens of a compaction stand among the iterations alone.
     compacted = usage_of({"input_tokens": 0, "output_tokens": 0, "iterations": beside.get("iterations")})
-    written = max(0, usage.cache_write_tokens - compacted.cache_write_tokens)
+    total = max(0, usage.input_tokens - compacted.input_tokens)
+    # Some providers count what they wrote to the cache among what they read from it; here all three add up.
+    read = min(total, max(0, usage.cached_input_tokens - compacted.cached_input_tokens))
+    written = min(total - read, max(0, usage.cache_write_tokens - compacted.cache_write_tokens))
     an_hour = min(written, max(0, usage.cache_write_1h_tokens - compacted.cache_write_1h_tokens))
-    read = max(0, usage.cached_input_tokens - compacted.cached_input_tokens)
     body: dict[str, Json] = {
-        "input_tokens": max(0, usage.input_tokens - compacted.input_tokens - written - read),
+        "input_tokens": total - read - written,
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": read,
         "cache_creation": {

@@ -18,7 +18,7 @@ _OTHER = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class Ids:
-    """One conversation's ids, call by call. `as_given` leaves all as they are."""
+    """One conversation's ids, call by call. `as_given` leaves all that the API takes as they are."""
 
     __slots__ = ("_answered", "_as_given", "_open", "_used")
 
@@ -31,7 +31,7 @@ class Ids:
     def of_call(self, given: str) -> str:
         """The id to send for the next call of this id."""
         if self._as_given:
-            return given
+            return clean(given)
         name = unique = clean(given)
         times = 1
         while unique in self._used:
@@ -44,7 +44,7 @@ class Ids:
     def of_result(self, given: str) -> str:
         """The id to send for the next result of this id."""
         if self._as_given:
-            return given
+            return clean(given)
         if self._open[given]:
             self._answered[given] = self._open[given].popleft()
         # A result that comes twice still names its call.

@@ -55,9 +55,23 @@ def parse_request(body: Json, *, model: str = "", stream: bool = False) -> Reque
     `model` and `stream` serve hosts that say them in the address; the body's own words go first.
     """
     try:
-        return _request(obj(body, "body"), model, stream=stream)
+        return _request(_bounded(obj(body, "body")), model, stream=stream)
     except Wrong as wrong:
         return wrong.failure()
+
+
+def parse_count(body: Json) -> Request | Failure:
+    """The request whose tokens are to be counted: the same body, without `max_tokens`."""
+    try:
+        return _request(obj(body, "body"), "", stream=False)
+    except Wrong as wrong:
+        return wrong.failure()
+
+
+def _bounded(body: dict[str, Json]) -> dict[str, Json]:
+    if body.get("max_tokens") is None:
+        raise Wrong("max_tokens", "max_tokens is missing: say how many tokens the answer may have at most.")
+    return body
 
 
 def _request(body: dict[str, Json], model: str, *, stream: bool) -> Request:

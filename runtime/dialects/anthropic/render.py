@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from runtime.dialects.anthropic.answer import USAGE_BESIDE, Block, blocks_of, render_usage, stop_of
-from runtime.dialects.surface import ErrorReply
+from runtime.dialects.surface import ErrorReply, retry_headers, sentence_of
 from runtime.models import ModelInfo
 from runtime.outcome import Choice, Completion, Failure, FailureKind
 from runtime.request import Json, Request
@@ -19,11 +18,13 @@ ERRORS: Mapping[FailureKind, tuple[int, str]] = {
     _K.CONTEXT_OVERFLOW: (400, "invalid_request_error"),
     _K.CONTENT_FILTERED: (400, "invalid_request_error"),
     _K.TOO_LARGE: (413, "request_too_large"),
+    _K.BAD_KEY: (401, "authentication_error"),
     # The provider refused our key: the caller's own was right.
     _K.UNAUTHENTICATED: (502, "api_error"),
     _K.FORBIDDEN: (502, "api_error"),
     _K.MODEL_NOT_FOUND: (404, "not_found_error"),
     _K.RATE_LIMITED: (429, "rate_limit_error"),
+    _K.THROTTLED: (429, "rate_limit_error"),
     _K.QUOTA_EXHAUSTED: (402, "billing_error"),
     # Anthropic, too, answers 429 where a limit of spending is reached.
     _K.BUDGET_EXCEEDED: (429, "rate_limit_error"),
@@ -40,8 +41,6 @@ ERRORS: Mapping[FailureKind, tuple[int, str]] = {
 """Status and type of each kind of failure, in this API's words."""
 
 OUR_OWN: Mapping[str, tuple[int, str]] = {
-    "invalid_api_key": (401, "authentication_error"),
-    "forbidden": (403, "permission_error"),
     "unknown_url": (404, "not_found_error"),
     "method_not_allowed": (405, "invalid_request_error"),
 }
@@ -55,7 +54,7 @@ def render_message(completion: Completion, request: Request) -> dict[str, Json]:
     """The body of a whole reply. This API knows one answer, so it is the first choice."""
     choice = completion.choices[0] if completion.choices else None
     body: dict[str, Json] = {
-        "id": message_id(completion.id, completion.request_id),
+        "id": message_id(completion.id, completion.request_id or request.request_id),
         "type": "message",
         "role": "assistant",
         "model": completion.model,
@@ -84,18 +83,11 @@ def message_id(completion_id: str, request_id: str) -> str:
 
 def render_error(failure: Failure) -> ErrorReply:
     """Status, headers and body. The headers tell the SDK whether to repeat what we may have repeated already."""
-    headers = {"x-should-retry": "true" if failure.handling.client_retry else "false"}
-    wait = failure.retry_after_s
-    if wait is not None and math.isfinite(wait):
-        wait = max(0.0, wait)
-        headers["retry-after"] = str(math.ceil(wait))
-        headers["retry-after-ms"] = str(math.ceil(wait * 1000))
-    return ErrorReply(_status_and_type(failure)[0], headers, error_body(failure))
+    return ErrorReply(_status_and_type(failure)[0], retry_headers(failure), error_body(failure))
 
 
 def error_body(failure: Failure, request_id: str = "") -> dict[str, Json]:
     """The envelope, in a reply as in a stream. `details.error_code` is where newer SDKs look for a cause."""
-    where = f"{failure.provider}: " if failure.provider else ""
     code = failure.code if failure.kind not in (_K.UNAUTHENTICATED, _K.FORBIDDEN) else None
     details: dict[str, Json] = {"error_code": code or failure.kind.value}
     if failure.param is not None:
@@ -104,7 +96,7 @@ def error_body(failure: Failure, request_id: str = "") -> dict[str, Json]:
         "type": "error",
         "error": {
             "type": _status_and_type(failure)[1],
-            "message": f"{where}{failure.detail or f'the request failed ({failure.kind})'}",
+            "message": sentence_of(failure),
             "details": details,
         },
         "request_id": failure.request_id or request_id or None,
@@ -112,9 +104,8 @@ def error_body(failure: Failure, request_id: str = "") -> dict[str, Json]:
 
 
 def _status_and_type(failure: Failure) -> tuple[int, str]:
-    if failure.kind is _K.BAD_REQUEST and failure.code in OUR_OWN:
-        return OUR_OWN[failure.code]
-    return ERRORS[failure.kind]
+    ours = OUR_OWN.get(failure.code or "") if failure.kind is _K.BAD_REQUEST else None
+    return ours or ERRORS[failure.kind]
 
 
 def render_count(tokens: int, *, estimated: bool = False) -> dict[str, Json]:

@@ -1,0 +1,47 @@
+"""What a handler is given: the exchange, this replica, whoever answers, and whose request it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from actors.edge import Edge
+from runtime.outcome import Failure, FailureKind
+from runtime.provider import Provider
+from runtime.request import Json
+from serve.answer import json_of
+from serve.errors import Refused
+from serve.http import Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request that is no chat. `path` is without `/v1`."""
+
+    exchange: Exchange
+    edge: Edge
+    target: Provider
+    path: str
+    request_id: str
+
+    async def json(self) -> Json:
+        """The body. Raises `Refused` where it is no JSON."""
+        return json_of(await self.body())
+
+    async def body(self) -> bytes:
+        return await self.exchange.body(self.edge.settings.max_body_bytes)
+
+    async def reply(self, body: Json) -> None:
+        await self.exchange.reply_json(200, body)
+
+
+def refuse(failure: Failure) -> NoReturn:
+    """End a request with this failure."""
+    refused = Refused(failure.kind, failure.detail, code=failure.code)
+    refused.failure = failure
+    raise refused
+
+
+def no_such_model(name: str) -> Refused:
+    detail = f"no provider serves a model named {name[:200]!r}; the list of models has those that there are"
+    return Refused(FailureKind.MODEL_NOT_FOUND, detail)
