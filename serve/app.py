@@ -141,7 +141,8 @@ class GatewayApp:
         key = auth.presented(exchange)
         holder = auth.holder(key, self.edge.keys)
         if holder is None:
-            said = "this key is not known here" if key else "no key was sent"
+            # OpenAI's own words come first: clients such as LiteLLM tell this error by them.
+            said = "Incorrect API key provided: it is not known here" if key else "no key was sent"
             detail = f"{said}; send a Raygate key as 'Authorization: Bearer rg-...' (raygate status says where it lies)"
             raise Refused(FailureKind.BAD_KEY, detail, code="invalid_api_key")
         return holder.tenant
