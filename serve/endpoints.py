@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from runtime.dialects.anthropic.surface import AnthropicSurface
 from runtime.dialects.base import Parse
+from runtime.dialects.completions_surface import CompletionsSurface
+from runtime.dialects.completions_surface import parse_request as parse_completions
 from runtime.dialects.ollama.generate import parse_generate
 from runtime.dialects.ollama.render import CHAT, GENERATE, Shape
 from runtime.dialects.ollama.surface import OllamaGenerateSurface, OllamaSurface
@@ -36,6 +38,7 @@ class Chat(NamedTuple):
 
 CHATS: Mapping[str, Chat] = {
     "/chat/completions": Chat(PARSERS["openai"], OPENAI),
+    "/completions": Chat(parse_completions, CompletionsSurface()),
     "/responses": Chat(parse_responses, ResponsesSurface()),
     "/messages": Chat(PARSERS["anthropic"], ANTHROPIC),
     "/api/chat": Chat(PARSERS["ollama"], OLLAMA, CHAT),

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import httpx
+import httpx2
 import openai
 import orjson
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.lib.streaming.responses import ResponseStreamEvent
 from openai.types.responses import Response as Answer
@@ -123,17 +123,17 @@ def streamed(deltas: Iterable[Delta], completion: Completion | None = None) -> b
 def client(answer: Any, seen: list[Any] | None = None) -> openai.OpenAI:
     """OpenAI's own client. It gets this answer: a body, or the bytes of a stream."""
 
-    def reply(request: httpx.Request) -> httpx.Response:
+    def reply(request: httpx2.Request) -> httpx2.Response:
         if seen is not None:
             seen.append(json.loads(request.content))
         if isinstance(answer, Failure):
             status, headers, body = SURFACE.error(answer)
-            return httpx.Response(status, headers=dict(headers), json=body)
+            return httpx2.Response(status, headers=dict(headers), json=body)
         if isinstance(answer, bytes):
-            return httpx.Response(200, headers={"content-type": SURFACE.stream_type}, content=answer)
-        return httpx.Response(200, json=answer)
+            return httpx2.Response(200, headers={"content-type": SURFACE.stream_type}, content=answer)
+        return httpx2.Response(200, json=answer)
 
-    http = httpx.Client(transport=httpx.MockTransport(reply))
+    http = httpx2.Client(transport=httpx2.MockTransport(reply))
     return openai.OpenAI(api_key="k", base_url="http://raygate.test/v1", http_client=http, max_retries=0)
 
 
@@ -158,6 +158,16 @@ def test_a_text_is_one_message_of_the_user() -> None:
     assert [(one.role, one.text) for one in request.messages] == [(Role.SYSTEM, "be brief"), (Role.USER, "hi")]
     assert request.model == "p/m"
     assert rendered(whole(), request)["instructions"] == "be brief"
+    assert rendered(whole(), parsed(PLAIN))["instructions"] is None
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_how_it_was_said_is_nobodys_field(name: str) -> None:
+    request = parsed({**PLAIN, "instructions": "be brief", "metadata": {}})
+    call = DIALECTS[name].encode(request, Target(provider="p", base_url="https://a.test/v1beta", model="m"))
+    assert isinstance(call, HttpCall)
+    assert not [field for field in call.dropped if "instructions" in field]
+    assert b"raygate" not in call.body
 
 
 def test_items_become_turns() -> None:
@@ -605,7 +615,7 @@ def test_sources_become_annotations() -> None:
     expected = [
         {"type": "url_citation", "url": "https://a.test", "title": "A", "start_index": 0, "end_index": 5},
         {"type": "file_citation", "file_id": "", "filename": "D", "index": 5},
-        {"type": "url_citation", "url": "https://b.test", "title": "B", "start_index": 0},
+        {"type": "url_citation", "url": "https://b.test", "title": "B", "start_index": 0, "end_index": 5},
         {"type": "file_citation", "file_id": "d1", "filename": "T", "index": 3},
     ]
     assert rendered(whole(text))["output"][0]["content"][0]["annotations"] == expected
@@ -801,6 +811,8 @@ pieces = (
 )
 
 
+# The SDK builds its types on first use.
+@settings(deadline=None)
 @given(st.lists(pieces, max_size=12), st.sampled_from([FinishReason.STOP, FinishReason.LENGTH]))
 def test_streamed_and_whole_answers_say_the_same(deltas: list[Delta], finish: FinishReason) -> None:
     deltas = [*deltas, Delta(finish_reason=finish)]

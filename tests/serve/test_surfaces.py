@@ -23,6 +23,7 @@ ANTHROPIC = [*BEARER, (b"anthropic-version", b"2023-06-01")]
 
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "one/m", "messages": USER},
+    "/v1/completions": {"model": "one/m", "prompt": "hi"},
     "/v1/responses": {"model": "one/m", "input": "hi"},
     "/v1/messages": {"model": "one/m", "messages": USER, "max_tokens": 9},
     "/api/chat": {"model": "one/m", "messages": USER},
@@ -44,6 +45,8 @@ def text_of(path: str, body: Any) -> str:
     match path:
         case "/v1/chat/completions":
             return str(body["choices"][0]["message"]["content"])
+        case "/v1/completions":
+            return str(body["choices"][0]["text"])
         case "/v1/responses":
             return str(body["output"][0]["content"][0]["text"])
         case "/v1/messages":
@@ -99,6 +102,7 @@ async def test_each_api_tells_a_throttle_and_when_to_come_back(path: str) -> Non
 
 STREAM_ENDS = {
     "/v1/chat/completions": b"data: [DONE]",
+    "/v1/completions": b"data: [DONE]",
     "/v1/responses": b"event: response.completed",
     "/v1/messages": b"event: message_stop",
     "/api/chat": b'"done":true',

@@ -168,6 +168,6 @@ async def test_what_was_answered_is_what_the_client_reads(provider: str, surface
         if told and not whole.usage.estimated:
             counts = (outcome.usage.input_tokens, outcome.usage.output_tokens)
             assert counts == (whole.usage.input_tokens, whole.usage.output_tokens), record.id
-    print(f"{provider} at {PATHS[surface]}: {asked} answered alike, {refused} have no words there")  # noqa: T201 -- a figure for whoever runs it with -s
+    print(f"{provider} at {PATHS[surface]}: {asked} answered alike, {refused} have no words there")
     assert asked > 100
     assert refused < asked / 4, (refused, asked)

@@ -25,7 +25,10 @@ def annotations_of(citations: Iterable[Json], length: int) -> list[Json]:
         kind = text(said.get("type"))
         if kind in _OWN:
             # Chat completions put what is cited under the name of its type.
-            found.append({"type": kind, **obj(said.get(kind, {name: said[name] for name in said.keys() - {"type"}}))})
+            inner = obj(said.get(kind, {name: said[name] for name in said.keys() - {"type"}}))
+            # Strict clients want every field of an address.
+            whole = {"url": "", "title": "", "start_index": 0, "end_index": length} if kind == "url_citation" else {}
+            found.append({"type": kind, **whole, **inner})
         elif "sources" in said:
             start, end = said.get("start"), said.get("end")
             span = (start, end) if isinstance(start, int) and isinstance(end, int) else (0, length)

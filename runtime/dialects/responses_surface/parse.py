@@ -32,7 +32,7 @@ from runtime.request import (
 )
 
 INSTRUCTIONS = f"{MARK}instructions"
-"""In the `extra` of a message: the client said it as `instructions`."""
+"""In the `extra` of a request: the client said its first message as `instructions`."""
 
 _SAME = ("service_tier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "logit_bias")
 _KNOWN = frozenset(
@@ -67,11 +67,12 @@ def _request(body: dict[str, Json]) -> Request:
     unsaid: dict[str, Json] = {}
     leftovers(body, _KNOWN, UNSAID.rstrip("."), unsaid)
     messages = messages_of(body.get("input"), unsaid)
+    extra = {name: body[name] for name in _SAME if body.get(name) is not None}
     instructions = opt_text(body, "instructions", "instructions")
     if instructions is not None:
         said = (TextPart(instructions),) if instructions else ()
-        messages.insert(0, Message(role=Role.SYSTEM, parts=said, extra={INSTRUCTIONS: True}))
-    extra = {name: body[name] for name in _SAME if body.get(name) is not None}
+        messages.insert(0, Message(role=Role.SYSTEM, parts=said))
+        extra[INSTRUCTIONS] = True
     stream = opt_bool(body, "stream", "stream") or False
     identifier = opt_text(body, "safety_identifier", "safety_identifier")
     user = opt_text(body, "user", "user")

@@ -197,7 +197,6 @@ def _whole(frame: Mapping[str, Json], completion: Completion, choice: Choice, ou
 def _frame(request: Request, base: str, model: str, created_s: int) -> dict[str, Json]:
     """The response before anything was said: what was asked, as it was understood."""
     extra = request.extra
-    first = request.messages[0] if request.messages else None
     text: dict[str, Json] = {"format": _format(request.response_format)}
     if "verbosity" in extra:
         text["verbosity"] = extra["verbosity"]
@@ -210,7 +209,7 @@ def _frame(request: Request, base: str, model: str, created_s: int) -> dict[str,
         "background": False,
         "error": None,
         "incomplete_details": None,
-        "instructions": first.text if first is not None and INSTRUCTIONS in first.extra else None,
+        "instructions": request.messages[0].text if INSTRUCTIONS in extra else None,
         "max_output_tokens": request.sampling.max_tokens,
         "max_tool_calls": None,
         "model": model or request.model,

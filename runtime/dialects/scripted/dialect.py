@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import orjson
 
 from runtime.dialects.base import HttpCall, HttpReply, Target
+from runtime.dialects.encoding import MARK
 from runtime.dialects.ndjson import LineParser, LineTooLong
 from runtime.dialects.status import failure_of_error, interrupted, malformed, object_of, refused
 from runtime.fold import Fold
@@ -38,8 +39,8 @@ class Scripted:
     json_streams = False
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
-        dropped = tuple(request.extra)
-        sent = dataclasses.replace(request, extra={}) if dropped else request
+        dropped = tuple(name for name in request.extra if not name.startswith(MARK))
+        sent = dataclasses.replace(request, extra={}) if request.extra else request
         return _post(target, "chat", {"model": target.model, "request": sent}, dropped)
 
     def decode(self, reply: HttpReply, target: Target) -> Outcome:
