@@ -186,7 +186,7 @@ def _tool_choice(said: Json) -> ToolChoice | None:
 
 def _reasoning(body: dict[str, Json], extra: dict[str, Json]) -> Reasoning | None:
     """OpenAI's `reasoning_effort`, or OpenRouter's object `reasoning`."""
-    effort = body.get("reasoning_effort")
+    effort = opt_text(body, "reasoning_effort", "reasoning_effort")
     said = opt_obj(body, "reasoning", "reasoning")
     if effort is not None and (said is not None or effort not in _EFFORTS):
         extra["reasoning_effort"] = effort
