@@ -81,7 +81,9 @@ class Gate:
         self._published = published
         self._published_until = now + published.retry_in_s
         # The provider asked for this wait: nobody shortens it, and an authority that restarted may not know it.
-        self._throttled_until = max(self._throttled_until, now + published.throttled_for_s)
+        until = now + published.throttled_for_s
+        if until - self._throttled_until > ECHO_S:
+            self._throttled_until = until
 
     def admit(self, now: float) -> Ticket | AskAuthority | Refusal:
         wait_s = self.retry_in_s(now)
@@ -141,3 +143,8 @@ class Gate:
             return self._throttled_until
         self._throttles = min(self._throttles + 1, 10)
         return now + max(1.0, self._rng.uniform(0.0, min(LONGEST_THROTTLE_S, 2.0**self._throttles)))
+
+
+ECHO_S = 0.25
+"""What this edge has reported itself comes back from the authority a little late. That is no longer wait, only an echo
+of the same: without this, a call that waited as long as it was told is refused all the same."""

@@ -68,5 +68,6 @@ def retry_headers(failure: Failure) -> dict[str, str]:
 
 def sentence_of(failure: Failure) -> str:
     """What went wrong and whose words these are, for people."""
-    where = f"{failure.provider}: " if failure.provider else ""
+    named = not failure.provider or failure.detail.startswith(failure.provider)
+    where = "" if named else f"{failure.provider}: "
     return f"{where}{failure.detail or f'the request failed ({failure.kind})'}"

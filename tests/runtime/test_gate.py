@@ -164,6 +164,15 @@ def test_nobody_shortens_a_wait_that_the_provider_asked_for() -> None:
     assert door.throttled_for_s(10.0) == 50.0
 
 
+def test_an_echo_of_its_own_report_does_not_make_a_wait_longer() -> None:
+    door = gate()
+    door.settle(ticket(door, 0.0), limited(1.0), 0.0)
+    door.adopt(published(throttled_for_s=1.0), now=0.05)
+    ticket(door, 1.0)
+    door.adopt(published(throttled_for_s=1.0), now=1.0)
+    assert door.throttled_for_s(1.0) == 1.0
+
+
 def test_a_published_throttle_counts_here_too() -> None:
     door = gate()
     door.adopt(published(throttled_for_s=5.0), now=0.0)
