@@ -21,7 +21,11 @@ UPSTREAMS := .upstreams
 AIMOCK    := 1.43.0
 LLMOCK    := 0.2.2
 
-.PHONY: up down status install test test-upstreams prove-wire fmt lock clean
+# People's own clients, each in an environment of its own, with every version pinned.
+CLIENTS        := .clients
+PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
+
+.PHONY: up down status install test test-upstreams test-clients prove-wire fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -46,6 +50,12 @@ test: $(VENV)/.dev
 test-upstreams: $(VENV)/.dev $(UPSTREAMS)/.aimock-$(AIMOCK) $(UPSTREAMS)/.llmock-$(LLMOCK)
 	RAYGATE_TEST_UPSTREAMS=1 $(BIN)/pytest tests/upstreams
 
+# People's own clients against a Raygate that runs. ONLY=openai: those alone whose name holds that word; ONLY=--actor:
+# all of them, over the other data path. Needed beside the rest: Node 20 or newer with npm.
+test-clients: $(VENV)/.dev
+	@$(MAKE) --silent --no-print-directory --keep-going $(PYTHON_CLIENTS:%=$(CLIENTS)/.%) $(CLIENTS)/.node || true
+	@$(BIN)/python -m tests.clients.run $(ONLY)
+
 # The proof on recorded traffic of the real APIs, as tables. RAYGATE_SHARED names the folder that holds wire/dev.
 prove-wire: $(VENV)/.dev
 	@$(BIN)/python -m tests.wire.report
@@ -60,7 +70,7 @@ lock: $(UV)
 	$(LOCK) $(UPGRADE) --extra dev --output-file requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) $(UPSTREAMS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(UPSTREAMS) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # What is installed is stamped: the second call finds nothing to do. The development environment holds all that the
 # other one does, so it counts for both.
@@ -88,6 +98,20 @@ $(UPSTREAMS)/.llmock-$(LLMOCK): | $(UV)
 	@echo "Installing llmock $(LLMOCK) ..." >&2
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(UPSTREAMS)/venv
 	@$(UV) pip install --quiet --python $(UPSTREAMS)/venv/bin/python llmock==$(LLMOCK)
+	@touch $@
+
+$(CLIENTS)/.node: tests/clients/node/package.json tests/clients/node/package-lock.json
+	@command -v npm >/dev/null || { echo "There is no npm here; install Node 20 or newer" >&2; exit 1; }
+	@echo "Installing clients for Node ..." >&2
+	@mkdir -p $(CLIENTS)/node
+	@cp $^ $(CLIENTS)/node
+	@npm ci --prefix $(CLIENTS)/node --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+$(CLIENTS)/.%: tests/clients/requirements/%.txt | $(UV)
+	@echo "Installing $* ..." >&2
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(CLIENTS)/$*
+	@$(UV) pip install --quiet --python $(CLIENTS)/$*/bin/python -r $<
 	@touch $@
 
 $(UV):
