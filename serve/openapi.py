@@ -55,6 +55,16 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/version", "Raygate's version.", key=False),
 )
 
+_EVENTS, _LINES = "text/event-stream", "application/x-ndjson"
+
+STREAMS = {
+    **dict.fromkeys(("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"), _EVENTS),
+    **dict.fromkeys(("/api/chat", "/api/generate"), _LINES),
+}
+"""What an answer is where `stream` asks for pieces."""
+
+NOT_YET = ("/feedback", "/v1/sona/learn", "/v1/hnsw/search")
+
 _TEXT: Json = {"type": "string"}
 _MODEL: Json = {"type": "string", "description": "provider/model, a model, a route, or empty for the default"}
 _ROLES = ["system", "developer", "user", "assistant", "tool"]
@@ -159,6 +169,10 @@ def _operation(one: Operation) -> Json:
         },
         "security": [{"bearer": []}, {"x-api-key": []}] if one.key else [],
     }
+    if one.path in STREAMS:
+        said["responses"]["200"]["content"][STREAMS[one.path]] = {"schema": _TEXT}
+    if one.path in NOT_YET:
+        said["responses"]["501"] = {"description": "Raygate does not learn yet."} | _content("Text", "text/plain")
     if one.body:
         said["requestBody"] = {"required": True} | _content(one.body)
     if "{model}" in one.path:
