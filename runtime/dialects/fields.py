@@ -12,6 +12,9 @@ from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 
+MOST_DIMENSIONS = 65_536
+"""Vectors longer than this nobody makes, and whoever asks for them asks for our memory."""
+
 
 class Wrong(Exception):
     """A field is not what it should be. `detail` is one sentence for the caller."""
@@ -61,7 +64,9 @@ def opt_bool(fields: Mapping[str, Json], key: str, param: str) -> bool | None:
     raise Wrong(param, f"{param} must be true or false, but is {kind_name(value)}.")
 
 
-def opt_int(fields: Mapping[str, Json], key: str, param: str, *, least: int | None = None) -> int | None:
+def opt_int(
+    fields: Mapping[str, Json], key: str, param: str, *, least: int | None = None, most: int | None = None
+) -> int | None:
     value = fields.get(key)
     if value is None:
         return None
@@ -72,6 +77,8 @@ def opt_int(fields: Mapping[str, Json], key: str, param: str, *, least: int | No
         raise Wrong(param, f"{param} must be a whole number, but is {kind_name(value)}.")
     if least is not None and value < least:
         raise Wrong(param, f"{param} must be at least {least}, but is {value}.")
+    if most is not None and value > most:
+        raise Wrong(param, f"{param} must be at most {most}, but is {value}.")
     return value
 
 

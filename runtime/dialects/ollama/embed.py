@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.dialects.fields import Wrong, array, obj, opt_int, opt_obj, opt_text, text
+from runtime.dialects.fields import MOST_DIMENSIONS, Wrong, array, obj, opt_int, opt_obj, opt_text, text
 from runtime.dialects.ollama.messages import NAME
 from runtime.dialects.ollama.render import counts_of, nanoseconds
 from runtime.dialects.paths import leftovers
@@ -69,7 +69,7 @@ def _request(fields: dict[str, Json], source: str, inputs: tuple[str, ...], mode
     return EmbedRequest(
         inputs=inputs,
         model=opt_text(fields, "model", "model") or model,
-        dimensions=opt_int(fields, "dimensions", "dimensions", least=1),
+        dimensions=opt_int(fields, "dimensions", "dimensions", least=1, most=MOST_DIMENSIONS),
         extra={path: value for path, value in extra.items() if value is not None},
         dialect=NAME,
     )

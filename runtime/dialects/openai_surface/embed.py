@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 from typing import Literal
 
-from runtime.dialects.fields import Wrong, array, obj, opt_int, opt_text, text
+from runtime.dialects.fields import MOST_DIMENSIONS, Wrong, array, obj, opt_int, opt_text, text
 from runtime.dialects.paths import leftovers
 from runtime.outcome import Embeddings, Failure, FailureKind
 from runtime.request import EmbedRequest, Json
@@ -45,7 +45,7 @@ def _embed(body: dict[str, Json]) -> tuple[EmbedRequest, Encoding]:
     return EmbedRequest(
         inputs=tuple(text(one, f"input[{at}]") for at, one in enumerate(inputs)),
         model=opt_text(body, "model", "model") or "",
-        dimensions=opt_int(body, "dimensions", "dimensions", least=1),
+        dimensions=opt_int(body, "dimensions", "dimensions", least=1, most=MOST_DIMENSIONS),
         user=opt_text(body, "user", "user"),
         extra=extra,
         dialect="openai",
