@@ -3,8 +3,8 @@
     fit ─► encode (dialect) ─► admit (gate) ─► send (transport) ─► decode (dialect) ─► settle (gate, load, observations)
 
 What a model cannot take (`fit`) or a dialect refuses to encode was never sent: it takes no permit, so it can neither
-open nor close a door. After admission, settling happens whatever comes: the outcome starts as CANCELLED, which is what
-a client that hangs up leaves behind, and is nobody's fault. For a stream it happens after the last chunk.
+open nor close a door. After admission, settling happens whatever comes, for a stream after the last chunk. A caller
+that goes away leaves CANCELLED behind, which is nobody's fault, and what was used till then is counted.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from runtime.gate import AskAuthority, Ticket
 from runtime.models import Feature
 from runtime.outcome import (
     Completion,
+    Cost,
     Delta,
     Embeddings,
     Failure,
@@ -43,7 +44,7 @@ from runtime.price import CostEstimate, cost_of, estimate
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
 from runtime.request import EmbedRequest, Request, Sampling
 from runtime.standing import Standing, Vitals
-from runtime.tokens import estimate_usage, text_tokens
+from runtime.tokens import embed_tokens, estimate_tokens, estimate_usage, usage_so_far
 from runtime.transport.base import Fault, FaultKind, HttpStream, Limits, Transport
 from runtime.usage import UsageBook
 
@@ -105,6 +106,12 @@ class _Opened:
     decoder: ChunkDecoder
     held: list[Delta]
 
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stream.close()
+
 
 @dataclass(slots=True)
 class EdgeProvider:
@@ -142,7 +149,7 @@ class EdgeProvider:
         if isinstance(ready, Failure):
             return ready
         call, ticket = ready
-        outcome: Outcome = self._failed(FailureKind.CANCELLED, request.model, "the caller went away")
+        outcome: Outcome
         try:
             limits = self._limits(request.deadline_s, begun)
             reply = await self.transport.send(call, limits)
@@ -153,9 +160,12 @@ class EdgeProvider:
                 outcome = self._completed(decoded, request, call)
         except Exception as error:  # a bug; the caller gets a value all the same
             outcome = self._broken(error, request.model)
+        except BaseException:  # the caller went away
+            outcome = self._given_up(request)
+            raise
         finally:
-            outcome = self._settle(ticket, request.model, outcome, self.senses.clock() - begun)
-        return outcome
+            settled = self._settle(ticket, request.model, outcome, self.senses.clock() - begun)
+        return settled
 
     async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         begun = self.senses.clock()
@@ -165,7 +175,8 @@ class EdgeProvider:
             yield StreamEnd(outcome=ready)
             return
         call, ticket = ready
-        outcome: Outcome = self._failed(FailureKind.CANCELLED, request.model, "the caller went away")
+        outcome: Outcome
+        opened: _Opened | Outcome | None = None
         # Time spent on the provider: a slow reader of the stream does not make it slow.
         spent_s = 0.0
         ttft_s: float | None = None
@@ -174,7 +185,7 @@ class EdgeProvider:
             opened = await self._open(call, request, self._patient(limits, request.model))
             spent_s = self.senses.clock() - begun
             if isinstance(opened, _Opened):
-                try:
+                async with opened:
                     ttft_s = spent_s
                     self._first_content(ticket, request.model)
                     yield self._start(opened.decoder, call, request)
@@ -189,8 +200,6 @@ class EdgeProvider:
                             break
                         for delta in step:
                             yield delta
-                finally:
-                    await opened.stream.close()
             elif isinstance(opened, Completion):
                 # The provider answered a stream's request in one piece, or without any content.
                 outcome = self._completed(opened, request, call)
@@ -201,9 +210,12 @@ class EdgeProvider:
                 outcome = opened
         except Exception as error:  # a bug; the stream has an end all the same
             outcome = self._broken(error, request.model)
+        except BaseException:  # the caller went away
+            outcome = self._given_up(request)
+            raise
         finally:
-            outcome = self._settle(ticket, request.model, outcome, spent_s, ttft_s=ttft_s)
-        yield StreamEnd(outcome=outcome)
+            settled = self._settle(ticket, request.model, _counted(outcome, request, opened), spent_s, ttft_s=ttft_s)
+        yield StreamEnd(outcome=settled)
 
     async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
         begun = self.senses.clock()
@@ -212,7 +224,7 @@ class EdgeProvider:
         if isinstance(ready, Failure):
             return ready
         call, ticket = ready
-        outcome: Embeddings | Failure = self._failed(FailureKind.CANCELLED, request.model, "the caller went away")
+        outcome: Embeddings | Failure
         try:
             limits = self._limits(request.deadline_s, begun)
             reply = await self.transport.send(call, limits)
@@ -221,12 +233,15 @@ class EdgeProvider:
             else:
                 outcome = self.dialect.decode_embed(reply, self._target(request.model))
                 if isinstance(outcome, Embeddings) and outcome.usage == NOT_REPORTED:
-                    outcome = replace(outcome, usage=Usage(input_tokens=text_tokens(request.inputs), estimated=True))
+                    outcome = replace(outcome, usage=Usage(input_tokens=embed_tokens(request), estimated=True))
         except Exception as error:  # a bug; the caller gets a value all the same
             outcome = self._broken(error, request.model)
+        except BaseException:  # the caller went away
+            outcome = self._given_up(request)
+            raise
         finally:
-            outcome = self._settle(ticket, request.model, outcome, self.senses.clock() - begun)
-        return outcome
+            settled = self._settle(ticket, request.model, outcome, self.senses.clock() - begun)
+        return settled
 
     async def health_check(self) -> HealthReport:
         begun = self.senses.clock()
@@ -501,10 +516,12 @@ class EdgeProvider:
             wait_s = outcome.retry_after_s
             if wait_s is None and outcome.kind is FailureKind.RATE_LIMITED:
                 wait_s = gate.throttled_for_s(now)
-            settled = replace(outcome, provider=self.name, model=outcome.model or model, retry_after_s=wait_s)
+            cost = self._cost(model, outcome.usage) if outcome.usage is not None else None
+            settled = replace(
+                outcome, provider=self.name, model=outcome.model or model, retry_after_s=wait_s, cost=cost
+            )
         else:
-            info = self.catalog.info(self.name, model)
-            cost = outcome.cost or cost_of(outcome.usage, info.pricing if info else None)
+            cost = outcome.cost or self._cost(model, outcome.usage)
             settled = replace(outcome, provider=self.name, cost=cost, latency_s=latency_s)
             if ttft_s is not None and isinstance(settled, Completion):
                 settled = replace(settled, ttft_s=ttft_s)
@@ -514,8 +531,26 @@ class EdgeProvider:
             self.on_change()
         return settled
 
+    def _cost(self, model: str, usage: Usage) -> Cost | None:
+        info = self.catalog.info(self.name, model)
+        return cost_of(usage, info.pricing if info else None)
+
+    def _given_up(self, request: Request | EmbedRequest) -> Failure:
+        """What a caller leaves that goes away before the end: the provider has had the question at least."""
+        asked = estimate_tokens(request) if isinstance(request, Request) else embed_tokens(request)
+        used = Usage(input_tokens=asked, estimated=True)
+        return replace(self._failed(FailureKind.CANCELLED, request.model, "the caller went away"), usage=used)
+
     def _failed(self, kind: FailureKind, model: str, detail: str) -> Failure:
         return Failure(kind=kind, provider=self.name, model=model, detail=detail)
+
+
+def _counted(outcome: Outcome, request: Request, opened: _Opened | Outcome | None) -> Outcome:
+    """A stream that was given up or broke off has used all the same what it had said by then."""
+    broken = isinstance(outcome, Failure) and outcome.kind is not FailureKind.INTERNAL
+    if not broken or not isinstance(opened, _Opened):
+        return outcome
+    return replace(outcome, usage=usage_so_far(request, opened.decoder.so_far()))
 
 
 def _is_json(content_type: str) -> bool:

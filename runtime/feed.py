@@ -209,10 +209,12 @@ class Observations:
                 total.silent += 1
             if outcome.kind is FailureKind.RATE_LIMITED:
                 total.throttled_for_s = max(total.throttled_for_s, outcome.retry_after_s or 0.0)
+        else:
+            total.good += 1
+            total.answered += 1
+            total.latency_sum_s += latency_s
+        if outcome.usage is None:
             return
-        total.good += 1
-        total.answered += 1
-        total.latency_sum_s += latency_s
         total.input_tokens += outcome.usage.input_tokens
         total.output_tokens += outcome.usage.output_tokens
         total.cached_input_tokens += outcome.usage.cached_input_tokens

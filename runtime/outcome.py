@@ -308,7 +308,8 @@ class Failure:
     """A failed call. `detail` is for people: one sentence that says what to do, where we know.
 
     `retry_after_s` is seconds remaining as the provider (or our breaker) named them; `status` the provider's
-    own HTTP status; `param` and `code` as in OpenAI's error envelope.
+    own HTTP status; `param` and `code` as in OpenAI's error envelope. `usage` is what a call that was given
+    up or cut off used all the same, as far as we know, and `cost` its price: both None where nothing was used.
     """
 
     kind: FailureKind
@@ -321,6 +322,8 @@ class Failure:
     code: str | None = None
     attempts: tuple[Attempt, ...] = ()
     request_id: str = ""
+    usage: Usage | None = None
+    cost: Cost | None = None
 
     @property
     def handling(self) -> Handling:

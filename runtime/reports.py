@@ -63,10 +63,11 @@ class ModelUsage:
     """One model's share of a report.
 
     `answered` of the `requests` had an answer, `errors` failed, the rest were given up by their callers.
-    `unpriced_requests` were answered at an unknown price: `cost_nanousd` does not hold them.
+    What those used that were given up or cut off is in the tokens and the cost, as far as we know it.
+    `unpriced_requests` used something at an unknown price: `cost_nanousd` does not hold them.
     The costs of input and output are those that were reported; where a provider named only a total, they are less.
     `cached_input_tokens` and `cache_write_tokens` are part of the input, `reasoning_tokens` of the output.
-    `estimated_requests` have token counts of our own, as the provider reported none.
+    `estimated_requests` have token counts that are ours in whole or in part, as the provider did not report them all.
     """
 
     requests: int = 0

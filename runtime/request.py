@@ -314,12 +314,14 @@ class Request:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedRequest:
-    """Texts to turn into vectors. `dimensions` asks for shorter vectors where the model can.
+    """Texts to turn into vectors; or, instead, `tokens`: texts as their numbers in the model's own vocabulary.
 
+    `dimensions` asks for shorter vectors where the model can.
     `purpose` is what the vectors are for: providers that train for it (Cohere, Google) give better ones.
     """
 
-    inputs: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    tokens: tuple[tuple[int, ...], ...] = ()
     model: str = ""
     dimensions: int | None = None
     purpose: Literal["query", "document", "classification", "clustering", "similarity"] | None = None

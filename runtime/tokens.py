@@ -9,6 +9,7 @@ token each).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import assert_never
 
 import orjson
@@ -16,6 +17,7 @@ import orjson
 from runtime.outcome import Completion, Usage
 from runtime.request import (
     AudioPart,
+    EmbedRequest,
     FilePart,
     ImagePart,
     Json,
@@ -58,6 +60,11 @@ def estimate_tokens(request: Request) -> int:
     return text_tokens((*_said(parts), *_asked(request))) + sum(map(_media_tokens, parts))
 
 
+def embed_tokens(request: EmbedRequest) -> int:
+    """The input tokens of texts to embed; exact where they came as tokens."""
+    return text_tokens(request.inputs) + sum(map(len, request.tokens))
+
+
 def text_tokens(texts: Iterable[str]) -> int:
     """Of texts that are read as one."""
     return -(-sum(len(text.encode()) for text in texts) // BYTES_PER_TOKEN)
@@ -70,6 +77,21 @@ def estimate_usage(request: Request, answer: Completion) -> Usage:
     return Usage(
         input_tokens=estimate_tokens(request),
         output_tokens=text_tokens((*_said(parts), *refusals)) + sum(map(_media_tokens, parts)),
+        estimated=True,
+    )
+
+
+def usage_so_far(request: Request, said: Completion) -> Usage:
+    """What an answer that was cut off has used: what was named of it, the rest as it looks.
+
+    Some name the input at once and the output only at the end.
+    """
+    looks = estimate_usage(request, said)
+    named = said.usage
+    return replace(
+        named,
+        input_tokens=named.input_tokens or looks.input_tokens,
+        output_tokens=max(named.output_tokens, looks.output_tokens),
         estimated=True,
     )
 

@@ -93,19 +93,22 @@ def _count(models: dict[str, ModelUsage], name: str, usage: ModelUsage) -> None:
 
 def _one(outcome: Completion | Embeddings | Failure, latency_s: float) -> ModelUsage:
     """One request's own usage. Nothing is split or guessed: what was not reported stays out."""
-    if isinstance(outcome, Failure):
-        # A caller who went away is no error of the provider's.
-        return ModelUsage(requests=1, errors=int(outcome.kind is not FailureKind.CANCELLED))
+    answered = not isinstance(outcome, Failure)
+    # A caller who went away is no error of the provider's.
+    errors = int(isinstance(outcome, Failure) and outcome.kind is not FailureKind.CANCELLED)
+    if outcome.usage is None:
+        return ModelUsage(requests=1, errors=errors)
     used = ModelUsage(
         requests=1,
-        answered=1,
+        answered=int(answered),
+        errors=errors,
         input_tokens=outcome.usage.input_tokens,
         output_tokens=outcome.usage.output_tokens,
         cached_input_tokens=outcome.usage.cached_input_tokens,
         cache_write_tokens=outcome.usage.cache_write_tokens,
         reasoning_tokens=outcome.usage.reasoning_tokens,
         estimated_requests=int(outcome.usage.estimated),
-        latency_sum_s=latency_s,
+        latency_sum_s=latency_s if answered else 0.0,
     )
     if outcome.cost is None:
         return replace(used, unpriced_requests=1)

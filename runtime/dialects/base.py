@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from runtime.outcome import Delta, Embeddings, Failure, Outcome
+from runtime.outcome import Completion, Delta, Embeddings, Failure, Outcome
 from runtime.request import EmbedRequest, Json, Request
 
 
@@ -74,6 +74,10 @@ class ChunkDecoder(Protocol):
         A stream that lacks its end marker is `INTERRUPTED`; an error event in it is that error; what is not
         the dialect at all is `MALFORMED`.
         """
+        ...
+
+    def so_far(self) -> Completion:
+        """What of the answer has come, with the usage as far as it was named. It need not be whole."""
         ...
 
     @property

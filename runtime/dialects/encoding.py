@@ -13,7 +13,7 @@ from runtime.dialects.fields import Wrong
 from runtime.dialects.paths import place
 from runtime.dialects.status import refused
 from runtime.outcome import Failure, FailureKind
-from runtime.request import Effort, Json, Message
+from runtime.request import Effort, EmbedRequest, Json, Message
 
 INVENTED = "raygate_call_"
 """Begins the id of a tool call whose provider gave none. Only such ids are left out on the way back."""
@@ -44,6 +44,13 @@ EFFORT_SHARE: Mapping[Effort, float] = {
 
 LEAST_BUDGET = 1_024
 MOST_BUDGET = 128_000
+
+
+def texts_of(request: EmbedRequest, target: Target) -> list[Json] | Failure:
+    """The inputs, for an API that takes text alone."""
+    if request.tokens:
+        return refused(target, FailureKind.UNSUPPORTED, "takes no token numbers: send text", param="input")
+    return list(request.inputs)
 
 
 def url_of(target: Target, path: str) -> str:

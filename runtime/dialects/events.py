@@ -89,6 +89,9 @@ class EventDecoder:
             return malformed(self._target, "answered a streaming request with something that is no event stream")
         return interrupted(self._target, "the stream ended before any answer")
 
+    def so_far(self) -> Completion:
+        return self._completion()
+
     def _event(self, event: SseEvent | SseTooLarge, deltas: list[Delta]) -> None:
         if isinstance(event, SseTooLarge):
             self._failure = malformed(self._target, f"an event of the stream is larger than {event.limit_bytes} bytes")

@@ -567,7 +567,30 @@ async def test_a_caller_who_goes_away_is_settled_and_blames_nobody(how: str) -> 
     assert made.in_flight == made.transport.active == 0
     seen = made.seen()
     assert (seen.good, seen.bad, seen.silent, seen.failures) == (0, 0, 1, {K.CANCELLED: 1})
-    assert (await made.provider.usage("hour")).errors == 0
+    report = await made.provider.usage("hour")
+    assert (report.requests, report.errors, report.total.answered) == (1, 0, 0)
+    assert report.total.input_tokens == seen.input_tokens == 1, "the provider has had the question"
+    assert report.total.estimated_requests == 1
+
+
+@pytest.mark.parametrize("ends", ["the caller goes", "the stream breaks"])
+async def test_what_a_stream_used_before_it_ended_early_is_counted(ends: str) -> None:
+    text = ("four" * 4,) * 3
+    made = rig(Step(chunks=text, fault=None if ends == "the caller goes" else Truncate(after=3)), settings=PRICED)
+    events = made.provider.stream(ask("12345678"))
+    if ends == "the caller goes":
+        for _ in range(4):
+            await anext(events)
+        await events.aclose()
+    else:
+        last = [event async for event in events][-1]
+        assert isinstance(last, StreamEnd)
+        assert isinstance(last.outcome, Failure)
+        assert last.outcome.usage == Usage(input_tokens=2, output_tokens=12, estimated=True)
+        assert last.outcome.cost is not None
+    seen = made.seen()
+    assert (seen.answered, seen.input_tokens, seen.output_tokens, seen.estimated) == (0, 2, 12, 1)
+    assert seen.cost_nanousd == 2 * 1_000 + 12 * 2_000
 
 
 @pytest.mark.parametrize("read", [1, 2, 3])

@@ -20,6 +20,7 @@ from runtime.dialects.openai_surface import (
     render_models,
 )
 from runtime.dialects.openrouter import OpenRouter
+from runtime.dialects.registry import DIALECTS
 from runtime.fold import deltas_of
 from runtime.outcome import (
     HANDLING,
@@ -58,6 +59,7 @@ from runtime.request import (
     ToolChoice,
     VideoPart,
 )
+from runtime.tokens import embed_tokens
 
 HI = [{"role": "user", "content": "hi"}]
 START = StreamStart(id="c1", provider="p", model="m", created_s=7)
@@ -562,12 +564,33 @@ def test_embeddings_go_in_and_out() -> None:
         assert again == vectors
 
 
+@pytest.mark.parametrize("said", [[1, 0, 3], [[1, 0, 3]], [[1], [2, 3]]])
+def test_texts_may_come_as_token_numbers(said: list[Any]) -> None:
+    found = parse_embed({"input": said, "model": "e"})
+    assert not isinstance(found, Failure)
+    request, _ = found
+    assert request.tokens == ((1, 0, 3),) if len(said) != 2 else ((1,), (2, 3))
+    assert embed_tokens(request) == 3
+    target = Target(provider="p", base_url="http://p", model="e")
+    call = OpenAI().encode_embed(request, target)
+    assert not isinstance(call, Failure)
+    assert orjson.loads(call.body)["input"] == list(map(list, request.tokens))
+    for name, dialect in DIALECTS.items():
+        if name not in ("openai", "openrouter"):
+            refused = dialect.encode_embed(request, target)
+            assert isinstance(refused, Failure)
+            assert refused.kind is FailureKind.UNSUPPORTED, "somebody else may take them"
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
         ({}, "input"),
         ({"input": []}, "input"),
-        ({"input": [[1, 2]]}, "input"),
+        ({"input": [[1, 2], "a"]}, "input[1]"),
+        ({"input": [[1, "a"]]}, "input[0][1]"),
+        ({"input": [[]]}, "input[0]"),
+        ({"input": [1, None]}, "input[1]"),
         ({"input": "a", "encoding_format": "x"}, "encoding_format"),
     ],
 )

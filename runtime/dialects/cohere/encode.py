@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from runtime.dialects.base import HttpCall, Target
 from runtime.dialects.cohere.messages import NAME, Wording, encode_message
-from runtime.dialects.encoding import budget_of, get, post, put_extra, put_options
+from runtime.dialects.encoding import budget_of, get, post, put_extra, put_options, texts_of
 from runtime.outcome import Failure
 from runtime.request import EmbedRequest, Json, Reasoning, Request, ResponseFormat, Role, Sampling, Tool
 
@@ -72,13 +72,16 @@ def encode_chat(request: Request, target: Target) -> HttpCall | Failure:
 
 def encode_embed(request: EmbedRequest, target: Target) -> HttpCall | Failure:
     """The embeddings call. Cohere must be told what the vectors are for; if nobody says, it is documents."""
+    texts = texts_of(request, target)
+    if isinstance(texts, Failure):
+        return texts
     dropped: list[str] = []
     purpose = PURPOSES.get(request.purpose or "document")
     if purpose is None:
         dropped.append("purpose")
     body: dict[str, Json] = {
         "model": target.model,
-        "texts": list(request.inputs),
+        "texts": texts,
         "input_type": purpose or "search_document",
         "embedding_types": ["float"],
     }

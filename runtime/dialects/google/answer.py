@@ -118,6 +118,10 @@ class Answer:
             return malformed(self._target, "the reply has no candidates; check base_url")
         if self._stream and not all(one.finished for one in self._candidates.values()):
             return interrupted(self._target, "the stream ended before the answer was finished")
+        return self.so_far()
+
+    def so_far(self) -> Completion:
+        """What of the answer has come."""
         usage = usage_of(self._usage, searches_of(one.extra for one in self._candidates.values()))
         return Completion(
             id=self.id,

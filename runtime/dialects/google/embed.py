@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from runtime.dialects.base import HttpCall, HttpReply, Target
-from runtime.dialects.encoding import post, put_extra
+from runtime.dialects.encoding import post, put_extra, texts_of
 from runtime.dialects.fields import Wrong, opt_int, opt_text
 from runtime.dialects.google.decode import body_of
 from runtime.dialects.google.encode import headers_of, model_path
@@ -37,6 +37,9 @@ _KNOWN = frozenset(("model", "content", "outputDimensionality", "taskType"))
 def encode_embed(request: EmbedRequest, target: Target) -> HttpCall | Failure:
     """The embeddings call. `extra` holds fields that every text shares."""
     dropped: list[str] = []
+    texts = texts_of(request, target)
+    if isinstance(texts, Failure):
+        return texts
     model = model_path(target.model)
     common: dict[str, Json] = {"model": model}
     if request.dimensions is not None:
@@ -49,7 +52,7 @@ def encode_embed(request: EmbedRequest, target: Target) -> HttpCall | Failure:
     if request.user is not None:
         dropped.append("user")
     put_extra(common, request.extra, ours=request.dialect == NAME, dropped=dropped)
-    requests = [{**common, "content": {"parts": [{"text": one}]}} for one in request.inputs]
+    requests = [{**common, "content": {"parts": [{"text": one}]}} for one in texts]
     return post(target, f"{model}:batchEmbedContents", {"requests": requests}, headers_of(target), dropped)
 
 

@@ -22,7 +22,7 @@ from runtime.dialects.google.errors import failure_of_error
 from runtime.dialects.google.pieces import ObjectSplitter
 from runtime.dialects.sse import SseEvent, SseParser, SseTooLarge
 from runtime.dialects.status import envelope_of, interrupted, malformed
-from runtime.outcome import Delta, Outcome
+from runtime.outcome import Completion, Delta, Outcome
 from runtime.request import Json
 
 _DATA = b"data:"
@@ -81,6 +81,9 @@ class GoogleStream:
             if not self.ended:
                 return interrupted(self._target, "the stream ended before any answer")
         return self._answer.outcome()
+
+    def so_far(self) -> Completion:
+        return self._answer.so_far()
 
     def _feed_events(self, data: bytes, deltas: list[Delta]) -> None:
         self._events(self._sse.feed(data), deltas)

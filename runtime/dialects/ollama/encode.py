@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runtime.dialects.base import HttpCall, Target
-from runtime.dialects.encoding import effort_of, get, post, put_extra, put_options, tool_names
+from runtime.dialects.encoding import effort_of, get, post, put_extra, put_options, texts_of, tool_names
 from runtime.dialects.ollama.messages import NAME, Wording, encode_message
 from runtime.dialects.status import refused
 from runtime.outcome import Failure, FailureKind
@@ -88,7 +88,10 @@ def encode_chat(request: Request, target: Target) -> HttpCall | Failure:
 
 def encode_embed(request: EmbedRequest, target: Target) -> HttpCall | Failure:
     """The embeddings call."""
-    body: dict[str, Json] = {"model": target.model, "input": list(request.inputs)}
+    texts = texts_of(request, target)
+    if isinstance(texts, Failure):
+        return texts
+    body: dict[str, Json] = {"model": target.model, "input": texts}
     dropped: list[str] = []
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions

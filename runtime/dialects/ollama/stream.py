@@ -95,6 +95,9 @@ class OllamaStream:
             return interrupted(self._target, f"the stream ended {what}")
         return self._completion()
 
+    def so_far(self) -> Completion:
+        return self._completion()
+
     def read(self, reply: dict[str, Json]) -> Outcome:
         """The completion of a whole reply, which is one chunk."""
         self._chunk(reply, [])

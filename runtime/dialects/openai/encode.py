@@ -60,7 +60,8 @@ def encode_chat(
 
 def encode_embed(request: EmbedRequest, target: Target) -> HttpCall | Failure:
     """The embeddings call."""
-    body: dict[str, Json] = {"model": target.model, "input": list(request.inputs), "encoding_format": "float"}
+    inputs: list[Json] = [*request.inputs, *map(list, request.tokens)]
+    body: dict[str, Json] = {"model": target.model, "input": inputs, "encoding_format": "float"}
     dropped: list[str] = []
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions

@@ -9,7 +9,7 @@ from typing import Literal
 
 from runtime.dialects.fields import MOST_DIMENSIONS, Wrong, array, obj, opt_int, opt_text, text
 from runtime.dialects.paths import leftovers
-from runtime.outcome import Embeddings, Failure, FailureKind
+from runtime.outcome import Embeddings, Failure
 from runtime.request import EmbedRequest, Json
 
 Encoding = Literal["float", "base64"]
@@ -30,8 +30,11 @@ def _embed(body: dict[str, Json]) -> tuple[EmbedRequest, Encoding]:
     inputs = [said] if isinstance(said, str) else array(said, "input")
     if not inputs:
         raise Wrong("input", "input must hold at least one text.")
-    if any(isinstance(one, int | list) for one in inputs):
-        raise Wrong("input", "input as token numbers is not supported: send text.", FailureKind.UNSUPPORTED)
+    tokens: tuple[tuple[int, ...], ...] = ()
+    if isinstance(inputs[0], int):
+        inputs, tokens = [], (_tokens(inputs, "input"),)
+    elif isinstance(inputs[0], list):
+        inputs, tokens = [], tuple(_tokens(one, f"input[{at}]") for at, one in enumerate(inputs))
     encoding: Encoding
     match opt_text(body, "encoding_format", "encoding_format"):
         case None | "float":
@@ -44,12 +47,24 @@ def _embed(body: dict[str, Json]) -> tuple[EmbedRequest, Encoding]:
     leftovers(body, _KNOWN, "", extra)
     return EmbedRequest(
         inputs=tuple(text(one, f"input[{at}]") for at, one in enumerate(inputs)),
+        tokens=tokens,
         model=opt_text(body, "model", "model") or "",
         dimensions=opt_int(body, "dimensions", "dimensions", least=1, most=MOST_DIMENSIONS),
         user=opt_text(body, "user", "user"),
         extra=extra,
         dialect="openai",
     ), encoding
+
+
+def _tokens(said: Json, where: str) -> tuple[int, ...]:
+    """A text as numbers of the model's vocabulary."""
+    numbers = array(said, where)
+    if not numbers:
+        raise Wrong(where, f"{where} must hold at least one token number.")
+    for at, one in enumerate(numbers):
+        if not isinstance(one, int) or isinstance(one, bool) or one < 0:
+            raise Wrong(f"{where}[{at}]", f"{where}[{at}] must be a token number, as the first one is.")
+    return tuple(numbers)
 
 
 def render_embeddings(embeddings: Embeddings, *, encoding: Encoding = "float") -> dict[str, Json]:

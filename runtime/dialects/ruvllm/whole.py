@@ -10,6 +10,7 @@ from __future__ import annotations
 import orjson
 
 from runtime.dialects.base import Target
+from runtime.dialects.reading import NOT_REPORTED
 from runtime.dialects.ruvllm.decode import completion_of
 from runtime.dialects.sse import MAX_EVENT_BYTES
 from runtime.dialects.status import failure_of_error, interrupted, malformed
@@ -63,6 +64,11 @@ class WholeReply:
         if begun and not begun.startswith(b"{"):
             return malformed(self._target, "the reply is not a JSON object; check base_url")
         return interrupted(self._target, "the reply ended before it was whole")
+
+    def so_far(self) -> Completion:
+        if isinstance(self._outcome, Completion):
+            return self._outcome
+        return Completion(id="", model=self._target.model, provider=self._target.provider, usage=NOT_REPORTED)
 
     def _read(self) -> Outcome | None:
         """What the bytes so far say, if they are whole."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import orjson
 
 from runtime.dialects.base import HttpCall, HttpReply, Target
-from runtime.dialects.encoding import MARK
+from runtime.dialects.encoding import MARK, texts_of
 from runtime.dialects.ndjson import LineParser, LineTooLong
 from runtime.dialects.status import failure_of_error, interrupted, malformed, object_of, refused
 from runtime.fold import Fold
@@ -62,7 +62,10 @@ class Scripted:
         return ScriptedStream(target)
 
     def encode_embed(self, request: EmbedRequest, target: Target) -> HttpCall | Failure:
-        body: dict[str, Json] = {"model": target.model, "inputs": request.inputs}
+        texts = texts_of(request, target)
+        if isinstance(texts, Failure):
+            return texts
+        body: dict[str, Json] = {"model": target.model, "inputs": texts}
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
         return _post(target, "embed", body, tuple(request.extra))
@@ -136,6 +139,9 @@ class ScriptedStream:
             return self._failure
         if not self._done or self._fold.empty:
             return interrupted(self._target, "the scripted stream ended before its end mark")
+        return self.so_far()
+
+    def so_far(self) -> Completion:
         return Completion(
             id=self.id,
             model=self.model or self._target.model,
