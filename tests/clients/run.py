@@ -28,6 +28,9 @@ NODE = INSTALLED / "node"
 LIMIT_S = 120.0
 NOBODY = "http://127.0.0.1:9"
 
+ALL = tuple(column for column in COLUMNS if column != "fuzz")
+"""The columns of a client that people write programs with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -42,7 +45,7 @@ class Client:
     package: str
     script: str
     words: str = ""
-    columns: tuple[str, ...] = COLUMNS
+    columns: tuple[str, ...] = ALL
 
     @property
     def tag(self) -> str:
@@ -65,7 +68,7 @@ class Client:
 
 
 def _without(*columns: str) -> tuple[str, ...]:
-    return tuple(column for column in COLUMNS if column not in columns)
+    return tuple(column for column in ALL if column not in columns)
 
 
 CHATS = _without("embed", "models")
@@ -84,6 +87,7 @@ CLIENTS = (
     Client("langchain-openai", "1.7.3", "langchain-openai", "use_langchain.py", columns=_without("models")),
     Client("instructor", "1.17.0", "instructor", "use_instructor.py", columns=CHATS),
     Client("pydantic-ai", "2.38.0", "pydantic-ai", "use_pydantic_ai.py", columns=_without("models")),
+    Client("schemathesis", "4.32.5", "schemathesis", "use_schemathesis.py", columns=("fuzz",)),
     Client("node openai", "6.49.0", "openai", "use_openai.mjs"),
     Client("node openai, responses", "6.49.0", "openai", "use_responses.mjs", columns=CHATS),
     Client("node @anthropic-ai/sdk", "1.12.0", "@anthropic-ai/sdk", "use_anthropic.mjs", columns=_without("embed")),

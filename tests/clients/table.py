@@ -12,7 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-COLUMNS = ("chat", "stream", "tools", "schema", "vision", "embed", "usage", "models", "errors", "retries", "break")
+COLUMNS = (
+    "chat",
+    "stream",
+    "tools",
+    "schema",
+    "vision",
+    "embed",
+    "usage",
+    "models",
+    "errors",
+    "retries",
+    "break",
+    "fuzz",
+)
 
 Known = Mapping[tuple[str, str, str], str]
 """By row (without its version), column and check: why it does not hold."""
