@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from tests.e2e.conftest import Live, settings, until
+from tests.e2e.conftest import Live
 
 PATHS = ("edge", "actor")
 
@@ -145,22 +145,6 @@ def test_wrong_path_and_method(live: Live) -> None:
     with live.client() as client:
         _envelope(client.get("/v1/nothing"), 404, "GET /docs")
         _envelope(client.get("/v1/chat/completions"), 405, "POST")
-
-
-def test_client_that_hangs_up_stops_the_upstream(live: Live, path: str) -> None:
-    slow = {
-        "kind": "scripted",
-        "models": ["say"],
-        "script": {"steps": [{"chunks": ["a "] * 500, "chunk_delay_s": 0.1}]},
-    }
-    document = settings().to_document()
-    live.switch(data_path=path, providers={**document["providers"], "slow": slow})
-    with live.client() as client:
-        with client.stream("POST", "/v1/chat/completions", json=ask("slow/say", stream=True)) as reply:
-            lines = reply.iter_lines()
-            assert next(lines)
-            until(lambda: live.in_flight("slow") == 1, "the call is under way")
-        until(lambda: live.in_flight("slow") == 0, "the call has ended", within_s=5)
 
 
 def _envelope(reply: httpx.Response, status: int, word: str) -> None:
