@@ -144,6 +144,7 @@ def _spec(
             first_byte_s=timeouts.first_byte_s,
             between_s=timeouts.between_s,
             total_s=ours.timeout_s or timeouts.total_s,
+            min_tokens_per_s=timeouts.min_tokens_per_s,
         ),
         defaults=_sampling(ours),
         max_in_flight=ours.max_in_flight,

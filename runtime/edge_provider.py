@@ -27,6 +27,7 @@ from runtime.fit import fit
 from runtime.fold import deltas_of
 from runtime.gate import AskAuthority, Ticket
 from runtime.models import Feature
+from runtime.opening import Reading, open_stream
 from runtime.outcome import (
     Completion,
     Cost,
@@ -45,7 +46,7 @@ from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageRepo
 from runtime.request import EmbedRequest, Request, Sampling
 from runtime.standing import Standing, Vitals
 from runtime.tokens import embed_tokens, estimate_tokens, estimate_usage, usage_so_far
-from runtime.transport.base import Fault, FaultKind, HttpStream, Limits, Transport
+from runtime.transport.base import Fault, FaultKind, Limits, Transport
 from runtime.usage import UsageBook
 
 log = logging.getLogger("raygate.provider")
@@ -96,21 +97,6 @@ AskPermit = Callable[[], Awaitable[Permit | Refusal | None]]
 
 async def nobody_to_ask() -> None:
     """The `AskPermit` of a provider without an actor: its own breaker is all there is."""
-
-
-@dataclass(slots=True)
-class _Opened:
-    """A stream that has shown its first content: no other provider can take over any more."""
-
-    stream: HttpStream
-    decoder: ChunkDecoder
-    held: list[Delta]
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stream.close()
 
 
 @dataclass(slots=True)
@@ -176,30 +162,33 @@ class EdgeProvider:
             return
         call, ticket = ready
         outcome: Outcome
-        opened: _Opened | Outcome | None = None
-        # Time spent on the provider: a slow reader of the stream does not make it slow.
+        reading: Reading | None = None
         spent_s = 0.0
         ttft_s: float | None = None
         try:
-            limits = self._limits(request.deadline_s, begun)
-            opened = await self._open(call, request, self._patient(limits, request.model))
+            limits = self._patient(self._limits(request.deadline_s, begun), request.model)
+            opened = await open_stream(
+                call,
+                dialect=self.dialect,
+                transport=self.transport,
+                target=self._target(request.model),
+                limits=limits,
+                clock=self.senses.clock,
+                faulted=lambda fault: self._faulted(fault, request.model, limits),
+            )
             spent_s = self.senses.clock() - begun
-            if isinstance(opened, _Opened):
-                async with opened:
+            if isinstance(opened, Reading):
+                reading = opened
+                async with reading:
                     ttft_s = spent_s
                     self._first_content(ticket, request.model)
-                    yield self._start(opened.decoder, call, request)
-                    for delta in opened.held:
+                    yield self._start(reading.decoder, call, request)
+                    for delta in reading.held:
                         yield delta
-                    while True:
-                        since = self.senses.clock()
-                        step = await self._read(opened.stream, opened.decoder, request.model, limits)
-                        spent_s += self.senses.clock() - since
-                        if not isinstance(step, list):
-                            outcome = self._completed(step, request, call)
-                            break
+                    while isinstance(step := await reading.read(), list):
                         for delta in step:
                             yield delta
+                    outcome = self._completed(step, request, call)
             elif isinstance(opened, Completion):
                 # The provider answered a stream's request in one piece, or without any content.
                 outcome = self._completed(opened, request, call)
@@ -214,7 +203,8 @@ class EdgeProvider:
             outcome = self._given_up(request)
             raise
         finally:
-            settled = self._settle(ticket, request.model, _counted(outcome, request, opened), spent_s, ttft_s=ttft_s)
+            spent_s += 0.0 if reading is None else reading.waited_s
+            settled = self._settle(ticket, request.model, _counted(outcome, request, reading), spent_s, ttft_s=ttft_s)
         yield StreamEnd(outcome=settled)
 
     async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
@@ -378,52 +368,6 @@ class EdgeProvider:
             raise
         return gate.granted(ask, answer, self.senses.clock())
 
-    async def _open(self, call: HttpCall, request: Request, limits: Limits) -> _Opened | Outcome:
-        """Until the first content, an error, or the whole answer. Whoever takes an `_Opened` closes it."""
-        stream = await self.transport.open(call, limits)
-        if isinstance(stream, Fault):
-            return self._faulted(stream, request.model, limits)
-        opened: _Opened | None = None
-        try:
-            labelled = _is_json(stream.headers.get("content-type", ""))
-            if stream.status != 200 or (labelled and not self.dialect.json_streams):
-                body = await stream.read_all()
-                if isinstance(body, Fault):
-                    return self._faulted(body, request.model, limits)
-                reply = HttpReply(status=stream.status, headers=stream.headers, body=body)
-                return self.dialect.decode(reply, self._target(request.model))
-            decoder = self.dialect.decoder(self._target(request.model))
-            held: list[Delta] = []
-            # Bytes alone are no sign of life: comments and empty deltas may come for ever.
-            async with asyncio.timeout(limits.first_byte_s):
-                while not any(delta.has_content for delta in held):
-                    step = await self._read(stream, decoder, request.model, limits)
-                    if not isinstance(step, list):
-                        return step
-                    held += step
-            opened = _Opened(stream, decoder, held)
-        except TimeoutError:
-            return self._failed(FailureKind.TIMED_OUT, request.model, f"{self.name} sent no content in time")
-        else:
-            return opened
-        finally:
-            if opened is None:
-                await stream.close()
-
-    async def _read(
-        self, stream: HttpStream, decoder: ChunkDecoder, model: str, limits: Limits
-    ) -> list[Delta] | Outcome:
-        """The next deltas, or how the stream ended."""
-        if decoder.ended:
-            return decoder.finish()
-        data = await stream.read()
-        if isinstance(data, Fault):
-            # What the stream said of itself explains more than how its connection broke.
-            said = decoder.finish()
-            fault = self._faulted(data, model, limits)
-            return said if isinstance(said, Failure) and said.kind is not FailureKind.INTERRUPTED else fault
-        return list(decoder.feed(data)) if data else decoder.finish()
-
     async def _ask(self, call: HttpCall) -> HttpReply | Failure:
         limits = self.spec.limits
         reply = await self.transport.send(call, replace(limits, total_s=min(limits.total_s, FREE_CALL_S)))
@@ -545,17 +489,12 @@ class EdgeProvider:
         return Failure(kind=kind, provider=self.name, model=model, detail=detail)
 
 
-def _counted(outcome: Outcome, request: Request, opened: _Opened | Outcome | None) -> Outcome:
+def _counted(outcome: Outcome, request: Request, reading: Reading | None) -> Outcome:
     """A stream that was given up or broke off has used all the same what it had said by then."""
     broken = isinstance(outcome, Failure) and outcome.kind is not FailureKind.INTERNAL
-    if not broken or not isinstance(opened, _Opened):
+    if not broken or reading is None:
         return outcome
-    return replace(outcome, usage=usage_so_far(request, opened.decoder.so_far()))
-
-
-def _is_json(content_type: str) -> bool:
-    """True for a whole JSON document; lines of JSON are a stream."""
-    return content_type.partition(";")[0].strip().lower() == "application/json"
+    return replace(outcome, usage=usage_so_far(request, reading.decoder.so_far()))
 
 
 def _deltas(completion: Completion) -> list[Delta]:

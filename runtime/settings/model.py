@@ -195,12 +195,17 @@ class ProviderSettings(_Part):
 
 
 class Timeouts(_Part):
-    """Seconds, as in `runtime.transport.base.Limits`."""
+    """Seconds, as in `runtime.transport.base.Limits`.
+
+    A stream whose contents lie further apart than the longer of `between_s` and `first_byte_s` has stalled, whatever
+    else it sends. One that gives fewer than `min_tokens_per_s` over 10 s is given up; 0 asks for none.
+    """
 
     connect_s: Seconds = 5.0
     first_byte_s: Seconds = 60.0
     between_s: Seconds = 30.0
     total_s: Seconds = 600.0
+    min_tokens_per_s: Annotated[float, Field(ge=0)] = 0.0
 
 
 class RetrySettings(_Part):

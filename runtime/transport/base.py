@@ -44,12 +44,15 @@ class Fault:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Seconds. `first_byte_s` runs from sending to the answer's headers (and, on a stream, again to its first
-    body byte); `between_s` between two pieces of a body; `total_s` over everything."""
+    body byte); `between_s` between two pieces of a body; `total_s` over everything.
+
+    `min_tokens_per_s` is no transport's: a stream that gives fewer is given up (`runtime.pace`); 0 asks for none."""
 
     connect_s: float = 5.0
     first_byte_s: float = 60.0
     between_s: float = 30.0
     total_s: float = 600.0
+    min_tokens_per_s: float = 0.0
 
 
 class HttpStream(Protocol):
