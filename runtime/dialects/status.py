@@ -9,14 +9,13 @@ A message is shown to people and never searched for a meaning. What it may hold 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 import orjson
 
 from runtime.dialects.base import HttpReply, Target
+from runtime.dialects.waits import reset_after_s, retry_after_s
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 
@@ -117,29 +116,6 @@ def kind_of(status: int | None, *, code: object = None, type_: object = None) ->
     return _K.UNAVAILABLE
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `retry-after` (names in lower case).
-
-    A date is read relative to the reply's own `date`, so that neither clock matters; without that one it says
-    nothing. Meant for failures: providers also send it on success, where it means nothing.
-
-    >>> retry_after_s({"retry-after": "1.5"})
-    1.5
-    """
-    milliseconds = _seconds(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    said = headers.get("retry-after")
-    seconds = _seconds(said)
-    if seconds is not None or said is None:
-        return seconds
-    try:
-        then, now = parsedate_to_datetime(said), parsedate_to_datetime(headers.get("date", ""))
-        return max(0.0, (then - now).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
 def failure_of_reply(reply: HttpReply, target: Target) -> Failure:
     """The failure in a reply that is none of success: any status, any body."""
     if 300 <= reply.status < 400:
@@ -196,11 +172,23 @@ def failure_of_error(
         provider=target.provider,
         model=target.model,
         detail=clean(said if isinstance(said, str) else "the provider gave no reason", target),
-        retry_after_s=retry_after_s(headers) if headers else None,
+        retry_after_s=_wait_s(kind, headers or {}, metadata),
         status=shown if shown is not None else status,
         param=param if isinstance(param, str) else None,
         code=code if isinstance(code, str) and not code.isdigit() else type_ if isinstance(type_, str) else None,
     )
+
+
+def _wait_s(kind: FailureKind, headers: Mapping[str, str], metadata: Json) -> float | None:
+    wait_s = retry_after_s(headers)
+    if wait_s is not None or kind is not _K.RATE_LIMITED:
+        return wait_s
+    if isinstance(metadata, dict) and isinstance(metadata.get("headers"), dict):
+        # OpenRouter repeats them in the body, where the limit is its own.
+        said = {name.lower(): value for name, value in metadata["headers"].items() if isinstance(value, str)}
+        headers = {**said, **headers}
+        wait_s = retry_after_s(headers)
+    return reset_after_s(headers) if wait_s is None else wait_s
 
 
 def malformed(target: Target, detail: str, *, status: int | None = None) -> Failure:
@@ -238,16 +226,6 @@ def _as_status(code: object) -> int | None:
     if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == 3:
         code = int(code)
     return code if isinstance(code, int) and not isinstance(code, bool) and 400 <= code < 600 else None
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def object_of(reply: HttpReply, target: Target) -> dict[str, Json] | Failure:

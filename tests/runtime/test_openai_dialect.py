@@ -12,7 +12,8 @@ from runtime.dialects.base import HttpCall, HttpReply, Target
 from runtime.dialects.openai import OpenAI
 from runtime.dialects.openai_surface import parse_chat
 from runtime.dialects.openrouter import OpenRouter
-from runtime.dialects.status import MAX_DETAIL, failure_of_error, failure_of_reply, kind_of, retry_after_s
+from runtime.dialects.status import MAX_DETAIL, failure_of_error, failure_of_reply, kind_of
+from runtime.dialects.waits import retry_after_s
 from runtime.outcome import Completion, Delta, Embeddings, Failure, FailureKind, FinishReason, Outcome, Usage
 from runtime.request import (
     AudioPart,
