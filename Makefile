@@ -25,7 +25,7 @@ LLMOCK    := 0.2.2
 CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
-.PHONY: up down status install test test-upstreams test-clients prove-wire fmt lock clean
+.PHONY: up down status install test chaos test-upstreams test-clients prove-wire fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -45,6 +45,12 @@ test: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+# Every fault of an upstream of ours, in every dialect, over real sockets: the tests in full, then the table. make test
+# runs a short version. At most five minutes.
+chaos: $(VENV)/.dev
+	RAYGATE_CHAOS=full timeout 240 $(BIN)/pytest tests/chaos
+	@timeout 60 $(BIN)/python -m tests.chaos.table
 
 # Asks independent fake upstreams, over real sockets. Needed beside the rest: Node 20 or newer with npm.
 test-upstreams: $(VENV)/.dev $(UPSTREAMS)/.aimock-$(AIMOCK) $(UPSTREAMS)/.llmock-$(LLMOCK)

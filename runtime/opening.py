@@ -28,7 +28,7 @@ Faulted = Callable[[Fault], Failure]
 class Reading:
     """A stream under way; whoever has one closes it, as a context.
 
-    `held` is what came until the first content. `waited_s` are the seconds spent on the provider since then: a slow
+    `held` is what came until the first content, `ending` how it ended if that came with it. `waited_s` are the seconds spent on the provider since then: a slow
     reader of the stream does not make it slow.
     """
 
@@ -39,10 +39,13 @@ class Reading:
     faulted: Faulted
     pace: Pace
     held: list[Delta] = field(default_factory=list)
+    ending: Outcome | None = None
     waited_s: float = 0.0
 
     async def read(self) -> list[Delta] | Outcome:
         """The next deltas, or how the stream ended."""
+        if self.ending is not None:
+            return self.ending
         since = self.clock()
         step = await _next(self.stream, self.decoder, self.faulted)
         self.waited_s += self.clock() - since
@@ -89,9 +92,20 @@ async def open_stream(
                 if not isinstance(step, list):
                     return step
                 held += step
+        # An error on the heels of the first content: nobody has seen that yet, so somebody else may still be asked.
+        ending = decoder.finish() if decoder.ended else None
+        if isinstance(ending, Failure):
+            return ending
         pace = Pace(gap_s=max(limits.between_s, limits.first_byte_s), min_tokens_per_s=limits.min_tokens_per_s)
         opened = Reading(
-            stream=stream, decoder=decoder, target=target, clock=clock, faulted=faulted, pace=pace, held=held
+            stream=stream,
+            decoder=decoder,
+            target=target,
+            clock=clock,
+            faulted=faulted,
+            pace=pace,
+            held=held,
+            ending=ending,
         )
     except TimeoutError:
         return timed_out(target, "sent no content in time")

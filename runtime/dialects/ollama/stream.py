@@ -104,7 +104,8 @@ class OllamaStream:
         return self._failure or self._completion()
 
     def _unterminated(self, last: bytes) -> Failure | None:
-        """Read a line that lacks its end. Whole JSON proves that it was not cut; its content came too late to show."""
+        """Read a line that lacks its end. Whole JSON proves that it was not cut; its content comes too late to show,
+        unless it is the whole answer in one line, as a plain request gets it."""
         if last.lstrip()[:1] in (b"<", b"["):
             return malformed(
                 self._target, "answered a streaming request with something that is no stream of JSON lines"
@@ -114,8 +115,9 @@ class OllamaStream:
         except orjson.JSONDecodeError:
             return None
         late: list[Delta] = []
+        alone = self._fold.empty
         self._line(last, late)
-        if any(delta.has_content for delta in late):
+        if not (alone and self._done) and any(delta.has_content for delta in late):
             return interrupted(self._target, "the stream ended inside a line")
         return None
 
