@@ -1,4 +1,4 @@
-"""One cell of the table: a fault, a dialect, plain or streamed. A whole gateway over real sockets, and what it made of it.
+"""One cell of the table: a fault, a dialect, plain or streamed; a gateway over real sockets, and what it made of it.
 
 In each cell the first candidate has the fault. It is asked alone, and once more with a healthy one behind it.
 """
@@ -20,7 +20,7 @@ from runtime.gateway import Gateway
 from runtime.outcome import Completion, Delta, Failure, Outcome, StreamEnd, StreamStart
 from runtime.request import Request, user
 from runtime.settings import Settings
-from tests.chaos.faults import EVERY, STREAMS_ALONE, Fault, Large, Refuse, after_content, stalls
+from tests.chaos.faults import EVERY, STREAMS_ALONE, Large, Refuse, after_content, stalls
 from tests.chaos.upstream import ChaosUpstream
 from tests.chaos.wires import LARGE, WIRES, WORD, Wire
 from tests.fakes.upstream import closed_port
@@ -66,9 +66,7 @@ async def rig(
     rng = rng or random.Random(1)
     workshop = Workshop(senses=Senses(clock=time.monotonic, wall=time.time), rng=rng, sleep=_never, env={})
     catalog = Catalog(settings)
-    providers = {
-        name: workshop.provider(name, hasty if name in quick else settings, catalog=catalog) for name in kinds
-    }
+    providers = {name: workshop.provider(name, hasty if name in quick else settings, catalog=catalog) for name in kinds}
     gateway = Gateway(policy_of(settings, providers, catalog), clock=time.monotonic, rng=rng)
     try:
         yield Rig(gateway, providers)
@@ -182,17 +180,22 @@ async def cell(name: str, wire: Wire, *, streamed: bool) -> Cell:
 
 
 async def _alone(name: str, wire: Wire, streamed: bool) -> Told:
-    async with ChaosUpstream(wire=wire, standing=EVERY[name]) as bad:
-        async with rig({"bad": _address(bad)}, quick=_quick(bad), retry={"max_attempts": 1}) as made:
-            return await ask(made.gateway, streamed=streamed, shown=bad.shown)
+    async with (
+        ChaosUpstream(wire=wire, standing=EVERY[name]) as bad,
+        rig({"bad": _address(bad)}, quick=_quick(bad), retry={"max_attempts": 1}) as made,
+    ):
+        return await ask(made.gateway, streamed=streamed, shown=bad.shown)
 
 
 async def _paired(name: str, wire: Wire, streamed: bool) -> tuple[Told, float | None, bool]:
-    async with ChaosUpstream(wire=wire, standing=EVERY[name]) as bad, ChaosUpstream(wire=wire) as good:
-        async with rig({"bad": _address(bad), "good": _address(good)}, quick=_quick(bad)) as made:
-            begun = time.monotonic()
-            told = await ask(made.gateway, streamed=streamed, shown=bad.shown)
-            return told, (good.times[0] - begun) * 1000 if good.times else None, await _stops(bad)
+    async with (
+        ChaosUpstream(wire=wire, standing=EVERY[name]) as bad,
+        ChaosUpstream(wire=wire) as good,
+        rig({"bad": _address(bad), "good": _address(good)}, quick=_quick(bad)) as made,
+    ):
+        begun = time.monotonic()
+        told = await ask(made.gateway, streamed=streamed, shown=bad.shown)
+        return told, (good.times[0] - begun) * 1000 if good.times else None, await _stops(bad)
 
 
 def _address(upstream: ChaosUpstream) -> tuple[str, str]:
@@ -214,4 +217,3 @@ async def _stops(upstream: ChaosUpstream) -> bool:
             return True
         await asyncio.sleep(0.01)
     return False
-

@@ -8,7 +8,11 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """How far an exchange has come when it breaks. A plain answer has no `CONTENT`: it shows nothing before its end."""
+    """How far an exchange has come when it breaks.
+
+    A plain answer has no `CONTENT`: it shows nothing before its end. At `END` all but the proof of the end is there, at
+    `WHOLE` that too, and only HTTP's own end is missing.
+    """
 
     ACCEPT = "accept"
     REQUEST = "request"
@@ -16,6 +20,7 @@ class Phase(StrEnum):
     BODY = "body"
     CONTENT = "content"
     END = "end"
+    WHOLE = "whole"
 
 
 class Wait(StrEnum):
@@ -124,25 +129,12 @@ class Empty:
 
 
 Fault = (
-    Refuse
-    | Reset
-    | Hang
-    | Status
-    | Garbled
-    | Cut
-    | Drip
-    | Pretend
-    | Error
-    | Page
-    | Mislabelled
-    | Large
-    | Whole
-    | Empty
+    Refuse | Reset | Hang | Status | Garbled | Cut | Drip | Pretend | Error | Page | Mislabelled | Large | Whole | Empty
 )
 
 EVERY: Mapping[str, Fault] = {
     "refuse": Refuse(),
-    **{f"reset at {phase}": Reset(phase) for phase in Phase},
+    **{f"reset at {phase}": Reset(phase) for phase in Phase if phase is not Phase.WHOLE},
     **{f"hang at {phase}": Hang(phase) for phase in Phase},
     **{f"429, wait {wait}": Status(429, wait) for wait in Wait},
     "500": Status(500),
@@ -177,7 +169,7 @@ EVERY: Mapping[str, Fault] = {
 
 STREAMS_ALONE = frozenset(
     {name for name in EVERY if "after content" in name}
-    | {"reset at content", "hang at content", "empty deltas for ever", "labelled as JSON"}
+    | {"reset at content", "hang at content", "hang at whole", "empty deltas for ever", "labelled as JSON"}
     | {name for name in EVERY if name.startswith("whole JSON")}
 )
 """Faults that a plain answer does not have, or has under another name."""
@@ -193,4 +185,5 @@ def after_content(fault: Fault) -> bool:
     return isinstance(fault, Reset | Hang | Garbled | Cut | Drip | Pretend | Error) and fault.phase in (
         Phase.CONTENT,
         Phase.END,
+        Phase.WHOLE,
     )

@@ -132,7 +132,7 @@ class ChaosUpstream(Upstream):
 
     # How each fault looks.
 
-    def act(self, fault: Fault | None, *, streamed: bool) -> Behaviour:
+    def act(self, fault: Fault | None, *, streamed: bool) -> Behaviour:  # noqa: PLR0912  # a branch a fault
         wire = self.wire
         plain = _typed(wire.reply, "application/json")
         match fault:
@@ -210,6 +210,8 @@ class ChaosUpstream(Upstream):
                 return wire.begun if streamed else whole[: len(whole) // 2]
             case Phase.END:
                 return wire.unproven if streamed else whole[:-1]
+            case Phase.WHOLE:
+                return wire.stream if streamed else whole
 
     async def _begin(self, exchange: Exchange, phase: Phase, streamed: bool) -> None:
         """All up to this phase. If that shows content, wait until it was seen."""
@@ -235,6 +237,8 @@ class ChaosUpstream(Upstream):
     def _then(self, phase: Phase, streamed: bool, end: Callable[[Exchange], None] | None) -> Behaviour:
         async def behave(exchange: Exchange) -> None:
             await self._begin(exchange, phase, streamed)
+            if phase is Phase.WHOLE and not streamed:
+                return  # the length said that this is the end
             if end is None:
                 await exchange.gone.wait()
             else:
