@@ -14,7 +14,7 @@ __all__ = ["connect"]
 
 
 def connect(config: Path | str | None = None) -> Any:
-    """The manager's handle: `ray.get(manager.complete.remote(request))`.
+    """The manager's handle: `ray.get(manager.complete.remote(request))`. Its calls end if this process does.
 
     Adopts the Raygate that runs under this state folder, or the Ray that this process has joined already; starts
     one otherwise, which lives until `raygate down`. `config` is a settings file for one that is started; the

@@ -1,7 +1,8 @@
 """The calls that an actor serves: the unified interface over an `Edge` of its own process.
 
 Notebooks send a `Request` or the plain dict that they would send to OpenAI. Calls are admitted in bounds; the rest
-is refused as a value. Everything here runs on the default concurrency group's loop.
+is refused as a value. A call names its `caller`, if that is tied to its process's life (`actors.lifeline`): it ends
+with it. Everything here runs on the default concurrency group's loop.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 from actors.clock import monotonic
 from actors.edge import Edge
 from actors.environment import node_id
+from actors.lifeline import Callers
 from runtime.admission import Admission
 from runtime.catalog import ModelInfo
 from runtime.dialects.openai_surface import parse_chat, parse_embed
@@ -40,6 +42,7 @@ class ServesCalls(ABC):
         self._starting: asyncio.Task[Edge] | None = None
         self._admission: tuple[AdmissionSettings, Admission] | None = None
         self.received: Counter[str] = Counter()
+        self._callers = Callers()
 
     @abstractmethod
     def _make_edge(self) -> Edge:
@@ -53,48 +56,59 @@ class ServesCalls(ABC):
         """Start the feed, so that the first call need not wait for it."""
         await self._ready_edge()
 
-    async def complete(self, request: Asked) -> Outcome:
+    async def complete(self, request: Asked, caller: str = "") -> Outcome:
         self.received["complete"] += 1
-        parsed = request if isinstance(request, Request) else parse_chat(request)
-        if isinstance(parsed, Failure):
-            return parsed
-        came = monotonic()
-        provider = await self._provider()
-        if isinstance(provider, Failure):
-            return provider
-        async with self._room().enter() as admitted:
-            return await provider.complete(_since(came, parsed)) if admitted else self._full(parsed.model)
+        with self._callers.call(caller):
+            parsed = request if isinstance(request, Request) else parse_chat(request)
+            if isinstance(parsed, Failure):
+                return parsed
+            came = monotonic()
+            provider = await self._provider()
+            if isinstance(provider, Failure):
+                return provider
+            async with self._room().enter() as admitted:
+                return await provider.complete(_since(came, parsed)) if admitted else self._full(parsed.model)
 
-    async def stream(self, request: Asked) -> AsyncGenerator[StreamEvent]:
+    async def stream(self, request: Asked, caller: str = "") -> AsyncGenerator[StreamEvent]:
         self.received["stream"] += 1
-        parsed = request if isinstance(request, Request) else parse_chat(request)
-        if isinstance(parsed, Failure):
-            yield StreamEnd(outcome=parsed)
-            return
-        came = monotonic()
-        provider = await self._provider()
-        if isinstance(provider, Failure):
-            yield StreamEnd(outcome=provider)
-            return
-        async with self._room().enter() as admitted:
-            if not admitted:
-                yield StreamEnd(outcome=self._full(parsed.model))
+        with self._callers.call(caller):
+            parsed = request if isinstance(request, Request) else parse_chat(request)
+            if isinstance(parsed, Failure):
+                yield StreamEnd(outcome=parsed)
                 return
-            async with aclosing(provider.stream(_since(came, parsed))) as events:
-                async for event in events:
-                    yield event
+            came = monotonic()
+            provider = await self._provider()
+            if isinstance(provider, Failure):
+                yield StreamEnd(outcome=provider)
+                return
+            async with self._room().enter() as admitted:
+                if not admitted:
+                    yield StreamEnd(outcome=self._full(parsed.model))
+                    return
+                async with aclosing(provider.stream(_since(came, parsed))) as events:
+                    async for event in events:
+                        yield event
 
-    async def embed(self, request: EmbedRequest | Mapping[str, Any]) -> Embeddings | Failure:
+    async def embed(self, request: EmbedRequest | Mapping[str, Any], caller: str = "") -> Embeddings | Failure:
         self.received["embed"] += 1
-        parsed = request if isinstance(request, EmbedRequest) else _embed_request(request)
-        if isinstance(parsed, Failure):
-            return parsed
-        came = monotonic()
-        provider = await self._provider()
-        if isinstance(provider, Failure):
-            return provider
-        async with self._room().enter() as admitted:
-            return await provider.embed(_since(came, parsed)) if admitted else self._full(parsed.model)
+        with self._callers.call(caller):
+            parsed = request if isinstance(request, EmbedRequest) else _embed_request(request)
+            if isinstance(parsed, Failure):
+                return parsed
+            came = monotonic()
+            provider = await self._provider()
+            if isinstance(provider, Failure):
+                return provider
+            async with self._room().enter() as admitted:
+                return await provider.embed(_since(came, parsed)) if admitted else self._full(parsed.model)
+
+    async def lifeline(self, caller: str) -> None:
+        """A call that does not return: `actors.lifeline` says what for."""
+        await self._callers.lifeline(caller)
+
+    async def tie(self, caller: str, line: list[Awaitable[object]]) -> None:
+        """End this caller's calls when the owner of `line`, which stands in a list, has died."""
+        await self._callers.tie(caller, line[0])
 
     async def health_check(self) -> HealthReport:
         return await (await self._must()).health_check()

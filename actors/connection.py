@@ -19,7 +19,7 @@ from runtime.settings import Settings, effective, load
 
 
 def connect(config: Path | str | None = None) -> Any:
-    """The manager's handle: `ray.get(manager.complete.remote(request))`.
+    """The manager's handle: `ray.get(manager.complete.remote(request))`. Its calls end if this process does.
 
     Adopts the Raygate that runs under this state folder, or the Ray that this process has joined already; starts
     one otherwise, which lives until `raygate down`. `config` is a settings file for one that is started; the
@@ -36,7 +36,9 @@ def connect(config: Path | str | None = None) -> Any:
             if run is None and settings.ray.address is None:
                 run = start_ray(folder, env, settings)
         join(folder, run, settings.ray.address)
-    return ensure_manager(folder, env, settings)
+    from actors.lifeline import Tied
+
+    return Tied(ensure_manager(folder, env, settings))
 
 
 def start_ray(folder: Path, env: Mapping[str, str], settings: Settings, *, url: str = "") -> head.Run:

@@ -1,4 +1,4 @@
-"""The one module that says `.remote`: what callers hold instead of actor handles.
+"""What callers hold instead of actor handles: beside `lifeline`, the one module that says `.remote`.
 
 A ref finds its actor by name, and again after the actor was killed and made anew (an old handle of it stays dead
 for ever). It turns a dead actor into `Failure(UNAVAILABLE)`, gives every call a time limit, and cancels in the
@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 
 from actors.clock import monotonic
+from actors.lifeline import TIED, Lifeline
 from actors.names import LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import ModelInfo
@@ -42,6 +43,10 @@ STREAM_AHEAD = 64
 """How many events an actor may produce before its reader takes them."""
 
 
+Timed = TypeVar("Timed", Request, EmbedRequest)
+Given = TypeVar("Given")
+
+
 class Unreachable(Exception):  # a state of the world, not a programming error
     """The actor is dead, restarting, or did not answer in time."""
 
@@ -53,6 +58,7 @@ class ActorRef:
         self.actor_name = name
         self.sent: Counter[str] = Counter()
         self._handle: Any = None
+        self._lifeline = Lifeline()
         self._resolving: asyncio.Task[Any] | None = None
 
     async def call(self, method: str, *args: object, timeout_s: float) -> Any:
@@ -62,7 +68,7 @@ class ActorRef:
             async with asyncio.timeout(timeout_s):
                 bound = getattr(await self.resolve(), method)
                 self.sent[method] += 1
-                ref = bound.remote(*args)
+                ref = bound.remote(*args, **self._as_caller(method))
                 return await ref
         except RayTaskError:
             raise  # before the others: it is also of the type of what went wrong inside
@@ -85,7 +91,7 @@ class ActorRef:
                 bound = getattr(await self.resolve(), method)
             self.sent[method] += 1
             items = bound.options(num_returns="streaming", _generator_backpressure_num_objects=STREAM_AHEAD).remote(
-                *args
+                *args, **self._as_caller(method)
             )
             while True:
                 try:
@@ -106,6 +112,13 @@ class ActorRef:
         finally:
             if items is not None and not ended:
                 ray.cancel(items)
+
+    def close(self) -> None:
+        """Whatever is still under way ends, here and in the actor."""
+        self._lifeline.cut()
+
+    def _as_caller(self, method: str) -> dict[str, str]:
+        return {"caller": self._lifeline.tie(self._handle)} if method in TIED else {}
 
     def _lost(self, error: RayError) -> Unreachable:
         """What Ray's many ways to say that a call did not reach its end come to."""
@@ -224,7 +237,8 @@ class RemoteProvider:
         return int(await self._control("clear_cache"))
 
     async def close(self) -> None:
-        """Nothing: the actor outlives those who hold a ref. The supervisor ends it."""
+        """The actor outlives those who hold a ref: the supervisor ends it. Calls through this ref end here."""
+        self.actor.close()
 
     async def _control(self, method: str, *args: object, timeout_s: float = CONTROL_TIMEOUT_S) -> Any:
         return await self.actor.call(method, *args, timeout_s=timeout_s)
@@ -315,14 +329,7 @@ class ManagerRef(RemoteProvider):
         super().__init__("raygate", MANAGER)
 
     async def complete(self, request: Request) -> Outcome:
-        until = monotonic() + _patience(request)
-        while True:
-            asked = monotonic()
-            outcome = await super().complete(request)
-            if not self._is_away(outcome) or monotonic() >= until:
-                return outcome
-            await asyncio.sleep(RESTART_POLL_S)
-            request = _later(request, monotonic() - asked)
+        return await self._once_back(super().complete, request)
 
     async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         until = monotonic() + _patience(request)
@@ -339,7 +346,20 @@ class ManagerRef(RemoteProvider):
             await asyncio.sleep(RESTART_POLL_S)
             request = _later(request, monotonic() - asked)
 
-    def _is_away(self, outcome: Outcome) -> bool:
+    async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
+        return await self._once_back(super().embed, request)
+
+    async def _once_back(self, ask: Callable[[Timed], Awaitable[Given]], request: Timed) -> Given:
+        until = monotonic() + _patience(request)
+        while True:
+            asked = monotonic()
+            outcome = await ask(request)
+            if not self._is_away(outcome) or monotonic() >= until:
+                return outcome
+            await asyncio.sleep(RESTART_POLL_S)
+            request = _later(request, monotonic() - asked)
+
+    def _is_away(self, outcome: object) -> bool:
         """True if the manager itself could not be asked; a provider's own failure carries the provider's name."""
         if not isinstance(outcome, Failure):
             return False
@@ -367,11 +387,11 @@ class ManagerRef(RemoteProvider):
         await self.actor.call("announce", published, timeout_s=CONTROL_TIMEOUT_S)
 
 
-def _patience(request: Request) -> float:
+def _patience(request: Request | EmbedRequest) -> float:
     return LONGEST_RESTART_S if request.deadline_s is None else min(request.deadline_s, LONGEST_RESTART_S)
 
 
-def _later(request: Request, elapsed_s: float) -> Request:
+def _later(request: Timed, elapsed_s: float) -> Timed:
     """The same request with what is left of its time."""
     if request.deadline_s is None:
         return request
