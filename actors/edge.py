@@ -33,6 +33,8 @@ log = logging.getLogger("raygate.edge")
 RETRY_S = 0.1
 LONGEST_RETRY_S = 2.0
 """A lost manager is tried again after `RETRY_S`, doubled up to this, with jitter."""
+LAST_WORD_S = 2.0
+"""How long an edge that ends tries to report what it has seen last."""
 
 
 @dataclass(slots=True)
@@ -99,9 +101,20 @@ class Edge:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await self._say_last_word()
         await asyncio.gather(*(one.close() for one in self._retired.values()), return_exceptions=True)
         self._retired.clear()
         await self.gateway.close()
+
+    async def _say_last_word(self) -> None:
+        """What was seen since the last report, and that report if it did not get through."""
+        try:
+            async with asyncio.timeout(LAST_WORD_S):
+                await self._report_news()
+                await self._report_news()
+        except Exception as error:  # a manager that is away must not keep us from ending
+            log.warning("feed.last_report_lost", extra={"why": last_line(error)})
 
     def apply(self, snapshot: Snapshot) -> None:
         """Take over a snapshot, whole: settings if they are new, then every provider's state."""
@@ -207,14 +220,18 @@ class Edge:
                 pass
             self._urgent.clear()
             try:
-                if self._unsent is None and self._has_news():
-                    self._unsent = self._report()
-                if self._unsent is not None:
-                    await self.manager.report(self._unsent)
-                    self._unsent = None
+                await self._report_news()
             except Exception as error:  # whatever it is, an edge that no longer reports is blind to the others
                 # Kept and sent again: what happens meanwhile adds up in the observations.
                 log.warning("feed.report_delayed", extra={"why": last_line(error)})
+
+    async def _report_news(self) -> None:
+        """Tell what did not get through last time, else what is new. Raises whatever keeps it from being told."""
+        if self._unsent is None and self._has_news():
+            self._unsent = self._report()
+        if self._unsent is not None:
+            await self.manager.report(self._unsent)
+            self._unsent = None
 
     def _report(self) -> EdgeReport:
         self._sequence += 1
@@ -239,9 +256,12 @@ class Edge:
 
     def _in_flight(self) -> dict[str, int]:
         """Calls that this process itself has under way; those through an actor are that actor's to report."""
-        direct = {name: built.upstream for name, built in self._built.items()}
-        loads = {name: one.standing.load.in_flight for name, one in direct.items() if isinstance(one, EdgeProvider)}
-        return {name: count for name, count in loads.items() if count}
+        counts: Counter[str] = Counter()
+        # A provider that was switched off or changed has calls under way that began before.
+        for one in (*(built.upstream for built in self._built.values()), *self._retired.values()):
+            if isinstance(one, EdgeProvider):
+                counts[one.name] += one.standing.load.in_flight
+        return {name: count for name, count in counts.items() if count}
 
     def _actor_calls(self) -> int:
         refs = [self.manager.actor, *(authority.actor for authority in self._authorities.values())]

@@ -26,6 +26,7 @@ from actors.calls import ServesCalls
 from actors.clock import SENSES
 from actors.edge import Edge
 from actors.environment import environment, node_id
+from actors.leaving import Leaving
 from actors.local_model import LocalModelActor
 from actors.names import LOCAL_MODEL, MANAGER, provider_actor
 from actors.provider_actor import ProviderActor
@@ -74,8 +75,10 @@ class ManagerActor(ServesCalls):
         self._measured: dict[tuple[str, str], float] = {}
         self._following: dict[str, int] = {}
         self._authorities: dict[str, _Correspondence] = {}
+        self._leaving = Leaving()
+        self._inherited = False
         self._local_model = LocalModelRef()
-        self._local_model_runs: bool | None = None
+        self._local_model_of: str | None = None
         self._outbox: dict[str, dict[str, list[Observed]]] = defaultdict(lambda: defaultdict(list))
         self._fresh: set[str] = set()
         self._control: _ControlLoop | None = None
@@ -221,30 +224,50 @@ class ManagerActor(ServesCalls):
         self._adopt(published)
 
     async def _supervise(self) -> None:
-        """Make the actors that the settings ask for, end those that they no longer do."""
+        """Make the actors that the settings ask for, let go of those that they no longer do."""
         control = self._loop()
         # One at a time: an older round must not undo what a newer one has done.
         async with control.supervising:
+            if not self._inherited:
+                await self._inherit()
             wanted = {name for name, one in self._settings.providers.items() if one.enabled}
             for name in self._authorities.keys() - wanted:
                 self._authorities.pop(name).exchanging.cancel()
                 self._published.pop(name, None)
                 self._outbox.pop(name, None)
                 self._fresh.discard(name)
-                await asyncio.to_thread(supervisor.remove, provider_actor(name))
+                self._let_go(provider_actor(name), name)
             for name in wanted:
+                self._leaving.stays(provider_actor(name))
                 try:
                     await asyncio.to_thread(supervisor.ensure, provider_actor(name), ProviderActor, name)
                 except Exception as error:  # the others are to have theirs; this one's turn comes again
                     log.warning("supervise.failed", extra={"provider": name, "why": last_line(error)})
                 if name not in self._authorities:
                     self._authorities[name] = self._correspond(name)
-            runs = self._local_provider() is not None
-            if runs:
+            local = self._local_provider()
+            if local is not None:
+                self._leaving.stays(LOCAL_MODEL)
                 await asyncio.to_thread(supervisor.ensure, LOCAL_MODEL, LocalModelActor)
-            elif self._local_model_runs is not False:
-                await asyncio.to_thread(supervisor.remove, LOCAL_MODEL)
-            self._local_model_runs = runs
+            elif self._local_model_of is not None:
+                self._let_go(LOCAL_MODEL, self._local_model_of)
+            self._local_model_of = local
+            with self._lock:
+                due = self._leaving.due(SENSES.clock(), self._view.in_flight)
+            for actor in due:
+                await asyncio.to_thread(supervisor.remove, actor)
+
+    def _let_go(self, actor: str, provider: str) -> None:
+        """End this actor, once the calls to its provider are over."""
+        limits = [self._settings.timeouts.total_s, *(one.timeout_s or 0.0 for one in self._settings.providers.values())]
+        self._leaving.let_go(actor, provider, SENSES.clock(), longest_s=max(limits))
+
+    async def _inherit(self) -> None:
+        """Let go of what a manager before this one had no time to end."""
+        for actor in await asyncio.to_thread(supervisor.existing):
+            if actor == LOCAL_MODEL or actor.startswith(provider_actor("")):
+                self._let_go(actor, actor.removeprefix(provider_actor("")))
+        self._inherited = True
 
     def _correspond(self, provider: str) -> _Correspondence:
         """A loop of its own for each authority: one that is slow, or broken, keeps none of the others waiting."""

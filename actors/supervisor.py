@@ -46,6 +46,12 @@ def ensure(name: str, cls: type[Any], *args: object, here: bool = False) -> Any:
     ).remote(*args)
 
 
+def existing() -> set[str]:
+    """The names of the actors that there are."""
+    named = ray.util.list_named_actors(all_namespaces=True)
+    return {actor["name"] for actor in named if actor["namespace"] == NAMESPACE}
+
+
 def remove(name: str) -> None:
     """End this actor for good; nothing happens where there is none."""
     try:
