@@ -1,12 +1,22 @@
-"""Stands in for HAProxy (``RAY_SERVE_HAPROXY_BINARY_PATH``): tightens the file that Ray wrote, then becomes HAProxy.
+"""Stands in for HAProxy (``RAY_SERVE_HAPROXY_BINARY_PATH``): tightens the file that Ray wrote, and keeps HAProxy alive.
 
 Ray 2.60 runs exactly two shapes, and nothing else (no ``-v`` probe, no ``-c`` check):
 
     BINARY -db -f CONFIG -dR                                        first start
     BINARY -db -f CONFIG -dR -sf OLDPID [PID...] -x ADMIN_SOCKET    each reload (a change of replicas)
 
-It then waits until the admin socket answers with the pid that it spawned, and later looks for CONFIG, as one whole
-argument, in ``/proc/PID/cmdline``. Hence: ``exec`` (same pid), and rewrite CONFIG where it stands (same arguments).
+It then waits until ADMIN_SOCKET answers ``show info`` with the pid that it spawned, and later looks for CONFIG, as one
+whole argument, in ``/proc/PID/cmdline``; it signals that pid: SIGUSR1 from the next reload (finish what you have),
+SIGKILL at the end. A HAProxy that died it replaces after three failed health checks, by another actor, from nothing.
+
+Hence we stay, as the process that Ray knows, and HAProxy is our child:
+
+    Ray ── ADMIN_SOCKET ──► shim ── DIR/a<our pid> ──► HAProxy       answers pass through; only the pid in them is ours
+        ── SIGUSR1, … ────►      ── the same ────────►
+                     dies unbidden: started anew, with the file and the sockets that it had
+
+The child dies with us, whatever kills us, and we end with the actor that started us. What cannot be started anew ends
+us, and Serve's own, slower way of healing begins.
 
 What is changed (every rule works by pattern, may be applied twice, and fails closed):
   * a ``bind`` on all interfaces outside the public front end goes to 127.0.0.1; the stats page (8404) and the metrics
@@ -18,13 +28,19 @@ What is changed (every rule works by pattern, may be applied twice, and fails cl
   * errors that HAProxy itself answers are OpenAI error envelopes in JSON with their true status (Ray: text, all 500)
   * a body whose Content-Length is over RAYGATE_HAPROXY_MAX_BODY bytes is refused with 413 before it is read
 
-The launcher writes a copy of this file with a shebang in front; with ``-I -S`` it costs about 15 ms, so only the
-standard library's cheapest modules are imported.
+The launcher writes a copy of this file with a shebang in front; with ``-I -S`` it starts in about 40 ms, so only the
+standard library's cheaper modules are imported.
 """
 
+import ctypes
 import os
 import re
+import select
+import signal
+import socket
 import sys
+import time
+from contextlib import suppress
 
 # status -> (error type, code, message, extra header): what HAProxy's own error paths can produce. Its answer to what
 # is no HTTP at all (400, and a header over 16 KB) is compiled in: HTML, whatever is configured here (tried).
@@ -135,23 +151,203 @@ def _replace(path: str, text: str) -> None:
 def main() -> None:
     args = sys.argv[1:]
     os.umask(0o077)
-    for position, flag in enumerate(args[:-1]):
-        if flag != "-f":
-            continue
-        path = args[position + 1]
-        with open(path) as file:
-            tightened = tighten(
-                file.read(),
-                stats=os.environ.get("RAYGATE_HAPROXY_STATS", "off"),
-                log=os.environ.get("RAYGATE_HAPROXY_LOG") == "1",
-                max_body=int(os.environ.get("RAYGATE_HAPROXY_MAX_BODY") or 0),
-            )
-        exposed = _exposed(tightened)
-        if exposed:
-            sys.exit("raygate: refusing to start HAProxy with open listeners: %s" % exposed)
-        _replace(path, tightened)
-    binary = _real_binary()
-    os.execv(binary, [binary, *args])
+    _die_with_parent(signal.SIGTERM)
+    path = args[args.index("-f") + 1]
+    with open(path) as file:
+        tightened = tighten(
+            file.read(),
+            stats=os.environ.get("RAYGATE_HAPROXY_STATS", "off"),
+            log=os.environ.get("RAYGATE_HAPROXY_LOG") == "1",
+            max_body=int(os.environ.get("RAYGATE_HAPROXY_MAX_BODY") or 0),
+        )
+    exposed = _exposed(tightened)
+    if exposed:
+        sys.exit("raygate: refusing to start HAProxy with open listeners: %s" % exposed)
+    _replace(path, tightened)
+    sys.exit(Keeper(_real_binary(), args, path, tightened).run())
+
+
+def behind(text: str, inner: str) -> tuple[str, str]:
+    """The configuration with `inner` as its admin socket, and the admin socket that it had ("" for none)."""
+    found = re.search(r"^\s*stats socket (/\S+)", text, re.M)
+    if found is None:
+        return text, ""
+    return text[: found.start(1)] + inner + text[found.end(1) :], found[1]
+
+
+def of_child(args: list[str], config: str, takes_over: str) -> list[str]:
+    """HAProxy's arguments from ours: its own file, and the socket of the one whose listeners it takes over."""
+    out = list(args)
+    out[out.index("-f") + 1] = config
+    if "-x" in out:
+        at = out.index("-x")
+        out[at + 1] = takes_over
+        if not takes_over:
+            del out[at : at + 2]
+    return out
+
+
+def anew(args: list[str]) -> list[str]:
+    """The arguments with which it starts again: there is nobody to take over from any more."""
+    ends = [args.index(flag) for flag in ("-sf", "-x") if flag in args]
+    return args[: min(ends)] if ends else args
+
+
+FORWARDED = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGTTOU, signal.SIGTTIN)
+ENDING = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+TRIES = 20
+AGAIN_S = 0.2
+"""A HAProxy that does not come up again is started so many times, so far apart; then we end."""
+ADMIN_S = 4.0
+"""Ray waits 5 s for an answer."""
+
+
+class Keeper:
+    """HAProxy's parent: starts it, starts it anew, passes on what Ray says to it."""
+
+    def __init__(self, binary: str, args: list[str], config: str, text: str) -> None:
+        self._binary = binary
+        self._child = 0
+        self._ending = 0
+        folder = os.path.dirname(config)
+        # Short: a socket's path has at most 107 bytes, of which HAProxy needs some for a name of its own.
+        self._inner = os.path.join(folder, "a%d" % os.getpid())
+        self._config = "%s.%d" % (config, os.getpid())
+        text, self._admin = behind(text, self._inner)
+        _replace(self._config, text)
+        old = os.path.join(folder, "a" + args[args.index("-sf") + 1]) if "-sf" in args else ""
+        self._args = of_child(args, self._config, old if os.path.exists(old) else "")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._woken, waker = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(waker, False)
+        signal.set_wakeup_fd(waker)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for one in FORWARDED:
+            signal.signal(one, self._forward)
+
+    def run(self) -> int:
+        """Until HAProxy has ended as it was told to, or cannot be started; the exit status."""
+        try:
+            self._start()
+            code = self._await_up()
+            if code is not None:
+                return code  # as Ray expects of a HAProxy that does not take its configuration
+            self._args = anew(self._args)
+            if self._admin:
+                self._listen()
+            while True:
+                code = self._serve()
+                if self._ending:
+                    return code
+                sys.stderr.write("raygate: HAProxy died (status %d), starting it anew\n" % code)
+                if not self._restart():
+                    return code or 1
+        finally:
+            for path in (self._config, self._inner):
+                with suppress(OSError):
+                    os.unlink(path)
+
+    def _start(self) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            self._child = pid
+            if self._ending:  # a signal that came before there was anybody to pass it on to
+                os.kill(pid, self._ending)
+            return
+        _die_with_parent(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        for one in (*FORWARDED, signal.SIGCHLD):
+            signal.signal(one, signal.SIG_DFL)
+        os.execv(self._binary, [self._binary, *self._args])
+
+    def _restart(self) -> bool:
+        for _ in range(TRIES):
+            if self._ending:
+                return False
+            self._start()
+            if self._await_up() is None:
+                return True
+            time.sleep(AGAIN_S)
+        return False
+
+    def _await_up(self) -> "int | None":
+        """None once the child answers; its status if it ended before."""
+        while True:
+            code = self._status()
+            if code is not None:
+                return code
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(self._inner)
+                return None
+            time.sleep(0.01)
+
+    def _status(self) -> "int | None":
+        pid, status = os.waitpid(self._child, os.WNOHANG)
+        if not pid:
+            return None
+        self._child = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def _serve(self) -> int:
+        """Pass on what Ray asks until the child ends; its status."""
+        watched: list[int | socket.socket] = [self._woken, self._listener] if self._admin else [self._woken]
+        while True:
+            code = self._status()
+            if code is not None:
+                return code
+            ready, _, _ = select.select(watched, [], [])
+            if self._woken in ready:
+                with suppress(BlockingIOError):
+                    os.read(self._woken, 512)
+            if self._listener in ready:
+                with suppress(OSError):
+                    self._pass_on(self._listener.accept()[0])
+
+    def _pass_on(self, client: socket.socket) -> None:
+        """One command there, one answer back."""
+        with client, socket.socket(socket.AF_UNIX) as inner:
+            for one in (client, inner):
+                one.settimeout(ADMIN_S)
+            command = b""
+            while not command.endswith(b"\n"):
+                part = client.recv(65536)
+                if not part:
+                    break
+                command += part
+            inner.connect(self._inner)
+            inner.sendall(command)
+            answer = b""
+            while True:
+                part = inner.recv(65536)
+                if not part:
+                    break
+                answer += part
+            client.sendall(answer.replace(b"\nPid: %d\n" % self._child, b"\nPid: %d\n" % os.getpid(), 1))
+
+    def _listen(self) -> None:
+        """Take the admin socket over, from whoever has it, in one step."""
+        mine = self._inner + "x"
+        with suppress(OSError):
+            os.unlink(mine)
+        self._listener.bind(mine)
+        self._listener.listen(16)
+        os.rename(mine, self._admin)
+
+    def _forward(self, number: int, _frame: object) -> None:
+        if number in ENDING:
+            self._ending = number
+        if self._child:
+            with suppress(ProcessLookupError):
+                os.kill(self._child, number)
+
+
+def _die_with_parent(how: int) -> None:
+    """Have the kernel send this signal to us when our parent ends (Linux; elsewhere nothing)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, int(how), 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 if __name__ == "__main__":

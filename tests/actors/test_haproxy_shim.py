@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.launch.haproxy_shim import _exposed, tighten
+from actors.launch.haproxy_shim import _exposed, anew, behind, of_child, tighten
 
 CONFIG = """global
     log 127.0.0.1:514 local0
@@ -89,3 +89,27 @@ def test_its_own_errors_are_envelopes() -> None:
     assert "gt 1000" in tightened
     starting = tighten(CONFIG.replace("    use_backend app if { path_beg / }\n", ""))
     assert "The gateway is starting." in starting
+
+
+FIRST = ["-db", "-f", "/h/haproxy.cfg", "-dR"]
+RELOAD = [*FIRST, "-sf", "41", "40", "-x", "/h/admin.sock"]
+
+
+def test_the_admin_socket_moves_behind_ours() -> None:
+    text, admin = behind(CONFIG, "/h/a42")
+    assert admin == "/tmp/admin.sock"
+    assert "    stats socket /h/a42 mode 666 level admin expose-fd listeners\n" in text
+    assert text.count("stats socket") == 1
+    assert behind("global\n", "/h/a42") == ("global\n", "")
+
+
+def test_haproxy_takes_the_listeners_over_from_the_one_behind_the_other_shim() -> None:
+    ours = ["-db", "-f", "/h/haproxy.cfg.42", "-dR"]
+    assert of_child(FIRST, "/h/haproxy.cfg.42", "") == ours
+    assert of_child(RELOAD, "/h/haproxy.cfg.42", "/h/a41") == [*ours, "-sf", "41", "40", "-x", "/h/a41"]
+    assert of_child(RELOAD, "/h/haproxy.cfg.42", "") == [*ours, "-sf", "41", "40"], "it has gone"
+
+
+def test_started_anew_it_takes_over_from_nobody() -> None:
+    assert anew(RELOAD) == FIRST
+    assert anew(FIRST) == FIRST
