@@ -290,8 +290,12 @@ class ManagerActor(ServesCalls):
         )
         endpoint = Endpoint(provider=name, base_url=base_url, api_key=api_key, node=node)
         if self._local_provider() == name and self._endpoints.get(name) != endpoint:
+            moved = name in self._endpoints
             self._endpoints[name] = endpoint
             self._publish()
+            if moved and (known := self._authorities.get(name)) is not None:
+                # What the dead one did at its old address says nothing about this one.
+                await known.authority.reopen()
 
     def _local_provider(self) -> str | None:
         providers = self._settings.providers.items()

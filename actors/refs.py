@@ -296,6 +296,10 @@ class AuthorityRef:
         published: Published = await self.actor.call("exchange", batch, timeout_s=CONTROL_TIMEOUT_S)
         return published
 
+    async def reopen(self) -> None:
+        """Forget what led to the opening: it is another provider now. Raises `Unreachable`."""
+        await self.actor.call("reopen", timeout_s=CONTROL_TIMEOUT_S)
+
     async def permit(self) -> Permit | Refusal | None:
         """Leave to probe; None if the authority is out of reach."""
         try:

@@ -1,4 +1,4 @@
-"""One real Raygate for the whole run: Ray, HAProxy, two replicas, the embedded model, scripted and HTTP providers.
+"""A real Raygate: Ray, HAProxy, two replicas, the embedded model, scripted and HTTP providers; one for the whole run.
 
 Tests that change its settings put them back; those that kill its processes wait until they are there again.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import pytest
 import ray
 
 from actors.launch import head
@@ -109,9 +109,9 @@ def _pid_of(edge: str) -> int:
     return int(edge.rpartition(":")[0].rpartition("@")[2].rpartition(":")[2])
 
 
-@pytest.fixture(scope="session")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    folder = tmp_path_factory.mktemp("state")
+@contextmanager
+def running(folder: Path) -> Iterator[Live]:
+    """A Raygate of its own, with its state in this folder."""
     env = {**os.environ, "RAYGATE_STATE_DIR": str(folder)}
     started = up(folder, env, settings(), say=lambda _: None, sleep=time.sleep)
     try:

@@ -107,18 +107,6 @@ def test_provider_actor_may_be_killed_under_load(live: Live, path: str) -> None:
     _none_failed(load, path)
 
 
-def test_killed_embedded_model_comes_back(live: Live) -> None:
-    before = live.overview()["endpoints"]["local"]
-    with live.client() as client:
-        assert client.post("/v1/chat/completions", json=_body("local", max_tokens=2)).status_code == 200
-        os.kill(ray.get(_local_model().whereabouts.remote()), signal.SIGKILL)
-        until(lambda: live.overview()["endpoints"]["local"] != before, "the embedded model listens again")
-        until(
-            lambda: client.post("/v1/chat/completions", json=_body("local", max_tokens=2)).status_code == 200,
-            "it answers again",
-        )
-
-
 def _none_failed(load: Load, path: str) -> None:
     """Through the actors, a stream that the killed process itself carried may break, and must say so."""
     allowed = {INTERRUPTED} if path == "actor" else set()
@@ -129,10 +117,6 @@ def _none_failed(load: Load, path: str) -> None:
 
 def _body(model: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
-
-
-def _local_model() -> Any:
-    return ray.get_actor("local-model", namespace="raygate")
 
 
 def _actor_calls(live: Live) -> dict[str, float]:
