@@ -1,14 +1,15 @@
 """The calls that an actor serves: the unified interface over an `Edge` of its own process.
 
-Notebooks send a `Request` or the plain dict that they would send to OpenAI. Calls are admitted in bounds; the rest
-is refused as a value. A call names its `caller`, if that is tied to its process's life (`actors.lifeline`): it ends
-with it. Everything here runs on the default concurrency group's loop.
+Notebooks send a `Request` or the plain dict that they would send to OpenAI. Calls are admitted in bounds, wait for a
+while if need be, and are refused as a value beyond that. A call names its `caller`, if that is tied to its process's
+life (`actors.lifeline`): it ends with it. Everything here runs on the default concurrency group's loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Mapping
@@ -21,9 +22,11 @@ from actors.edge import Edge
 from actors.environment import node_id
 from actors.lifeline import Callers
 from runtime.admission import Admission
+from runtime.admitted import Admitted
+from runtime.assemble import admission_policy
 from runtime.catalog import ModelInfo
 from runtime.dialects.openai_surface import parse_chat, parse_embed
-from runtime.outcome import Embeddings, Failure, FailureKind, Outcome, StreamEnd, StreamEvent
+from runtime.outcome import Embeddings, Failure, Outcome, StreamEnd, StreamEvent
 from runtime.price import CostEstimate
 from runtime.provider import Provider
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
@@ -33,6 +36,9 @@ from runtime.settings import AdmissionSettings
 Asked = Request | Mapping[str, Any]
 """A request, or the JSON body of an OpenAI chat completion as a dict."""
 
+MOST_IN_FLIGHT, MOST_QUEUED = 1_500, 400
+"""Whatever the settings say: Ray lets no more than 2,000 calls into an actor, and those for status are to get in."""
+
 
 class ServesCalls(ABC):
     """Base of the actors that implement `Provider`. Subclasses say over which edge and which provider."""
@@ -40,7 +46,8 @@ class ServesCalls(ABC):
     def __init__(self) -> None:
         self._edge: Edge | None = None
         self._starting: asyncio.Task[Edge] | None = None
-        self._admission: tuple[AdmissionSettings, Admission] | None = None
+        self._admission: Admission | None = None
+        self._admitting: AdmissionSettings | None = None
         self.received: Counter[str] = Counter()
         self._callers = Callers()
 
@@ -66,8 +73,7 @@ class ServesCalls(ABC):
             provider = await self._provider()
             if isinstance(provider, Failure):
                 return provider
-            async with self._room().enter() as admitted:
-                return await provider.complete(_since(came, parsed)) if admitted else self._full(parsed.model)
+            return await self._admitted(provider).complete(_since(came, parsed))
 
     async def stream(self, request: Asked, caller: str = "") -> AsyncGenerator[StreamEvent]:
         self.received["stream"] += 1
@@ -81,13 +87,9 @@ class ServesCalls(ABC):
             if isinstance(provider, Failure):
                 yield StreamEnd(outcome=provider)
                 return
-            async with self._room().enter() as admitted:
-                if not admitted:
-                    yield StreamEnd(outcome=self._full(parsed.model))
-                    return
-                async with aclosing(provider.stream(_since(came, parsed))) as events:
-                    async for event in events:
-                        yield event
+            async with aclosing(self._admitted(provider).stream(_since(came, parsed))) as events:
+                async for event in events:
+                    yield event
 
     async def embed(self, request: EmbedRequest | Mapping[str, Any], caller: str = "") -> Embeddings | Failure:
         self.received["embed"] += 1
@@ -99,8 +101,7 @@ class ServesCalls(ABC):
             provider = await self._provider()
             if isinstance(provider, Failure):
                 return provider
-            async with self._room().enter() as admitted:
-                return await provider.embed(_since(came, parsed)) if admitted else self._full(parsed.model)
+            return await self._admitted(provider).embed(_since(came, parsed))
 
     async def lifeline(self, caller: str) -> None:
         """A call that does not return: `actors.lifeline` says what for."""
@@ -134,6 +135,8 @@ class ServesCalls(ABC):
 
     async def metrics(self) -> Mapping[str, float]:
         own = {f"calls.{method}": float(count) for method, count in self.received.items()}
+        if (ours := self._admission) is not None:
+            own |= {"admission.queued": ours.queued, "admission.waited": ours.waited, "admission.shed": ours.shed}
         return {**await (await self._must()).metrics(), **own}
 
     async def whereabouts(self) -> tuple[str, int]:
@@ -179,18 +182,20 @@ class ServesCalls(ABC):
             provider.unwrap()
         return provider
 
-    def _room(self) -> Admission:
+    def _admitted(self, provider: Provider) -> Admitted:
+        """The provider's calls, made once there is a place for them here."""
         if self._edge is None:
             raise RuntimeError("calls are admitted only after the edge has started")
         ours = self._edge.settings.admission
-        if self._admission is None or self._admission[0] != ours:
-            # Calls that were admitted by the old settings leave by the old door.
-            self._admission = ours, Admission(max_in_flight=ours.max_in_flight, max_queued=ours.max_queued)
-        return self._admission[1]
-
-    def _full(self, model: str) -> Failure:
-        detail = "too many calls through this actor at once; send fewer at a time, or use the HTTP endpoint"
-        return Failure(kind=FailureKind.REFUSED, model=model, detail=detail, retry_after_s=1.0)
+        if ours is not self._admitting:
+            self._admitting = ours
+            policy = admission_policy(ours, most_in_flight=MOST_IN_FLIGHT, most_queued=MOST_QUEUED)
+            if self._admission is None:
+                self._admission = Admission(policy, monotonic, random.Random())
+            else:
+                self._admission.follow(policy)
+        assert self._admission is not None  # noqa: S101  # made above
+        return Admitted(provider, self._admission)
 
 
 Timed = TypeVar("Timed", Request, EmbedRequest)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from runtime import price_list
+from runtime.admission import AdmissionPolicy
 from runtime.breaker import BreakerPolicy
 from runtime.cache import AnswerCache
 from runtime.catalog import Catalog
@@ -20,7 +21,15 @@ from runtime.gate import Gate
 from runtime.gateway import Policy
 from runtime.provider import Upstream
 from runtime.request import Sampling
-from runtime.settings import BadSettings, Problem, ProviderKind, ProviderSettings, Settings, resolve_secret
+from runtime.settings import (
+    AdmissionSettings,
+    BadSettings,
+    Problem,
+    ProviderKind,
+    ProviderSettings,
+    Settings,
+    resolve_secret,
+)
 from runtime.standing import Standing
 from runtime.strategy import STRATEGIES
 from runtime.transport.aiohttp_transport import AiohttpTransport
@@ -89,6 +98,17 @@ def breaker_policy(settings: Settings) -> BreakerPolicy:
     return BreakerPolicy(failures=ours.failures, open_s=ours.open_s, probe_ttl_s=ours.probe_ttl_s)
 
 
+def admission_policy(
+    ours: AdmissionSettings, *, most_in_flight: int | None = None, most_queued: int | None = None
+) -> AdmissionPolicy:
+    """How many at once, within what the process itself can carry."""
+    return AdmissionPolicy(
+        max_in_flight=min(ours.max_in_flight, most_in_flight or ours.max_in_flight),
+        max_queued=min(ours.max_queued, most_queued or ours.max_queued),
+        max_wait_s=ours.max_wait_s,
+    )
+
+
 def retry_policy(settings: Settings) -> RetryPolicy:
     ours = settings.retry
     return RetryPolicy(
@@ -120,6 +140,7 @@ def policy_of(settings: Settings, upstreams: Mapping[str, Upstream], catalog: Ca
         cache=AnswerCache(max_entries=settings.cache.max_entries, ttl_s=settings.cache.ttl_s)
         if settings.cache.enabled
         else None,
+        single_flight=settings.cache.single_flight,
         priority={name: one.priority for name, one in settings.providers.items() if one.priority},
     )
 

@@ -2,9 +2,9 @@
 
 The key holds every field of a request that can change its answer, and whose request it is. Left out are only those
 that say how the answer travels: request id, deadline, streaming, the words of older clients, what the provider may
-remember of the prompt, and metadata, which providers store and models never see. (The first system's key was
-messages, model, temperature and length: a request with tools got another provider's cached text. Its hooks' key was
-the first 48 bytes.)
+remember of the prompt, whether we may remember the answer, and metadata, which providers store and models never see.
+(The first system's key was messages, model, temperature and length: a request with tools got another provider's cached
+text. Its hooks' key was the first 48 bytes.)
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from dataclasses import dataclass, fields, replace
 
 import orjson
 
-from runtime.outcome import Attempt, Completion, Cost, FinishReason
+from runtime.outcome import CACHED, Attempt, Completion, Cost, FinishReason
 from runtime.request import Request
 
-CACHED = "cached"
-"""What the one attempt of a remembered answer says of its outcome."""
-
-_TRAVEL = frozenset(("request_id", "deadline_s", "stream", "stream_usage", "metadata", "cache", "legacy_functions"))
+_TRAVEL = frozenset(
+    ("request_id", "deadline_s", "stream", "stream_usage", "metadata", "cache", "legacy_functions", "no_store")
+)
 _KEYED = tuple(field.name for field in fields(Request) if field.name not in _TRAVEL)
 
 _WHOLE = frozenset((FinishReason.STOP, FinishReason.TOOL_CALLS))
@@ -67,7 +66,8 @@ class AnswerCache:
         self._kept.move_to_end(key)
         given = kept.completion
         remembered = Attempt(provider=given.provider, model=given.model, outcome=CACHED, elapsed_s=0.0)
-        return replace(given, cost=Cost(), latency_s=0.0, ttft_s=None, attempts=(remembered,))
+        free = replace(given, cost=Cost(), latency_s=0.0, ttft_s=None, overhead_s=0.0, queue_s=0.0)
+        return replace(free, attempts=(remembered,))
 
     def put(self, key: bytes, completion: Completion, now: float) -> None:
         """Remember an answer, if it is whole: what was cut short or filtered is asked again."""

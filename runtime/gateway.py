@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from runtime.cache import AnswerCache, key_of
+from runtime.cache import AnswerCache
 from runtime.catalog import Catalog, ModelInfo
 from runtime.defaults import with_defaults
 from runtime.failover import Failover, GiveUp, RetryBudget, RetryPolicy
@@ -34,6 +34,7 @@ from runtime.price import CostEstimate, estimate
 from runtime.provider import Upstream
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport, merge_usage
 from runtime.request import EmbedRequest, Request, Sampling
+from runtime.single_flight import SingleFlight
 from runtime.strategy import Candidate, Entry, Strategy, order, round_robin
 
 log = logging.getLogger("raygate.gateway")
@@ -63,6 +64,7 @@ class Policy:
     fallback_models: Mapping[str, Sequence[str]] = field(default_factory=dict)
     priority: Mapping[str, int] = field(default_factory=dict)
     cache: AnswerCache | None = None
+    single_flight: bool = True
 
 
 class _Asked(Protocol):
@@ -102,7 +104,7 @@ class _Run:
 
     def tried(self, outcome: Completion | Embeddings | Failure, started: float, now: float) -> None:
         failure = outcome if isinstance(outcome, Failure) else None
-        self.elsewhere_s += now - started if isinstance(outcome, Failure) else outcome.latency_s
+        self.elsewhere_s += now - started if isinstance(outcome, Failure) else outcome.latency_s + outcome.queue_s
         self.attempts.append(
             Attempt(
                 provider=self.candidate.provider,
@@ -133,21 +135,20 @@ class Gateway:
         self._rng = rng
         self._turns: dict[str, int] = {}
         self._retries = RetryBudget(policy.retry.budget_ratio)
+        self._once = SingleFlight(clock)
 
     async def initialize(self) -> None:
         await self._each("initialize", lambda one: one.initialize())
 
     async def complete(self, request: Request) -> Outcome:
-        cache = self.policy.cache
-        if cache is None:
-            return await self._complete(request)
-        key = key_of(request)
-        if (known := cache.get(key, self._clock())) is not None:
-            return replace(known, request_id=request.request_id)
-        outcome = await self._complete(request)
-        if isinstance(outcome, Completion):
-            cache.put(key, outcome, self._clock())
-        return outcome
+        if self._once.applies(request, self.policy):
+            return await self._once.complete(request, self.policy, self._complete)
+        return await self._complete(request)
+
+    def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        if self._once.applies(request, self.policy):
+            return self._once.stream(request, self.policy, self._stream)
+        return self._stream(request)
 
     async def _complete(self, request: Request) -> Outcome:
         run = self._begin(request, self._plan(request, self._turn(request.model)))
@@ -160,7 +161,7 @@ class Gateway:
             if verdict is not None:
                 return self._finished(verdict, run, request)
 
-    async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+    async def _stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         run = self._begin(request, self._plan(request, self._turn(request.model)))
         if isinstance(run, Failure):
             yield StreamEnd(outcome=run)
@@ -177,7 +178,13 @@ class Gateway:
                     given = self._clock()
                     if isinstance(event, StreamStart):
                         committed = True
-                        yield replace(event, attempts=tuple(run.attempts), request_id=request.request_id)
+                        overhead_s = max(0.0, started - run.begun - run.elsewhere_s)
+                        yield replace(
+                            event,
+                            attempts=tuple(run.attempts),
+                            request_id=request.request_id,
+                            overhead_s=overhead_s,
+                        )
                     else:
                         yield event
                     run.elsewhere_s += self._clock() - given
@@ -259,7 +266,9 @@ class Gateway:
 
     async def metrics(self) -> Mapping[str, float]:
         found = await self._each("metrics", lambda one: one.metrics())
-        return {f"{name}.{metric}": value for name, all_of in found.items() for metric, value in (all_of or {}).items()}
+        ours = {"answers.shared": float(self._once.shared), "answers.cached": float(self._once.cached)}
+        each = {f"{name}.{metric}": value for name, all_of in found.items() for metric, value in (all_of or {}).items()}
+        return {**each, **ours}
 
     async def clear_cache(self) -> int:
         forgotten = await self._each("clear_cache", lambda one: one.clear_cache())

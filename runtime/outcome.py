@@ -134,7 +134,8 @@ class Attempt:
 class Completion:
     """A finished answer. `provider` and `model` are those that really answered.
 
-    `latency_s` is the answering attempt's; `overhead_s` what Raygate added to all attempts.
+    `latency_s` is the answering attempt's; `overhead_s` what Raygate added to all attempts, less `queue_s`, the time
+    for which the request waited for a place.
     `dropped` names request fields that this provider's dialect could not carry.
     """
 
@@ -148,6 +149,7 @@ class Completion:
     latency_s: float = 0.0
     ttft_s: float | None = None
     overhead_s: float = 0.0
+    queue_s: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     dropped: tuple[str, ...] = ()
     request_id: str = ""
@@ -237,6 +239,12 @@ class Handling:
 
 UNASKED = frozenset((FailureKind.REFUSED, FailureKind.THROTTLED))
 """Kinds that mean that no provider was asked."""
+
+CACHED = "cached"
+"""What the one attempt of a remembered answer says of its outcome."""
+
+SHARED = "shared"
+"""The outcome of the attempt of one who was given what an equal request of the same moment got."""
 
 _BAD, _GOOD, _SILENT = Blame.BAD, Blame.GOOD, Blame.SILENT
 _CALLER = "invalid_request_error"
@@ -336,7 +344,7 @@ class Failure:
     @property
     def client_retry(self) -> bool:
         """Whether a client's SDK should try again by itself: not after we have, or attempts would multiply."""
-        asked = [attempt for attempt in self.attempts if attempt.outcome not in UNASKED]
+        asked = [attempt for attempt in self.attempts if attempt.outcome not in (*UNASKED, SHARED)]
         return self.handling.client_retry and len(asked) <= 1
 
     def unwrap(self) -> NoReturn:
@@ -379,6 +387,7 @@ class Embeddings:
     usage: Usage = Usage()
     cost: Cost | None = None
     latency_s: float = 0.0
+    queue_s: float = 0.0
 
     def unwrap(self) -> Embeddings:
         """Itself: the counterpart of `Failure.unwrap`, which raises."""
@@ -388,7 +397,10 @@ class Embeddings:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStart:
-    """The first event: who answers. It comes with the first content, once no other provider can take over."""
+    """The first event: who answers. It comes with the first content, once no other provider can take over.
+
+    `overhead_s` is what Raygate had added by then, less `queue_s`, the time for which the request waited for a place.
+    """
 
     id: str
     provider: str
@@ -397,6 +409,8 @@ class StreamStart:
     attempts: tuple[Attempt, ...] = ()
     dropped: tuple[str, ...] = ()
     request_id: str = ""
+    overhead_s: float = 0.0
+    queue_s: float = 0.0
 
 
 @crosses

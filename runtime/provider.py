@@ -16,15 +16,8 @@ from runtime.request import EmbedRequest, Request
 from runtime.standing import Vitals
 
 
-class Provider(Protocol):
-    """Something that answers requests. A failed call is a value; nothing here raises for it."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def initialize(self) -> None:
-        """Make ready for calls. Idempotent; costs the provider nothing."""
-        ...
+class Answers(Protocol):
+    """What is needed of a provider to answer a chat. A failed call is a value; nothing here raises for it."""
 
     async def complete(self, request: Request) -> Outcome: ...
 
@@ -33,6 +26,17 @@ class Provider(Protocol):
 
         Closing the generator early stops the upstream call.
         """
+        ...
+
+
+class Provider(Answers, Protocol):
+    """Something that answers requests."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def initialize(self) -> None:
+        """Make ready for calls. Idempotent; costs the provider nothing."""
         ...
 
     async def embed(self, request: EmbedRequest) -> Embeddings | Failure: ...

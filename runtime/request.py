@@ -284,6 +284,7 @@ class Request:
     `extra` holds the fields that the surface `dialect` did not know; every part of a request has its own `extra`
     for what stood in it, by path (see `dialects.paths`).
     `provider_options` reach the provider's body as given, by provider name.
+    `no_store`: its answer is neither taken from those that are remembered or under way, nor remembered itself.
     `legacy_functions`: the client spoke of `functions`, OpenAI's word before `tools`, and must be answered so.
     """
 
@@ -309,6 +310,7 @@ class Request:
     extra: Mapping[str, Json] = field(default_factory=dict)
     dialect: str = ""
     legacy_functions: bool = False
+    no_store: bool = False
 
 
 @crosses
@@ -328,6 +330,7 @@ class EmbedRequest:
     user: str | None = None
     deadline_s: float | None = None
     request_id: str = ""
+    tenant: str = ""
     extra: Mapping[str, Json] = field(default_factory=dict)
     dialect: str = ""
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import replace
 
 import orjson
 
-from runtime.cache import CACHED
 from runtime.dialects.base import Parse
 from runtime.dialects.surface import StreamRenderer
-from runtime.outcome import Attempt, Completion, Cost, Failure, FailureKind, StreamEnd, StreamEvent, StreamStart
-from runtime.provider import Provider
+from runtime.outcome import (
+    CACHED,
+    SHARED,
+    Attempt,
+    Completion,
+    Cost,
+    Failure,
+    FailureKind,
+    StreamEnd,
+    StreamEvent,
+    StreamStart,
+)
+from runtime.provider import Answers
 from runtime.request import Json, Request
 from serve.errors import Refused, answer_failure
 from serve.http import JSON, Exchange, Headers
@@ -44,22 +55,21 @@ def json_of(body: bytes) -> Json:
         raise Refused(FailureKind.BAD_REQUEST, detail, code="invalid_json") from None
 
 
-async def complete(target: Provider, exchange: Exchange, request: Request) -> None:
+async def complete(target: Answers, exchange: Exchange, request: Request) -> None:
     outcome = await exchange.unless_gone(target.complete(request))
     if isinstance(outcome, Failure):
         await answer_failure(exchange, outcome)
         return
-    headers = _headers(outcome)
-    headers += [(b"x-raygate-overhead-ms", b"%.2f" % (outcome.overhead_s * 1e3)), *cost_headers(outcome.cost)]
+    headers = _headers(outcome) + cost_headers(outcome.cost)
     await exchange.reply(200, orjson.dumps(exchange.surface.render(outcome, request)), [JSON, *headers])
 
 
-async def stream(target: Provider, exchange: Exchange, request: Request, *, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+async def stream(target: Answers, exchange: Exchange, request: Request, *, keep_alive_s: float = KEEP_ALIVE_S) -> None:
     """The first event decides: a failure is an ordinary error answer, anything else starts the stream."""
     await exchange.unless_gone(_stream(target, exchange, request, keep_alive_s))
 
 
-async def _stream(target: Provider, exchange: Exchange, request: Request, keep_alive_s: float) -> None:
+async def _stream(target: Answers, exchange: Exchange, request: Request, keep_alive_s: float) -> None:
     renderer = exchange.surface.renderer(request)
     patience = _Patience(exchange, renderer, keep_alive_s)
     ended = False
@@ -80,7 +90,7 @@ async def _stream(target: Provider, exchange: Exchange, request: Request, keep_a
 
 
 async def _events(
-    target: Provider, exchange: Exchange, request: Request, renderer: StreamRenderer, patience: _Patience
+    target: Answers, exchange: Exchange, request: Request, renderer: StreamRenderer, patience: _Patience
 ) -> bool:
     """Write the stream's events as they come. True if it had an end."""
     try:
@@ -152,14 +162,15 @@ def _start_of(event: StreamEvent) -> StreamStart | Completion:
 
 def _headers(answer: StreamStart | Completion) -> Headers:
     """Who really answered, after how many tries, and what could not be passed on. Serve adds x-request-id."""
-    cached = any(one.outcome == CACHED for one in answer.attempts)
-    failed = [one for one in answer.attempts if one.outcome not in ("ok", CACHED)]
+    had = _had_already(answer.attempts)
+    failed = [one for one in answer.attempts if one.outcome not in ("ok", *_HAD)]
     headers = [
         *source_headers(answer.provider, answer.model),
-        (b"x-raygate-attempts", b"%d" % (len(failed) + (not cached))),
+        (b"x-raygate-attempts", b"%d" % (len(failed) + (not had))),
+        (b"x-raygate-overhead-ms", b"%.2f" % (answer.overhead_s * 1e3)),
+        *queue_header(answer.queue_s),
+        *had,
     ]
-    if cached:
-        headers.append((b"x-raygate-cache", b"hit"))
     if failed:
         headers.append((b"x-raygate-failed-attempts", _latin(", ".join(map(_attempt, failed)))))
     if answer.dropped:
@@ -168,6 +179,25 @@ def _headers(answer: StreamStart | Completion) -> Headers:
         quoted = fields.replace("\\", "\\\\").replace('"', '\\"')
         headers.append((b"warning", _latin(f'299 raygate "{answer.provider} cannot take these fields: {quoted}"')))
     return headers
+
+
+_HAD = {CACHED: b"hit", SHARED: b"shared"}
+
+
+def _had_already(attempts: Iterable[Attempt]) -> Headers:
+    """How an answer came about for which nobody was asked; nothing for any other."""
+    return [(b"x-raygate-cache", _HAD[one.outcome]) for one in attempts if one.outcome in _HAD]
+
+
+def queue_header(queue_s: float) -> Headers:
+    """How long the request waited for its places."""
+    return [(b"x-raygate-queue-ms", b"%.2f" % (queue_s * 1e3))]
+
+
+def wants_news(exchange: Exchange) -> bool:
+    """Whether the client wants no answer that is remembered or shared (RFC 9111, 5.2.1)."""
+    words = exchange.header(b"cache-control").lower().replace(",", " ").split()
+    return "no-store" in words or "no-cache" in words
 
 
 def source_headers(provider: str, model: str) -> Headers:

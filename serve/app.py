@@ -1,6 +1,6 @@
 """The HTTP surface: which path leads where, and who may go there.
 
-    authenticate ─► read the body ─► parse ─► Gateway (or the manager's actor) ─► render
+    authenticate ─► read the body ─► room for it? ─► parse ─► a place ─► Gateway (or the manager's actor) ─► render
 
 Raw ASGI. Every error, also one of our own, is in the envelope of the API that was asked, with one sentence that says
 what to do.
@@ -9,17 +9,23 @@ what to do.
 from __future__ import annotations
 
 import logging
+import random
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from actors.clock import monotonic
 from actors.edge import Edge
 from actors.refs import Unreachable
+from runtime.admission import Admission
+from runtime.admitted import Admitted
+from runtime.assemble import admission_policy
 from runtime.dialects.ollama.generate import asks_to_load, render_loaded
 from runtime.dialects.ollama.render import Shape
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 from runtime.request import Json
+from runtime.settings import AdmissionSettings
 from serve import answer, auth
 from serve.asked import Asked, no_such_model
 from serve.endpoints import CHATS, Chat, route_of, surface_of, with_betas
@@ -35,6 +41,8 @@ class GatewayApp:
     def __init__(self, open_edge: Callable[[], Awaitable[Edge]]) -> None:
         self._open_edge = open_edge
         self._edge: Edge | None = None
+        self._admission: Admission | None = None
+        self._admitting: AdmissionSettings | None = None
 
     @property
     def edge(self) -> Edge:
@@ -47,6 +55,26 @@ class GatewayApp:
         """Who answers: this replica's own gateway, or the manager's actor where `data_path` says so."""
         edge = self.edge
         return edge.manager if edge.settings.data_path == "actor" else edge.gateway
+
+    @property
+    def admission(self) -> Admission:
+        """This replica's queue for places, under the settings of this moment."""
+        ours = self.edge.settings.admission
+        if self._admission is None:
+            self._admission = Admission(admission_policy(ours), monotonic, random.Random(), on_change=self._count)
+        elif ours is not self._admitting:
+            self._admission.follow(admission_policy(ours))
+        self._admitting = ours
+        return self._admission
+
+    def _count(self) -> None:
+        """The manager hears of it with the next report."""
+        if (ours := self._admission) is not None:
+            self.edge.counters.update(
+                waiting=ours.queued - self.edge.counters["waiting"],
+                waited=ours.waited - self.edge.counters["waited"],
+                shed=ours.shed - self.edge.counters["shed"],
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -101,10 +129,12 @@ class GatewayApp:
         elif (route := route_of(path, exchange)) is not None:
             exchange.surface = route.surface
             if route.key:
-                self._admit(exchange, route.method)
+                tenant = self._admit(exchange, route.method)
             else:
+                tenant = ""
                 self._only(exchange, route.method)
-            await route.handle(Asked(exchange, self.edge, self.target, path, request_id))
+            asked = Asked(exchange, self.edge, self.target, path, request_id, tenant=tenant, admission=self.admission)
+            await route.handle(asked)
         else:
             exchange.surface = surface_of(path, exchange)
             detail = f"there is nothing at {exchange.path[:200]}; GET /docs lists what there is"
@@ -112,7 +142,13 @@ class GatewayApp:
 
     async def _chat(self, exchange: Exchange, chat: Chat, request_id: str, tenant: str) -> None:
         self.edge.counters["requests"] += 1
-        said = answer.json_of(await exchange.body(self.edge.settings.max_body_bytes))
+        body = await exchange.body(self.edge.settings.max_body_bytes)
+        admission = self.admission
+        # Whoever has to go anyway is told so before any work is done for him.
+        if (shed := admission.refuses(tenant)) is not None:
+            await answer_failure(exchange, shed.failure())
+            return
+        said = answer.json_of(body)
         if chat.loads is not None and (model := asks_to_load(said)) is not None:
             await self._load(exchange, said, model, chat.loads)
             return
@@ -122,10 +158,13 @@ class GatewayApp:
             return
         if request.deadline_s is None:
             request = replace(request, deadline_s=self.edge.gateway.policy.deadline_s)
+        if answer.wants_news(exchange):
+            request = replace(request, no_store=True)
+        target = Admitted(self.target, admission)
         if request.stream:
-            await answer.stream(self.target, exchange, request)
+            await answer.stream(target, exchange, request)
         else:
-            await answer.complete(self.target, exchange, request)
+            await answer.complete(target, exchange, request)
 
     async def _load(self, exchange: Exchange, body: Json, model: str, shape: Shape) -> None:
         """Ollama's clients load a model before they ask it anything; here it only has to be one that we know."""

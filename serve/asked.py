@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from actors.edge import Edge
+from runtime.admission import Admission
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 from runtime.request import Json
@@ -16,13 +17,22 @@ from serve.http import Exchange
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request that is no chat. `path` is without `/v1`."""
+    """One request that is no chat. `path` is without `/v1`. What asks a provider needs a place by `admission`."""
 
     exchange: Exchange
     edge: Edge
     target: Provider
     path: str
     request_id: str
+    tenant: str
+    admission: Admission
+
+    async def json_if_room(self) -> Json:
+        """The body, unless there is not even room to wait. Raises `Refused`."""
+        body = await self.body()
+        if (shed := self.admission.refuses(self.tenant)) is not None:
+            refuse(shed.failure())
+        return json_of(body)
 
     async def json(self) -> Json:
         """The body. Raises `Refused` where it is no JSON."""

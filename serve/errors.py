@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import orjson
 
-from runtime.outcome import Failure, FailureKind
+from runtime.outcome import SHARED, Failure, FailureKind
 from serve.http import JSON, Exchange, Headers, encoded
 
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
@@ -39,7 +39,10 @@ async def answer_failure(
     usual, said, body = exchange.surface.error(replace(failure, request_id=exchange.request_id))
     named = encoded(said)
     if failure.attempts:
-        named.append((b"x-raygate-attempts", b"%d" % len(failure.attempts)))
+        shared = any(one.outcome == SHARED for one in failure.attempts)
+        named.append((b"x-raygate-attempts", b"%d" % (len(failure.attempts) - shared)))
+        if shared:
+            named.append((b"x-raygate-cache", b"shared"))
     plain = isinstance(body, str)
     content = body.encode() if isinstance(body, str) else orjson.dumps(body)
     await exchange.reply(status or usual, content, [TEXT if plain else JSON, *named, *(headers or [])])

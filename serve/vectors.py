@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from runtime.admitted import Admitted
 from runtime.dialects.ollama.embed import parse_embed as parse_ollama
 from runtime.dialects.ollama.embed import parse_older_embed, render_older_embeddings
 from runtime.dialects.ollama.embed import render_embeddings as render_ollama
 from runtime.dialects.openai_surface import parse_embed, render_embeddings
 from runtime.outcome import Embeddings, Failure
 from runtime.request import EmbedRequest, Json
-from serve.answer import cost_headers, source_headers
+from serve.answer import cost_headers, queue_header, source_headers
 from serve.asked import Asked, refuse
 
 
 async def embeddings(asked: Asked) -> None:
-    parsed = parse_embed(await asked.json())
+    parsed = parse_embed(await asked.json_if_room())
     if isinstance(parsed, Failure):
         refuse(parsed)
     request, encoding = parsed
@@ -24,12 +25,12 @@ async def embeddings(asked: Asked) -> None:
 
 
 async def embed(asked: Asked) -> None:
-    vectors = await _embedded(asked, parse_ollama(await asked.json()))
+    vectors = await _embedded(asked, parse_ollama(await asked.json_if_room()))
     await _answer(asked, vectors, render_ollama(vectors))
 
 
 async def older_embed(asked: Asked) -> None:
-    vectors = await _embedded(asked, parse_older_embed(await asked.json()))
+    vectors = await _embedded(asked, parse_older_embed(await asked.json_if_room()))
     await _answer(asked, vectors, render_older_embeddings(vectors))
 
 
@@ -38,13 +39,15 @@ async def _embedded(asked: Asked, request: EmbedRequest | Failure) -> Embeddings
     if isinstance(request, Failure):
         refuse(request)
     asked.edge.counters["requests"] += 1
-    request = replace(request, request_id=asked.request_id, deadline_s=asked.edge.gateway.policy.deadline_s)
-    found = await asked.exchange.unless_gone(asked.target.embed(request))
+    deadline_s = asked.edge.gateway.policy.deadline_s
+    request = replace(request, request_id=asked.request_id, tenant=asked.tenant, deadline_s=deadline_s)
+    found = await asked.exchange.unless_gone(Admitted(asked.target, asked.admission).embed(request))
     if isinstance(found, Failure):
         refuse(found)
     return found
 
 
 async def _answer(asked: Asked, vectors: Embeddings, body: Json) -> None:
-    headers = source_headers(vectors.provider, vectors.model) + cost_headers(vectors.cost)
+    headers = source_headers(vectors.provider, vectors.model) + queue_header(vectors.queue_s)
+    headers += cost_headers(vectors.cost)
     await asked.exchange.reply_json(200, body, headers)

@@ -237,18 +237,28 @@ class FeedSettings(_Part):
 
 
 class AdmissionSettings(_Part):
-    """How many notebook calls the manager carries at once, and how many may wait."""
+    """How many requests each process (a replica, the manager, a provider's actor) carries at once; how many more may
+    wait for a place there, and how long at most. Then a request is refused, with a hint when to come again.
 
-    max_in_flight: Count = 64
-    max_queued: Annotated[int, Field(ge=0)] = 256
+    `max_wait_s` and `max_queued` also hold for the queue of each provider that has a `max_in_flight` of its own.
+    """
+
+    max_in_flight: Count = 1_024
+    max_queued: Annotated[int, Field(ge=0)] = 512
+    max_wait_s: Seconds = 2.0
 
 
 class CacheSettings(_Part):
-    """Remembered answers to equal requests. Off unless asked for: a repeated question may want a new answer."""
+    """Remembered answers to equal requests. Off unless asked for: a repeated question may want a new answer.
+
+    `single_flight`: equal requests at the same time are one call, where answers are remembered or the request asks for
+    the most predictable one (`temperature: 0`).
+    """
 
     enabled: bool = False
     ttl_s: Seconds = 300.0
     max_entries: Count = 1_000
+    single_flight: bool = True
 
 
 class RaySettings(_Part):

@@ -59,6 +59,7 @@ TRAVEL: dict[str, Any] = {
     "metadata": {"trace": 1},
     "cache": CacheHint(),
     "legacy_functions": True,
+    "no_store": True,
 }
 
 

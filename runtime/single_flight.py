@@ -1,0 +1,307 @@
+"""Equal requests are one call: those of the same moment share it, those that come later are given what it brought.
+
+    asked ── remembered ─────────────────────► the answer, for nothing (`CACHED`)
+          ── an equal call is under way ─────► its events from the beginning on (`SHARED`)
+          ── else ───────────────────────────► a call of its own, which others may join
+
+A call that is shared belongs to no one caller: it runs on while at least one listens, and is cancelled when the last
+has gone. Its events are kept until its end, so that whoever joins late misses nothing; plain callers and those of
+streams may join each other. Only the first pays.
+
+Who may share: requests with the same `key_of` (which holds the tenant) under the same policy, where answers are
+remembered at all or the request itself asks for the most predictable answer (temperature 0), and not those that say
+`no_store`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Protocol
+
+from runtime.cache import AnswerCache, key_of
+from runtime.fold import deltas_of
+from runtime.outcome import (
+    SHARED,
+    Attempt,
+    Completion,
+    Cost,
+    Failure,
+    FailureKind,
+    Outcome,
+    StreamEnd,
+    StreamEvent,
+    StreamStart,
+)
+from runtime.request import Request
+
+ENOUGH = 0.5
+"""A call is joined if it has at least this share of the newcomer's own time left."""
+
+Source = Callable[[Request], AsyncGenerator[StreamEvent]]
+
+
+class Rules(Protocol):
+    """What is asked of a gateway's policy here."""
+
+    @property
+    def cache(self) -> AnswerCache | None: ...
+    @property
+    def single_flight(self) -> bool: ...
+    @property
+    def deadline_s(self) -> float: ...
+
+
+class _Flight:
+    """One call under way and how many listen to it. Begins at once; `leave` as often as you `join`.
+
+    While others may join it stands in `register`.
+    """
+
+    def __init__(
+        self,
+        register: dict[bytes, _Flight],
+        key: bytes,
+        events: AsyncGenerator[StreamEvent],
+        *,
+        rules: Rules,
+        ends: float,
+    ) -> None:
+        self.rules = rules
+        self.ends = ends
+        self._register = register
+        self._key = key
+        self._over = False
+        self._said: list[StreamEvent] = []
+        self._listeners = 0
+        self._news = asyncio.Event()
+        self._error: Exception | None = None
+        self._task = asyncio.create_task(self._fly(events))
+        register[key] = self
+
+    def join(self) -> None:
+        self._listeners += 1
+
+    async def leave(self) -> None:
+        """Whoever is the last to leave stops the call, and waits until its books are closed."""
+        self._listeners -= 1
+        if self._listeners == 0 and not self._task.done():
+            self._end()
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    async def events(self, until: float) -> AsyncGenerator[StreamEvent]:
+        """All events from the first on. Raises `TimeoutError` if the next does not come before this moment."""
+        at = 0
+        while True:
+            while at < len(self._said):
+                yield self._said[at]
+                at += 1
+            if self._over:
+                break
+            if until == math.inf:
+                await self._news.wait()
+            else:
+                async with asyncio.timeout_at(until):
+                    await self._news.wait()
+        if self._error is not None:
+            raise self._error
+
+    async def _fly(self, source: AsyncGenerator[StreamEvent]) -> None:
+        try:
+            async with aclosing(source) as events:
+                async for event in events:
+                    self._said.append(event)
+                    if isinstance(event, StreamEnd):
+                        break
+                    self._wake()
+        except Exception as error:  # whoever listens is to have it
+            self._error = error
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing more comes, and nobody joins any more."""
+        self._over = True
+        if self._register.get(self._key) is self:
+            del self._register[self._key]
+        self._wake()
+
+    def _wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+class SingleFlight:
+    """Stands before the calls of one gateway. Belongs to its event loop; `clock` is monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.shared = 0
+        self.cached = 0
+        self._clock = clock
+        self._under_way: dict[bytes, _Flight] = {}
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    @staticmethod
+    def applies(request: Request, rules: Rules) -> bool:
+        """Whether anything of this may concern the request. If not, do not bother."""
+        if request.no_store:
+            return False
+        return rules.cache is not None or (rules.single_flight and request.sampling.temperature == 0)
+
+    async def complete(self, request: Request, rules: Rules, ask: Callable[[Request], Awaitable[Outcome]]) -> Outcome:
+        async def source(asked: Request) -> AsyncGenerator[StreamEvent]:
+            yield StreamEnd(outcome=await ask(asked))
+
+        async with aclosing(self._events(request, rules, source)) as events:
+            async for event in events:
+                if isinstance(event, StreamEnd):
+                    return event.outcome
+        return _endless(request)
+
+    async def stream(self, request: Request, rules: Rules, ask: Source) -> AsyncGenerator[StreamEvent]:
+        started = False
+        async with aclosing(self._events(request, rules, ask)) as events:
+            async for event in events:
+                if isinstance(event, StreamEnd) and isinstance(event.outcome, Completion) and not started:
+                    for one in _as_stream(event.outcome):
+                        yield one
+                    return
+                started = True
+                yield event
+                if isinstance(event, StreamEnd):
+                    return
+        yield StreamEnd(outcome=_endless(request))
+
+    async def _events(self, request: Request, rules: Rules, source: Source) -> AsyncGenerator[StreamEvent]:
+        """Those of a stream; or, where a plain answer is all there is, its end alone."""
+        try:
+            key = key_of(request)
+        except TypeError:  # it holds what no JSON can say, so it has no equals
+            async with aclosing(source(request)) as events:
+                async for event in events:
+                    yield event
+            return
+        known = rules.cache.get(key, self._clock()) if rules.cache is not None else None
+        if known is not None:
+            self.cached += 1
+            yield StreamEnd(outcome=replace(known, request_id=request.request_id))
+            return
+        now = asyncio.get_running_loop().time
+        until = now() + (rules.deadline_s if request.deadline_s is None else request.deadline_s)
+        while (flight := self._to_join(key, rules, now(), until)) is not None:
+            self.shared += 1
+            started = False
+            async with aclosing(_follow(flight, request, until)) as events:
+                async for event in events:
+                    if not started and _is_late(event) and now() < until:
+                        # The time of the one who began it was shorter than ours.
+                        request = replace(request, deadline_s=until - now())
+                        break
+                    started = True
+                    yield event
+                    if isinstance(event, StreamEnd):
+                        return
+        called = self._remembering(key, rules.cache, source(request))
+        if rules.single_flight:
+            called = _lead(_Flight(self._under_way, key, called, rules=rules, ends=until))
+        async with aclosing(called) as events:
+            async for event in events:
+                yield event
+
+    def _to_join(self, key: bytes, rules: Rules, now: float, until: float) -> _Flight | None:
+        flight = self._under_way.get(key)
+        if flight is None or flight.rules is not rules or flight.ends - now < ENOUGH * (until - now):
+            return None
+        return flight
+
+    async def _remembering(
+        self, key: bytes, cache: AnswerCache | None, source: AsyncGenerator[StreamEvent]
+    ) -> AsyncGenerator[StreamEvent]:
+        async with aclosing(source) as events:
+            async for event in events:
+                if cache is not None and isinstance(event, StreamEnd) and isinstance(event.outcome, Completion):
+                    cache.put(key, event.outcome, self._clock())
+                yield event
+
+
+async def _lead(flight: _Flight) -> AsyncGenerator[StreamEvent]:
+    """As the one who began it, whose own time limit the call keeps by itself."""
+    flight.join()
+    try:
+        async with aclosing(flight.events(math.inf)) as events:
+            async for event in events:
+                yield event
+    finally:
+        await flight.leave()
+
+
+async def _follow(flight: _Flight, request: Request, until: float) -> AsyncGenerator[StreamEvent]:
+    flight.join()
+    try:
+        async with aclosing(flight.events(until)) as events:
+            async for event in events:
+                yield _shared(event, request)
+    except TimeoutError:
+        detail = "the request's time ran out while it shared the call of an equal one; allow more"
+        failure = Failure(kind=FailureKind.DEADLINE_EXCEEDED, model=request.model, detail=detail)
+        yield StreamEnd(outcome=replace(failure, request_id=request.request_id))
+    finally:
+        await flight.leave()
+
+
+def _shared(event: StreamEvent, request: Request) -> StreamEvent:
+    """The event as one is told it who has not asked for himself: it cost him nothing."""
+    match event:
+        case StreamStart():
+            alike = _attempt(event.provider, event.model)
+            return replace(event, request_id=request.request_id, attempts=(alike,), overhead_s=0.0, queue_s=0.0)
+        case StreamEnd(outcome=Completion() as given):
+            free = replace(given, cost=Cost(), latency_s=0.0, ttft_s=None, overhead_s=0.0, queue_s=0.0)
+            alike = _attempt(given.provider, given.model)
+            return StreamEnd(outcome=replace(free, request_id=request.request_id, attempts=(alike,)))
+        case StreamEnd(outcome=Failure() as given):
+            attempts = (*given.attempts, _attempt(given.provider, given.model))
+            free_failure = replace(given, usage=None, cost=None, attempts=attempts)
+            return StreamEnd(outcome=replace(free_failure, request_id=request.request_id))
+        case _:
+            return event
+
+
+def _attempt(provider: str, model: str) -> Attempt:
+    return Attempt(provider=provider, model=model, outcome=SHARED, elapsed_s=0.0)
+
+
+def _as_stream(whole: Completion) -> list[StreamEvent]:
+    """A whole answer in the form of a stream."""
+    start = StreamStart(
+        id=whole.id,
+        provider=whole.provider,
+        model=whole.model,
+        created_s=whole.created_s,
+        attempts=tuple(one for one in whole.attempts if one.outcome != "ok"),
+        dropped=whole.dropped,
+        request_id=whole.request_id,
+        overhead_s=whole.overhead_s,
+        queue_s=whole.queue_s,
+    )
+    deltas = [delta for index, choice in enumerate(whole.choices) for delta in deltas_of(index, choice)]
+    return [start, *deltas, StreamEnd(outcome=whole)]
+
+
+def _is_late(event: StreamEvent) -> bool:
+    if not isinstance(event, StreamEnd) or not isinstance(event.outcome, Failure):
+        return False
+    return event.outcome.kind is FailureKind.DEADLINE_EXCEEDED
+
+
+def _endless(request: Request) -> Failure:
+    """What a caller is told whose call was taken away from under him: Raygate is being shut down."""
+    detail = "the call ended without an outcome"
+    failure = Failure(kind=FailureKind.INTERRUPTED, model=request.model, detail=detail)
+    return replace(failure, request_id=request.request_id)
