@@ -103,6 +103,10 @@ class Gate:
         """The authority's answer to `ask`; None if it could not be reached."""
         self._asking = False
         match answer:
+            case _ if now < self._throttled_until:
+                # The provider named a wait while its authority was asked.
+                self._breaker.settle(ask.permit, Blame.SILENT, now)
+                return Refusal(self._throttled_until - now)
             case Permit(spell):
                 return Ticket(ask.permit, spell, probe=True)
             case Refusal(retry_in_s):

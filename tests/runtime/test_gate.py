@@ -223,3 +223,13 @@ def test_silent_failures_do_not_open_the_breaker(kind: FailureKind) -> None:
     for _ in range(10):
         door.settle(ticket(door, 0.0), Failure(kind=kind, retry_after_s=0.0), 0.0)
     ticket(door, 0.0)
+
+
+@pytest.mark.parametrize("answer", [Permit(9, probe=True), None])
+def test_a_wait_that_was_named_while_the_authority_was_asked_is_kept(answer: Permit | None) -> None:
+    door = gate()
+    door.adopt(published(open_for_s=0.0), now=0.0)
+    ask = asked(door, 0.0)
+    door.adopt(published(open_for_s=0.0, throttled_for_s=10.0), now=0.5)
+    assert door.granted(ask, answer, 1.0) == Refusal(9.5)
+    assert isinstance(door.admit(10.6), AskAuthority), "and afterwards it is asked again"
