@@ -339,12 +339,12 @@ class EdgeProvider:
             limit = self.spec.max_in_flight
             failure = self._failed(FailureKind.REFUSED, model, f"{self.name} has {limit} calls in flight, its limit")
             return replace(failure, retry_after_s=FULL_S)
-        admitted: Ticket | AskAuthority | Refusal | None = None
+        admitted: Ticket | AskAuthority | Refusal | Failure | None = None
         load.begin()
         try:
             admitted = gate.admit(begun)
             if isinstance(admitted, AskAuthority):
-                admitted = await self._ask_authority(admitted)
+                admitted = await self._ask_authority(admitted, model, deadline_s)
         finally:
             if not isinstance(admitted, Ticket):
                 load.end(self.senses.clock(), latency_s=None)
@@ -355,11 +355,17 @@ class EdgeProvider:
             return replace(failure, retry_after_s=admitted.retry_in_s)
         return admitted
 
-    async def _ask_authority(self, ask: AskAuthority) -> Ticket | Refusal:
+    async def _ask_authority(self, ask: AskAuthority, model: str, left_s: float | None) -> Ticket | Refusal | Failure:
+        """The authority's answer, unless the request's own time runs out before it comes."""
         gate = self.standing.gate
         try:
-            answer = await self.ask_permit()
+            async with asyncio.timeout(left_s) as scope:
+                answer = await self.ask_permit()
         except Exception:
+            if scope.expired():
+                gate.withdrawn(ask, self.senses.clock())
+                detail = f"no time was left to ask {self.name}, which is open, once its authority had been asked"
+                return self._failed(FailureKind.DEADLINE_EXCEEDED, model, detail)
             # What goes wrong on the way to the authority leaves it out of reach, no more.
             log.exception("authority.ask_failed", extra={"provider": self.name})
             answer = None

@@ -43,6 +43,7 @@ from runtime.settings import Settings
 from runtime.transport.base import Fault, FaultKind, Limits
 from tests.fakes.clock import HeldSleep, turns
 from tests.fakes.providers import Rig, fails, kind, rig, settings_of, streamed
+from tests.simulation.loop import simulate
 
 K = FailureKind
 OK = Step(text="one two three", usage=Usage(input_tokens=10, output_tokens=3))
@@ -667,6 +668,23 @@ async def test_a_caller_who_goes_away_while_it_asks_loses_no_probe(*, locally_op
     again.answer.set_result(Permit(9, probe=True))
     made.provider.ask_permit = again.permit
     assert isinstance(await made.provider.complete(ask("hi")), Completion)
+
+
+def test_asking_for_leave_takes_no_more_than_the_requests_own_time() -> None:
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        authority = Authority()
+        made = rig(OK, ask_permit=authority.permit)
+        shut(made)
+        begun = clock()
+        assert kind(await made.provider.complete(replace(ask("hi"), deadline_s=0.5))) is K.DEADLINE_EXCEEDED
+        assert clock() - begun == pytest.approx(0.5)
+        assert made.transport.calls == made.in_flight == 0
+        authority.answer = asyncio.get_running_loop().create_future()
+        authority.answer.set_result(Permit(9, probe=True))
+        assert isinstance(await made.provider.complete(ask("hi")), Completion), "the door is free for the next"
+
+    simulate(main)
 
 
 async def test_an_authority_that_errs_is_out_of_reach() -> None:
