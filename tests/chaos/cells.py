@@ -25,13 +25,13 @@ from tests.chaos.upstream import ChaosUpstream
 from tests.chaos.wires import LARGE, WIRES, WORD, Wire
 from tests.fakes.upstream import closed_port
 
-QUICK = {"connect_s": 0.5, "first_byte_s": 0.4, "between_s": 0.2, "total_s": 8.0}
+QUICK = {"connect_s": 0.6, "first_byte_s": 0.6, "between_s": 0.3, "total_s": 8.0}
 """Limits of a candidate that only a time limit ends: a hang is then cheap."""
 
 PATIENT = {"connect_s": 8.0, "first_byte_s": 8.0, "between_s": 8.0, "total_s": 8.0}
 
-ONE_ATTEMPT_S = 0.9
-"""What a whole answer may take of a candidate that drips."""
+ONE_ATTEMPT_S = 1.0
+"""What a whole answer may take of a candidate that drips it. A stream has other guards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,18 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    kinds: dict[str, tuple[str, str]], *, quick: Iterable[str] = (), rng: random.Random | None = None, **said: Any
+    kinds: dict[str, tuple[str, str]],
+    *,
+    quick: Iterable[str] = (),
+    brief: Iterable[str] = (),
+    rng: random.Random | None = None,
+    **said: Any,
 ) -> AsyncGenerator[Rig]:
-    """A gateway over providers of these kinds at these addresses, asked in this order as the model `m`."""
-    quick = set(quick)
+    """A gateway over providers of these kinds at these addresses, asked in this order as the model `m`.
+
+    Those in `quick` have limits that run out soon, those in `brief` little time for an attempt as a whole.
+    """
+    quick, brief = set(quick), set(brief)
     document = {
         "providers": {
             name: {
@@ -53,7 +61,7 @@ async def rig(
                 "base_url": url,
                 "api_key": "key-of-the-fake",
                 "priority": -place,
-                **({"timeout_s": ONE_ATTEMPT_S} if name in quick else {}),
+                **({"timeout_s": ONE_ATTEMPT_S} if name in brief else {}),
             }
             for place, (name, (kind, url)) in enumerate(kinds.items())
         },
@@ -128,6 +136,7 @@ class Cell:
     alone: Told
     paired: Told
     failover_ms: float | None
+    took_s: float
     stopped: bool
     """Whether nothing was under way upstream any more when the client had its answer."""
 
@@ -167,7 +176,7 @@ def cells(name: str, dialects: Iterable[str] = WIRES) -> list[tuple[Wire, bool]]
 
 async def cell(name: str, wire: Wire, *, streamed: bool) -> Cell:
     alone, paired = await asyncio.gather(_alone(name, wire, streamed), _paired(name, wire, streamed))
-    told, failover_ms, stopped = paired
+    told, failover_ms, took_s, stopped = paired
     return Cell(
         fault=name,
         wire=wire,
@@ -175,6 +184,7 @@ async def cell(name: str, wire: Wire, *, streamed: bool) -> Cell:
         alone=alone,
         paired=told,
         failover_ms=failover_ms,
+        took_s=took_s,
         stopped=stopped,
     )
 
@@ -182,20 +192,21 @@ async def cell(name: str, wire: Wire, *, streamed: bool) -> Cell:
 async def _alone(name: str, wire: Wire, streamed: bool) -> Told:
     async with (
         ChaosUpstream(wire=wire, standing=EVERY[name]) as bad,
-        rig({"bad": _address(bad)}, quick=_quick(bad), retry={"max_attempts": 1}) as made,
+        rig({"bad": _address(bad)}, **_limits(bad, streamed), retry={"max_attempts": 1}) as made,
     ):
         return await ask(made.gateway, streamed=streamed, shown=bad.shown)
 
 
-async def _paired(name: str, wire: Wire, streamed: bool) -> tuple[Told, float | None, bool]:
+async def _paired(name: str, wire: Wire, streamed: bool) -> tuple[Told, float | None, float, bool]:
     async with (
         ChaosUpstream(wire=wire, standing=EVERY[name]) as bad,
         ChaosUpstream(wire=wire) as good,
-        rig({"bad": _address(bad), "good": _address(good)}, quick=_quick(bad)) as made,
+        rig({"bad": _address(bad), "good": _address(good)}, **_limits(bad, streamed)) as made,
     ):
         begun = time.monotonic()
         told = await ask(made.gateway, streamed=streamed, shown=bad.shown)
-        return told, (good.times[0] - begun) * 1000 if good.times else None, await _stops(bad)
+        took_s = time.monotonic() - begun
+        return told, (good.times[0] - begun) * 1000 if good.times else None, took_s, await _stops(bad)
 
 
 def _address(upstream: ChaosUpstream) -> tuple[str, str]:
@@ -205,8 +216,10 @@ def _address(upstream: ChaosUpstream) -> tuple[str, str]:
     return wire.name, upstream.base_url
 
 
-def _quick(upstream: ChaosUpstream) -> tuple[str, ...]:
-    return ("bad",) if upstream.standing is not None and stalls(upstream.standing) else ()
+def _limits(upstream: ChaosUpstream, streamed: bool) -> dict[str, tuple[str, ...]]:
+    if upstream.standing is None or not stalls(upstream.standing):
+        return {}
+    return {"quick": ("bad",), "brief": () if streamed else ("bad",)}
 
 
 async def _stops(upstream: ChaosUpstream) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 
-import pytest
-
 from runtime.edge_provider import EdgeProvider
 from runtime.transport.aiohttp_transport import AiohttpTransport
 from tests.chaos.cells import ask, rig
@@ -31,9 +29,8 @@ UNDER_WAY: list[Fault | None] = [
 """Where calls are when their clients are cut off."""
 
 
-@pytest.mark.parametrize("dialect", ["openai", "ollama"])
-async def test_after_mass_cancellations_everything_works_and_nothing_is_left(dialect: str) -> None:
-    wire = WIRES[dialect]
+async def test_after_mass_cancellations_everything_works_and_nothing_is_left() -> None:
+    wire = WIRES["openai"]
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)

@@ -94,6 +94,10 @@ EXPECTED: Mapping[str, Expected] = {
 """The one table of what each fault is to Raygate."""
 
 
+SOON_S = 5.0
+"""Far more than any limit of a candidate that hangs, and less than the request's time: no guard was missing."""
+
+
 def test_every_fault_is_expected() -> None:
     assert set(EXPECTED) == set(EVERY)
 
@@ -123,6 +127,8 @@ def _wrong(one: Cell) -> str:
         attempts = [("bad", str(kind)), ("good", "ok")]
     if one.attempts != attempts:
         problems.append(f"attempts {one.attempts}")
+    if one.took_s > SOON_S:
+        problems.append(f"it took {one.took_s:.1f} s")
     if not one.stopped:
         problems.append("the upstream call goes on")
     return "; ".join(filter(None, problems))

@@ -752,6 +752,13 @@ def test_a_stream_is_whole_only_with_its_end() -> None:
         assert isinstance(outcome, Completion) if whole else failure(outcome).kind is FailureKind.INTERRUPTED
 
 
+def test_a_whole_answer_is_one_also_without_a_line_end() -> None:
+    """So it comes where a proxy answers a stream's request in one piece: nothing of it was to be shown before."""
+    decoder = OLLAMA.decoder(TARGET)
+    decoder.feed(orjson.dumps(line(done=True, content="all of it")))
+    assert completion(decoder.finish()).text == "all of it"
+
+
 def test_nothing_is_read_after_the_end() -> None:
     decoder = OLLAMA.decoder(TARGET)
     decoder.feed(orjson.dumps(line(done=True)) + b"\n" + orjson.dumps(line(content="late")) + b"\n")
