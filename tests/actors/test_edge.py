@@ -100,6 +100,7 @@ class Feed:
         self.heard: list[EdgeReport] = []
         self._polls = polls
         self._reports = reports
+        self.told = asyncio.Event()
         self.done = asyncio.Event()
         self.actor = ActorRef("manager")
 
@@ -114,6 +115,7 @@ class Feed:
 
     async def report(self, report: EdgeReport) -> None:
         self.heard.append(report)
+        self.told.set()
         if self._reports and (error := self._reports.pop(0)) is not None:
             raise error
         self.done.set()
@@ -130,6 +132,41 @@ async def test_no_error_ends_the_feed(edge: Edge, error: Exception) -> None:
         await feed.done.wait()
     assert [report.sequence for report in feed.heard] == [1, 1], "a report that was not heard is sent again"
     assert feed.stamps[:2] == [None, None]
+
+
+async def test_an_edge_that_ends_says_what_it_saw_last(edge: Edge) -> None:
+    feed = Feed([snapshot(1, providers={"alpha": ALPHA})], [TimeoutError()])
+    _replace(edge, feed)
+    async with asyncio.timeout(10):
+        await edge.start()
+        edge.counters["requests"] += 1
+        edge._urgent.set()
+        await feed.told.wait()
+        edge.counters["requests"] += 1
+        await edge.stop()
+    said = [(report.sequence, report.counters["requests"]) for report in feed.heard]
+    assert said == [(1, 1), (1, 1), (2, 2)], "what did not get through, then what came after it"
+
+
+async def test_an_edge_ends_also_where_nobody_hears_it(edge: Edge) -> None:
+    feed = Feed([snapshot(1, providers={"alpha": ALPHA})], [RuntimeError("the manager is away")])
+    _replace(edge, feed)
+    async with asyncio.timeout(10):
+        await edge.start()
+        edge.counters["requests"] += 1
+        await edge.stop()
+    assert len(feed.heard) == 1
+
+
+async def test_calls_of_a_provider_that_was_switched_off_are_still_in_flight(edge: Edge) -> None:
+    edge.apply(snapshot(1, providers={"alpha": ALPHA}))
+    alpha = edge.gateway.policy.upstreams["alpha"]
+    assert isinstance(alpha, EdgeProvider)
+    alpha.standing.load.begin()
+    edge.apply(snapshot(2, providers={"beta": BETA}))
+    assert edge._in_flight() == {"alpha": 1}
+    alpha.standing.load.end(0.0, latency_s=None)
+    assert edge._in_flight() == {}
 
 
 def _replace(edge: Edge, feed: Feed) -> None:
