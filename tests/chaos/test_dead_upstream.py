@@ -24,14 +24,14 @@ from ray import serve as ray_serve
 
 from serve.deploy import deployment
 from serve.launch import APPLICATION
+from tests.chaos.size import FULL, sized
 from tests.chaos.streams import Patient
 from tests.e2e.conftest import REPLICAS, Live, settings, until
 from tests.fakes.upstream import Exchange, Upstream
 
-FULL = os.environ.get("RAYGATE_CHAOS") == "full"
 CONNECTIONS = 32
 OTHERS = 4
-WATCHED_S = 12.0 if FULL else 5.0
+WATCHED_S = sized(5, 12)
 OPEN_S = 2.0
 EARLIEST = 0.75
 """Intervals are jittered; none is shorter than this share."""

@@ -33,11 +33,11 @@ import ray
 from actors.launch import head
 from actors.launch.processes import listeners
 from actors.names import LOCAL_MODEL, NAMESPACE
+from tests.chaos.size import FULL, sized
 from tests.chaos.streams import Patient, Streams
 from tests.e2e.conftest import REPLICAS, Live, settings, until
 
-FULL = os.environ.get("RAYGATE_CHAOS") == "full"
-STREAMS = 64 if FULL else 16
+STREAMS = sized(16, 64)
 STOPPED_S = 5.0
 """Upstream calls of a process that was killed stop within so long."""
 BACK_S = 30.0
