@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 import ray
 
+from actors.leaving import HEARD_S
 from runtime.feed import EdgeReport, Observed
-from tests.e2e.conftest import Live, until
+from tests.chaos.streams import Patient, Streams
+from tests.e2e.conftest import Live, settings, until
 from tests.e2e.load import INTERRUPTED, Load
 
 PROVIDERS = ("alpha", "beta", "local")
@@ -105,6 +108,31 @@ def test_provider_actor_may_be_killed_under_load(live: Live, path: str) -> None:
             "the restarted provider is asked again",
         )
     _none_failed(load, path)
+
+
+@pytest.mark.parametrize("path", ["edge", "actor"])
+async def test_a_provider_that_is_switched_off_lets_its_calls_end(live: Live, path: str) -> None:
+    providers = settings().to_document()["providers"]
+    async with Patient() as patient:
+        slow = {"kind": "custom", "base_url": patient.upstream.url}
+        await asyncio.to_thread(live.switch, data_path=path, providers={**providers, "slow": slow})
+        async with Streams(live, {f"m{index}": f"slow/m{index}" for index in range(4)}) as streams:
+            await streams.all_begun()
+            await asyncio.to_thread(live.switch, data_path=path, providers=providers)
+            # Past the moment at which an actor that carries nothing is ended.
+            await asyncio.sleep(HEARD_S + 6.0)
+            assert live.provider("slow") is not None
+            patient.finish()
+            await streams.over(set(streams.all), within_s=10)
+        assert all(one.end_mark and not one.broken for one in streams.all.values()), streams.broken
+    await asyncio.to_thread(until, lambda: not _exists(live, "slow"), "its actor ends")
+
+
+def _exists(live: Live, provider: str) -> bool:
+    try:
+        return live.provider(provider) is not None
+    except ValueError:
+        return False
 
 
 def _none_failed(load: Load, path: str) -> None:
