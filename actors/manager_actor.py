@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ SPELLS_PER_LIFE = 1_000_000
 class ManagerActor(ServesCalls):
     """Undecorated: the supervisor makes a Ray actor of it. `folder` holds the store."""
 
-    CONTROL_METHODS = ("poll", "report", "introduce", "announce", "apply_settings", "add_key", "overview")
+    CONTROL_METHODS = ("poll", "report", "introduce", "announce", "current", "apply_settings", "add_key", "overview")
 
     def __init__(self, folder: str) -> None:
         super().__init__()
@@ -131,11 +131,24 @@ class ManagerActor(ServesCalls):
         self._controls()
         self._adopt(published)
 
-    async def apply_settings(self, document: Mapping[str, Any]) -> int:
-        """Store new settings and publish them. Returns their version. Raises `BadSettings`, changing nothing."""
+    async def current(self, variables: Sequence[str] = ()) -> dict[str, Any]:
+        """The settings that hold now, secrets included, with their version; which of these variables are unset here."""
+        self._controls()
+        env = environment()
+        with self._lock:
+            unset = [name for name in variables if not env.get(name)]
+            return {"version": self._settings_version, "document": self._document, "unset": unset}
+
+    async def apply_settings(self, document: Mapping[str, Any], expected: int | None = None) -> int | None:
+        """Store new settings and publish them. Returns their version. Raises `BadSettings`, changing nothing.
+
+        With `expected`: only in the place of that version; None where it is no longer the one that holds.
+        """
         control = self._controls()
         settings = Settings.from_document(document)
         async with control.storing:
+            if expected not in (None, self._settings_version):
+                return None
             version = await asyncio.to_thread(self._store.put_settings, document)
             if version != self._settings_version:
                 with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,18 +12,24 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from actors.connection import ensure_manager, join, prepare, start_ray
-from actors.keys import BOOTSTRAP_FILE
+import psutil
+
+from actors.connection import ensure_manager, join, start_ray
+from actors.keys import BOOTSTRAP_FILE, bootstrap_key
 from actors.launch import head
 from actors.launch.processes import listeners
 from actors.names import LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.feed import KeyInfo
 from runtime.settings import ProviderKind, Settings, effective
+from runtime.settings.difference import Change, difference, references
 
 APPLICATION = "raygate"
 LOOPBACK_HOSTS = frozenset(("127.0.0.1", "localhost", "::1"))
 READY_S = 90.0
 EMBEDDED_S = 20.0
+CONTROL_S = 60.0
+FOLLOW_S = 10.0
+"""Edges take new settings over within milliseconds; one that has not by then has lost the manager."""
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Past any HTTP_PROXY of the environment, which could not find this machine's loopback."""
@@ -37,28 +44,50 @@ class LaunchFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """What `up` leaves behind. `key` is set once, when it was made; `adopted` if it ran already."""
+    """What `up` leaves behind. `key` is set once, when it was made; `adopted` if it ran already.
+
+    `settings` are those that hold now; `applied` says what was different in one that ran already.
+    """
 
     url: str
     key: str | None
     key_file: Path
     adopted: bool
     warnings: tuple[str, ...]
+    settings: Settings
+    applied: Applied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of new settings. `behind` are the edges that had not taken them over in time."""
+
+    version: int
+    changes: tuple[Change, ...] = ()
+    edges: int = 0
+    behind: tuple[str, ...] = ()
 
 
 def up(
-    folder: Path, env: Mapping[str, str], settings: Settings, *, say: Say, sleep: Callable[[float], None]
+    folder: Path,
+    env: Mapping[str, str],
+    settings: Settings,
+    *,
+    say: Say,
+    sleep: Callable[[float], None],
+    keep: bool = False,
 ) -> Started:
-    """Start what does not run yet, hand over the settings, wait until it answers. Raises `LaunchFailed`."""
-    if not settings.auth and settings.host not in LOOPBACK_HOSTS:
-        raise LaunchFailed(f"auth: false would let anyone in at {settings.host}; keep auth on, or use host: 127.0.0.1")
+    """Start what does not run yet, hand over the settings, wait until it answers. Raises `LaunchFailed`.
+
+    `keep`: what runs already keeps its own settings, and these are for what is started now.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with head.alone(folder):
         run = head.running(folder)
         adopted = run is not None
-        if not settings.auth and (listens := _elsewhere(run, settings)):
-            raise LaunchFailed(f"auth: false would let anyone in at {listens}; keep auth on, or take it down first")
-        key, fresh = prepare(folder, env, settings)
+        if not (keep and adopted):
+            keep_closed(run, settings)
+        key, fresh = bootstrap_key(folder)
         url = run.url if run is not None else ""
         if not url:
             # In somebody else's Ray our gateway may listen already; then its port is taken, and rightly.
@@ -72,8 +101,13 @@ def up(
             join(folder, run, settings.ray.address)
             detected = effective(settings, env)
             say("starting the manager")
-            manager = ensure_manager(folder, env, settings)
-            _hand_over(manager, detected.settings, key)
+            ran = _manager()
+            manager = ran or ensure_manager(folder, env, settings)
+            before = current(manager)
+            hold = detected.settings if not (keep and ran) else before.settings
+            _add_key(manager, key)
+            say("handing over the settings")
+            applied = apply(manager, before, hold, run=run, sleep=sleep) if ran else hand_over(manager, hold)
             if not _answers(url):
                 say("starting the gateway")
                 if run is not None:
@@ -82,7 +116,7 @@ def up(
                 _serve(settings, int(url.rsplit(":", 1)[1]))
             say("waiting for the first model")
             _await_ready(url, sleep)
-            missing = _await_embedded(manager, detected.settings, sleep)
+            missing = _await_embedded(manager, hold, sleep)
         except BaseException:
             if run is not None and not adopted:
                 _depart()
@@ -93,8 +127,20 @@ def up(
         key=fresh,
         key_file=folder / BOOTSTRAP_FILE,
         adopted=adopted,
-        warnings=(*detected.warnings, *missing),
+        warnings=(*(detected.warnings if hold is detected.settings else ()), *missing),
+        settings=hold,
+        applied=applied,
     )
+
+
+def keep_closed(run: head.Run | None, settings: Settings) -> None:
+    """Raises `LaunchFailed` where these settings would let anyone in from elsewhere."""
+    if settings.auth:
+        return
+    if settings.host not in LOOPBACK_HOSTS:
+        raise LaunchFailed(f"auth: false would let anyone in at {settings.host}; keep auth on, or use host: 127.0.0.1")
+    if listens := _elsewhere(run, settings):
+        raise LaunchFailed(f"auth: false would let anyone in at {listens}; keep auth on, or take it down first")
 
 
 def down(folder: Path, *, say: Say) -> int | None:
@@ -141,10 +187,88 @@ def _serve(settings: Settings, port: int) -> None:
     ray_serve.run(deployment(replicas=settings.replicas), name=APPLICATION, route_prefix="/")
 
 
-def _hand_over(manager: Any, settings: Settings, key: KeyInfo) -> None:
+def _manager() -> Any:
+    """The manager's handle; None where none runs."""
     import ray
 
-    ray.get([manager.apply_settings.remote(settings.to_document()), manager.add_key.remote(key)], timeout=60)
+    try:
+        return ray.get_actor(MANAGER, namespace=NAMESPACE)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The settings that hold, and their version."""
+
+    version: int
+    settings: Settings
+
+
+def current(manager: Any) -> Current:
+    """What holds now."""
+    import ray
+
+    said = ray.get(manager.current.remote(), timeout=CONTROL_S)
+    return Current(said["version"], Settings.from_document(said["document"]))
+
+
+def hand_over(manager: Any, settings: Settings) -> Applied:
+    """Give a manager that has just been started what it is to go by."""
+    import ray
+
+    return Applied(version=ray.get(manager.apply_settings.remote(settings.to_document()), timeout=CONTROL_S))
+
+
+def apply(
+    manager: Any, before: Current, settings: Settings, *, run: head.Run | None, sleep: Callable[[float], None]
+) -> Applied:
+    """Put these settings in the place of those, and wait until every edge goes by them. All or nothing.
+
+    Raises `LaunchFailed`, having changed nothing, where others hold by now, or a provider's key could not be found
+    where it is needed.
+    """
+    import ray
+
+    unset = ray.get(manager.current.remote(references(settings)), timeout=CONTROL_S)["unset"]
+    if unset:
+        raise LaunchFailed(
+            f"{' and '.join(unset)} is set here, but not where Raygate runs: its processes keep the environment that "
+            "they were started with. End it (raygate down) and start it from here; nothing was changed"
+        )
+    changes = difference(before.settings, settings)
+    document = settings.to_document()
+    version = ray.get(manager.apply_settings.remote(document, before.version), timeout=CONTROL_S)
+    if version is None:
+        raise LaunchFailed(
+            f"somebody else has changed the settings since they were read (they were version {before.version}); "
+            "nothing was changed: look at the difference, and try again"
+        )
+    behind: tuple[str, ...] = ()
+    following: Mapping[str, int] = {}
+    for _ in range(int(FOLLOW_S / 0.05)):
+        overview = ray.get(manager.overview.remote(), timeout=CONTROL_S)
+        following = {edge: seen for edge, seen in overview["following"].items() if run is None or _lives(edge)}
+        behind = tuple(sorted(edge for edge, seen in following.items() if seen < version))
+        if not behind:
+            break
+        sleep(0.05)
+    return Applied(version=version, changes=changes, edges=len(following), behind=behind)
+
+
+def _lives(edge: str) -> bool:
+    """Whether the process of an edge on this machine is still there: the manager remembers one for a while.
+
+    Edges are called edge@NODE:PID:LIFE, manager@PID:LIFE and provider:NAME@PID:LIFE.
+    """
+    found = re.search(r"[@:](\d+):\w+$", edge)
+    return found is None or psutil.pid_exists(int(found[1]))
+
+
+def _add_key(manager: Any, key: KeyInfo) -> None:
+    import ray
+
+    ray.get(manager.add_key.remote(key), timeout=CONTROL_S)
 
 
 def _await_ready(url: str, sleep: Callable[[float], None]) -> None:

@@ -57,7 +57,11 @@ def up(
     proxy: Annotated[Proxy | None, typer.Option(help="Who listens for HTTP; auto: haproxy on Linux.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Start Raygate, or adopt the one that runs."""
+    """Start Raygate, or adopt the one that runs.
+
+    With a file, one that runs is given its settings, as by `raygate config apply FILE`. Without one it keeps those
+    that it has.
+    """
     from serve.cli import lifecycle
 
     lifecycle.up(config, proxy=proxy.value if proxy else None, as_json=as_json)
@@ -111,6 +115,32 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE")], as_json: Json =
     from serve.cli import config
 
     config.check(file, as_json=as_json)
+
+
+@config_app.command("show")
+def show(as_json: Json = False) -> None:
+    """Print the settings that hold now, without secrets."""
+    from serve.cli import config
+
+    config.show(as_json=as_json)
+
+
+@config_app.command("apply")
+def apply(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference, and do nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give the Raygate that runs the settings of a file: all of it, or nothing.
+
+    Shows what differs, and waits until every replica goes by it. What a file does not say has its default, as for
+    `raygate up`. Requests under way end as they began; breakers, waits and spend are kept. A file with a mistake
+    changes nothing (exit code 2), and so does one that came too late, because somebody else changed the settings
+    meanwhile (1). host, port, replicas, proxy and ray count from the next start on.
+    """
+    from serve.cli import config
+
+    config.apply(file, dry_run=dry_run, as_json=as_json)
 
 
 def run(args: Sequence[str] | None) -> int:

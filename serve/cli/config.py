@@ -1,31 +1,32 @@
-"""`raygate config check`: what `raygate up` would find in a file, without starting anything."""
+"""`raygate config`: what is in a settings file, what holds now, and how the one comes to be the other."""
 
 from __future__ import annotations
 
-import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actors.environment import environment
+from actors.environment import environment, state_folder
+from actors.launch import head
 from runtime.dialects.scripted.parse import BadScript, parse_script
 from runtime.settings import BadSettings, Effective, EnvReference, Problem, ProviderSettings, Settings, effective, load
-from serve.cli import screen
-from serve.cli.errors import BAD_INPUT, Ended
+from runtime.settings.difference import HIDDEN, Change, difference, masked, without_login
+from serve.cli import place, screen
+from serve.cli.errors import BAD_INPUT, FAILED, Ended
 
-HIDDEN = "**********"
+if TYPE_CHECKING:
+    from serve.launch import Applied
 
 
 def check(file: Path, *, as_json: bool) -> None:
     """Say what results from the file, or all that is wrong with it. Raises `Ended`."""
-    try:
-        found = _checked(file)
-    except BadSettings as bad:
-        if as_json:
-            problems = [{"where": one.where, "path": one.path, "what": one.what} for one in bad.problems]
-            screen.as_json({"ok": False, "problems": problems})
-        raise Ended(str(bad), BAD_INPUT) from None
+    found = _read(file, as_json=as_json)
     if as_json:
-        screen.as_json({"ok": True, "warnings": list(found.warnings), "settings": _masked(found.settings)})
+        screen.as_json({"ok": True, "warnings": list(found.warnings), "settings": masked(found.settings)})
         return
     print(f"{file} is right.")
     print()
@@ -36,17 +37,153 @@ def check(file: Path, *, as_json: bool) -> None:
         print(f"note: {warning}")
 
 
-def _checked(file: Path) -> Effective:
-    env = environment()
-    found = effective(load(file, env), env)
+def show(*, as_json: bool) -> None:
+    """Print the settings that hold, or that held last. Raises `Ended` where there never were any."""
+    folder = state_folder(environment())
+    runs = head.running(folder) is not None or place.cluster_address(folder) is not None
+    if runs:
+        with screen.waiting("asking the manager"), joined(folder) as (manager, _):
+            from serve import launch
+
+            now = launch.current(manager)
+            version, settings = now.version, now.settings
+    elif document := place.stored(folder):
+        version, settings = 0, Settings.from_document(document)
+    else:
+        raise place.not_running(folder)
+    if as_json:
+        screen.as_json({"running": runs, "version": version or None, "settings": masked(settings)})
+        return
+    import yaml
+
+    print(f"# version {version}, as it runs" if runs else "# nothing runs here; these were the last")
+    print(screen.harmless(yaml.safe_dump(masked(settings, short=True), sort_keys=False, allow_unicode=True)), end="")
+
+
+def apply(file: Path, *, dry_run: bool, as_json: bool) -> None:
+    """Put the file's settings in the place of those that hold. Raises `Ended`, changing nothing, where it cannot."""
+    found = _read(file, as_json=as_json)
+    folder = state_folder(environment())
+    with screen.waiting("reading what holds now") as say, joined(folder) as (manager, run):
+        from serve import launch
+
+        try:
+            launch.keep_closed(run, found.settings)
+            before = launch.current(manager)
+            changes = difference(before.settings, found.settings)
+            applied = launch.Applied(version=before.version, changes=changes)
+            if changes and not dry_run:
+                say("handing over the settings")
+                sleep = time.sleep  # noqa: TID251  # waits for other processes
+                applied = launch.apply(manager, before, found.settings, run=run, sleep=sleep)
+        except launch.LaunchFailed as failed:
+            raise Ended(str(failed), FAILED) from None
+    done = bool(changes) and not dry_run
+    if as_json:
+        screen.as_json(
+            {
+                "ok": True,
+                "applied": done,
+                "version": applied.version,
+                "changes": [asdict(one) for one in changes],
+                "after_restart": [one.path for one in changes if one.needs_restart],
+                "edges": applied.edges,
+                "behind": list(applied.behind),
+                "warnings": list(found.warnings),
+            }
+        )
+    else:
+        draw(changes)
+        for warning in found.warnings:
+            print(f"note: {warning}")
+        print(_said(applied, done=done))
+    if applied.behind:
+        raise Ended(behind(applied), FAILED)
+
+
+def draw(changes: Sequence[Change], *, indent: str = "") -> None:
+    """The difference, a line for each key; coloured where a person looks."""
+    colours = {"+": "\033[32m", "-": "\033[31m", "~": "\033[33m"} if sys.stdout.isatty() else {}
+    end = "\033[0m" if colours else ""
+    for one in changes:
+        match one.before, one.after:
+            case None, after:
+                said = after
+            case gone, None:
+                said = gone
+            case before, after:
+                said = f"{before} → {after}"
+        line = screen.harmless(f"{one.sign} {one.path}: {said}").replace("\n", " ")
+        print(f"{indent}{colours.get(one.sign, '')}{line}{end}")
+    if fixed := [one.path for one in changes if one.needs_restart]:
+        print(
+            f"{indent}note: {', '.join(fixed)} will count after `{screen.program()} down` and `{screen.program()} up`"
+        )
+
+
+def behind(applied: Applied) -> str:
+    names = ", ".join(applied.behind)
+    return f"{len(applied.behind)} of {applied.edges} edges have not taken the settings over yet: {names}"
+
+
+def _said(applied: Applied, *, done: bool) -> str:
+    if not applied.changes:
+        return f"Nothing differs from version {applied.version}, which runs; nothing was done."
+    if not done:
+        return f"This would take the place of version {applied.version}; nothing was done."
+    if applied.behind:
+        return f"Version {applied.version} is in place."
+    return f"Version {applied.version} is in place, and all {applied.edges} edges go by it."
+
+
+@contextmanager
+def joined(folder: Path) -> Iterator[tuple[Any, head.Run | None]]:
+    """The manager of the Raygate that runs here, and its own Ray if it has one. Raises `Ended`."""
+    run = head.running(folder)
+    address = place.cluster_address(folder) if run is None else run.address
+    if address is None:
+        raise place.not_running(folder)
+    import ray
+    from ray.exceptions import RayError
+
+    from actors.connection import join
+    from actors.names import MANAGER, NAMESPACE
+
+    try:
+        join(folder, run, address)
+        yield ray.get_actor(MANAGER, namespace=NAMESPACE), run
+    except BadSettings as bad:
+        raise Ended(str(bad)) from None
+    except (RayError, RuntimeError, ConnectionError, ValueError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise Ended(f"the Raygate that runs here does not answer: {first}", FAILED) from None
+    finally:
+        ray.shutdown()
+
+
+def checked(settings: Settings, where: str) -> None:
+    """What only becomes apparent when a provider is made of its settings. Raises `BadSettings`."""
     problems = []
-    for name, one in found.settings.providers.items():
+    for name, one in settings.providers.items():
         try:
             parse_script(one.script)
         except BadScript as bad:
-            problems.append(Problem(str(file), f"providers.{name}", str(bad)))
+            problems.append(Problem(where, f"providers.{name}", str(bad)))
     if problems:
         raise BadSettings(problems)
+
+
+def _read(file: Path, *, as_json: bool) -> Effective:
+    """The file, the environment over it, and what the environment offers besides. Raises `Ended` with all problems."""
+    env = environment()
+    try:
+        found = effective(load(file, env), env)
+        checked(found.settings, str(file))
+    except BadSettings as bad:
+        if as_json:
+            problems = [{"where": one.where, "path": one.path, "what": one.what} for one in bad.problems]
+            screen.as_json({"ok": False, "problems": problems})
+        raise Ended(str(bad), BAD_INPUT) from None
     return found
 
 
@@ -59,22 +196,4 @@ def _row(name: str, one: ProviderSettings) -> tuple[str, ...]:
         case _:
             key = HIDDEN
     at = "" if one.enabled else "switched off"
-    return (name, one.kind.value, at or _without_login(one.url) or "–", key)
-
-
-def _masked(settings: Settings) -> dict[str, Any]:
-    """Plain data in which nothing is secret: also not in options and addresses, where people put tokens, too."""
-    document: dict[str, Any] = settings.model_dump(mode="json")
-    for one in document["providers"].values():
-        one["options"] = dict.fromkeys(one["options"], HIDDEN)
-        one["base_url"] = _without_login(one["base_url"])
-    return document
-
-
-def _without_login(url: str) -> str:
-    """The address, less a user and a password in it.
-
-    >>> _without_login("https://me:secret@host/v1")
-    'https://…@host/v1'
-    """
-    return re.sub(r"//[^/@]*@", "//…@", url)
+    return (name, one.kind.value, at or without_login(one.url) or "–", key)

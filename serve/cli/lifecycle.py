@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -40,9 +41,13 @@ def up(config: Path | None, *, proxy: str | None, as_json: bool) -> None:
         settings = place.settings_of(config, env)
         if proxy:
             settings = settings.model_copy(update={"proxy": cast("Literal['haproxy', 'python', 'auto']", proxy)})
-        started = _start(folder, settings, say)
+        started = _start(folder, settings, say, keep=place.config_file(config, env) is None)
     took_s = time.perf_counter() - began_s
     warnings = [*started.warnings, *_unchanged(folder, started, settings, proxy=proxy)]
+    if started.applied.behind:
+        from serve.cli.config import behind
+
+        warnings.append(behind(started.applied))
     if as_json:
         screen.as_json(
             {
@@ -50,12 +55,14 @@ def up(config: Path | None, *, proxy: str | None, as_json: bool) -> None:
                 "key": started.key,
                 "key_file": str(started.key_file),
                 "adopted": started.adopted,
+                "version": started.applied.version,
+                "changes": [asdict(one) for one in started.applied.changes],
                 "warnings": warnings,
                 "seconds": round(took_s, 1),
             }
         )
         return
-    _welcome(started, settings, warnings, took_s)
+    _welcome(started, warnings, took_s)
 
 
 def down(config: Path | None, *, as_json: bool) -> None:
@@ -92,7 +99,7 @@ def _report(as_json: bool, document: dict[str, Any], said: str) -> None:
         print(said)
 
 
-def _start(folder: Path, settings: Settings, say: screen.Say) -> Started:
+def _start(folder: Path, settings: Settings, say: screen.Say, *, keep: bool) -> Started:
     say("loading Ray")
     from ray.exceptions import RayError
 
@@ -101,7 +108,8 @@ def _start(folder: Path, settings: Settings, say: screen.Say) -> Started:
     from serve import launch
 
     try:
-        return launch.up(folder, environment(), settings, say=say, sleep=time.sleep)  # noqa: TID251  # waits for HTTP
+        sleep = time.sleep  # noqa: TID251  # waits for HTTP
+        return launch.up(folder, environment(), settings, say=say, sleep=sleep, keep=keep)
     except BadSettings as bad:
         raise Ended(str(bad)) from None
     except launch.LaunchFailed as failed:
@@ -129,18 +137,25 @@ def _unchanged(folder: Path, started: Started, settings: Settings, *, proxy: str
     run = head.running(folder)
     if not started.adopted or run is None:
         return []
+    # What the difference names is said there.
+    changed = {one.path for one in started.applied.changes}
     kept = []
-    if settings.port not in (0, urlsplit(started.url).port):
+    if "port" not in changed and settings.port not in (0, urlsplit(started.url).port):
         kept.append(f"port {settings.port}")
-    if proxy in ("haproxy", "python") and run.haproxy != (proxy == "haproxy"):
+    if "proxy" not in changed and proxy in ("haproxy", "python") and run.haproxy != (proxy == "haproxy"):
         kept.append(f"proxy {proxy}")
     return [f"{' and '.join(kept)} will count after `{screen.program()} down`"] if kept else []
 
 
-def _welcome(started: Started, settings: Settings, warnings: list[str], took_s: float) -> None:
-    raygate = screen.program()
-    if started.adopted:
-        print(f"Raygate was running already; it has the settings now ({took_s:.1f} s).")
+def _welcome(started: Started, warnings: list[str], took_s: float) -> None:
+    raygate, settings = screen.program(), started.settings
+    if started.applied.changes:
+        from serve.cli.config import draw
+
+        print(f"Raygate was running already; it has new settings, version {started.applied.version} ({took_s:.1f} s).")
+        draw(started.applied.changes, indent="  ")
+    elif started.adopted:
+        print(f"Raygate was running already; its settings are as they were ({took_s:.1f} s).")
     else:
         print(f"Raygate is up ({took_s:.1f} s).")
     print()

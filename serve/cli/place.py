@@ -30,12 +30,20 @@ class Target:
 def settings_of(config: Path | None, env: Mapping[str, str]) -> Settings:
     """The settings of this file, else of the one that RAYGATE_CONFIG names. Raises `Ended`."""
     from runtime.settings import BadSettings, load
+    from serve.cli.config import checked
 
-    given = config or (Path(named) if (named := env.get("RAYGATE_CONFIG")) else None)
+    given = config_file(config, env)
     try:
-        return load(given, env)
+        settings = load(given, env)
+        checked(settings, str(given or ""))
     except BadSettings as bad:
         raise Ended(str(bad)) from None
+    return settings
+
+
+def config_file(config: Path | None, env: Mapping[str, str]) -> Path | None:
+    """The file that is meant: this one, else that of RAYGATE_CONFIG, else none."""
+    return config or (Path(named) if (named := env.get("RAYGATE_CONFIG")) else None)
 
 
 def stored(folder: Path) -> Mapping[str, Any]:

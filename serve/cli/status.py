@@ -125,7 +125,7 @@ def _draw(picture: Picture, folder: Path) -> None:
         print()
         out.print(screen.table(_PROVIDERS, map(_provider, overview["providers"]), right=_PROVIDERS[2:5]))
         print()
-        out.print(screen.table(_EDGES, _edges(overview["edges"]), right=_EDGES[1:4]))
+        out.print(screen.table(_EDGES, _edges(overview["edges"]), right=_EDGES[1:6]))
     if picture.listening:
         print()
         out.print(screen.table(_LISTENING, _grouped(picture.listening, url), right=("pid",)))
@@ -135,7 +135,7 @@ def _draw(picture: Picture, folder: Path) -> None:
 
 
 _PROVIDERS = ("provider", "breaker", "in flight", "latency", "retry in", "why")
-_EDGES = ("edge", "pid", "requests", "in flight", "shut there")
+_EDGES = ("edge", "pid", "requests", "in flight", "waiting", "sent away", "shut there")
 _LISTENING = ("listens on", "pid", "process", "ports")
 
 
@@ -157,11 +157,12 @@ def _edges(edges: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
         if report is None:
             # Its name says where it is: edge@NODE:PID:LIFE, provider:NAME@PID:LIFE.
             kind, _, at = name.rpartition("@")
-            yield (name, at.split(":")[1 if kind == "edge" else 0], "0", "0", "")
+            yield (name, at.split(":")[1 if kind == "edge" else 0], "0", "0", "0", "0", "")
         else:
             shut = ", ".join(f"{provider} {seconds:.0f} s" for provider, seconds in report.shut.items() if seconds > 0)
-            requests = report.counters.get("requests", 0)
-            yield (name, str(report.pid), f"{requests:,}", str(sum(report.in_flight.values())), shut)
+            requests, waiting, shed = (report.counters.get(name, 0) for name in ("requests", "waiting", "shed"))
+            in_flight = sum(report.in_flight.values())
+            yield (name, str(report.pid), f"{requests:,}", str(in_flight), str(waiting), f"{shed:,}", shut)
 
 
 def _grouped(found: Iterable[Listener], url: str) -> list[tuple[str, ...]]:

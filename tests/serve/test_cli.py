@@ -16,7 +16,11 @@ from pathlib import Path
 import pytest
 
 from actors.launch.head import free_port
+from actors.store import Store
+from runtime.settings import Settings
+from runtime.settings.difference import Change
 from serve.cli import main
+from serve.cli.config import draw
 
 HEAVY = ("ray", "pydantic", "pydantic_settings", "rich", "httpx", "aiohttp", "yaml", "numpy")
 
@@ -376,3 +380,49 @@ def test_a_script_that_cannot_be_played(capsys: pytest.CaptureFixture[str], tmp_
     file.write_text("providers: {alpha: {kind: scripted, script: [{fault: explode}]}}")
     err = refused(capsys, "config", "check", str(file))
     assert "providers.alpha: script.steps[0].fault" in err
+
+
+# config apply and show, where nothing runs; tests/e2e has the rest
+
+
+def test_a_wrong_file_is_refused_before_anything_is_looked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "raygate.yaml"
+    file.write_text(BAD)
+    code, out, err = said(capsys, "config", "apply", str(file))
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 3
+    code, out, _ = said(capsys, "config", "apply", str(file), "--json")
+    assert (code, json.loads(out)["ok"]) == (2, False)
+
+
+@pytest.mark.parametrize("command", ["apply", "show"])
+def test_where_nothing_runs_it_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str) -> None:
+    file = tmp_path / "raygate.yaml"
+    file.write_text(GOOD)
+    err = refused(capsys, "config", command, *([str(file)] if command == "apply" else []))
+    assert "nothing runs here" in err
+
+
+def test_what_held_last_is_shown_without_secrets(capsys: pytest.CaptureFixture[str], nothing_runs: Path) -> None:
+    settings = Settings.model_validate(
+        {
+            "strategy": "latency",
+            "providers": {"lab": {"kind": "custom", "base_url": "http://me:hunter2@lab/v1", "api_key": "hunter2"}},
+        }
+    )
+    Store(nothing_runs).put_settings(settings.to_document())
+    code, out, _ = said(capsys, "config", "show")
+    assert code == 0
+    assert "strategy: latency" in out
+    assert "nothing runs" in out
+    assert "hunter2" not in out
+    assert "hunter2" not in said(capsys, "config", "show", "--json")[1]
+
+
+def test_a_difference_is_one_line_a_key_and_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    draw((Change("a", "1", "2"), Change("b", None, "x\n\x1b[31m"), Change("ray.num_cpus", "1", None)))
+    out = capsys.readouterr().out.splitlines()
+    assert out[:3] == ["~ a: 1 → 2", "+ b: x [31m", "- ray.num_cpus: 1"]
+    assert "ray.num_cpus will count after" in out[3]
