@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from actors.clock import SENSES
 from actors.refs import AuthorityRef, ManagerRef, ProviderRef, last_line
-from runtime.assemble import Workshop, breaker_policy, policy_of
+from runtime.assemble import Workshop, breaker_policy, places, policy_of
 from runtime.catalog import Catalog
 from runtime.edge_provider import EdgeProvider
 from runtime.feed import EdgeReport, Endpoint, KeyInfo, Snapshot
@@ -158,9 +158,11 @@ class Edge:
         for name, made_from in wanted.items():
             if name not in kept and (upstream := self._upstream(name, made_from, catalog)) is not None:
                 self._built[name] = _Built(upstream, made_from)
-        for built in self._built.values():
+        for name, built in self._built.items():
             if isinstance(built.upstream, EdgeProvider):
                 built.upstream.catalog = catalog
+                limit = places(self.settings.providers[name], self.settings)
+                built.upstream.standing.limit(limit, SENSES.clock, self._rng)
         upstreams = {name: built.upstream for name, built in self._built.items()}
         # Calls under way end by the time limit that they began with; then their connections may go.
         longest_s = self.gateway.policy.deadline_s

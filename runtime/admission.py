@@ -73,27 +73,30 @@ class Queued:
 Why = Literal["full", "late", "waited", "displaced"]
 
 _WHY: dict[Why, str] = {
-    "full": "too many requests are waiting here already",
-    "late": "its turn would not come in time, so many requests are before it",
-    "waited": "no place became free while it waited",
-    "displaced": "too many requests of this caller are waiting here already",
+    "full": "there is no room left to wait",
+    "late": "so many wait already that a turn would come too late",
+    "waited": "no turn came in time",
+    "displaced": "too many of this caller's requests wait already",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Shed:
-    """Sent away: come back in `retry_after_s` seconds."""
+    """Sent away, as all these places are taken: come back in `retry_after_s` seconds."""
 
     retry_after_s: float
     why: Why
+    places: int
 
     def failure(self, *, model: str = "", provider: str = "") -> Failure:
-        detail = f"{_WHY[self.why]}; try again in a moment, or send fewer requests at a time"
+        """As its caller is told it; without a provider, the places are Raygate's own."""
+        calls = "1 call" if self.places == 1 else f"{self.places} calls"
+        detail = f"{provider or 'this part of Raygate'} has {calls} in flight, its limit, and {_WHY[self.why]}"
         return Failure(
             kind=FailureKind.REFUSED,
             provider=provider,
             model=model,
-            detail=detail,
+            detail=f"{detail}; try again in a moment",
             code=OVERLOADED,
             retry_after_s=self.retry_after_s,
         )
@@ -189,7 +192,7 @@ class Line:
         """When to come back: once those who wait now have had their turns, more or less; at least `SOONEST_S`."""
         expected_s = self._away_s(self.queued + 1) or 0.0
         usual_s = min(LATEST_S, max(SOONEST_S / (1.0 - JITTER), expected_s))
-        return Shed(usual_s * self._rng.uniform(1.0 - JITTER, 1.0 + JITTER), why)
+        return Shed(usual_s * self._rng.uniform(1.0 - JITTER, 1.0 + JITTER), why, self.policy.max_in_flight)
 
     def _next(self, now: float) -> Left:
         late: list[Place] = []

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from runtime.admission import Admission, Shed
 from runtime.outcome import Completion, Embeddings, Failure, Outcome, StreamEnd, StreamEvent, StreamStart
-from runtime.provider import Provider
 from runtime.request import EmbedRequest, Request
 
 Asked = TypeVar("Asked", Request, EmbedRequest)
 Answer = TypeVar("Answer", Completion, Embeddings, StreamStart)
 
 
-class Admitted:
-    """Answers as the provider does, or with the failure of one who was sent away. Tenants take turns."""
+class Calls(Protocol):
+    """What is waited for."""
 
-    def __init__(self, provider: Provider, admission: Admission) -> None:
-        self._provider = provider
+    def complete(self, request: Request, /) -> Awaitable[Outcome]: ...
+    def stream(self, request: Request, /) -> AsyncGenerator[StreamEvent]: ...
+    def embed(self, request: EmbedRequest, /) -> Awaitable[Embeddings | Failure]: ...
+
+
+class AtOnce(NamedTuple):
+    """Calls that wait for nothing."""
+
+    complete: Callable[[Request], Awaitable[Outcome]]
+    stream: Callable[[Request], AsyncGenerator[StreamEvent]]
+    embed: Callable[[EmbedRequest], Awaitable[Embeddings | Failure]]
+
+
+class Admitted:
+    """Answers as the provider does, or with the failure of one who was sent away. Tenants take turns.
+
+    `provider` is named in such a failure where the places are its own.
+    """
+
+    def __init__(self, calls: Calls, admission: Admission, *, provider: str = "") -> None:
+        self._calls = calls
         self._admission = admission
+        self._provider = provider
 
     async def complete(self, request: Request) -> Outcome:
         entered = await self._admission.enter(request.tenant, deadline_s=request.deadline_s)
         if isinstance(entered, Shed):
-            return replace(entered.failure(model=request.model), request_id=request.request_id)
+            return self._sent_away(entered, request)
         try:
-            outcome = await self._provider.complete(_less(request, entered.queue_s))
+            outcome = await self._calls.complete(_less(request, entered.queue_s))
         finally:
             self._admission.leave(entered)
         return outcome if isinstance(outcome, Failure) else _told(outcome, entered.queue_s)
@@ -36,11 +55,10 @@ class Admitted:
     async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         entered = await self._admission.enter(request.tenant, deadline_s=request.deadline_s)
         if isinstance(entered, Shed):
-            failure = entered.failure(model=request.model)
-            yield StreamEnd(outcome=replace(failure, request_id=request.request_id))
+            yield StreamEnd(outcome=self._sent_away(entered, request))
             return
         try:
-            async with aclosing(self._provider.stream(_less(request, entered.queue_s))) as events:
+            async with aclosing(self._calls.stream(_less(request, entered.queue_s))) as events:
                 async for event in events:
                     if isinstance(event, StreamStart):
                         yield _told(event, entered.queue_s)
@@ -54,12 +72,16 @@ class Admitted:
     async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
         entered = await self._admission.enter(request.tenant, deadline_s=request.deadline_s)
         if isinstance(entered, Shed):
-            return replace(entered.failure(model=request.model), request_id=request.request_id)
+            return self._sent_away(entered, request)
         try:
-            outcome = await self._provider.embed(_less(request, entered.queue_s))
+            outcome = await self._calls.embed(_less(request, entered.queue_s))
         finally:
             self._admission.leave(entered)
         return outcome if isinstance(outcome, Failure) else _told(outcome, entered.queue_s)
+
+    def _sent_away(self, shed: Shed, request: Request | EmbedRequest) -> Failure:
+        failure = shed.failure(model=request.model, provider=self._provider)
+        return replace(failure, request_id=request.request_id)
 
 
 def _less(request: Asked, queue_s: float) -> Asked:

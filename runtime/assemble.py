@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from runtime import price_list
 from runtime.admission import AdmissionPolicy
@@ -72,12 +72,14 @@ class Workshop:
         ours = settings.providers[name]
         if ours.kind in price_list.KINDS:
             price_list.load_soon()
+        standing = Standing(Gate(breaker_policy(settings), self.rng))
+        standing.limit(places(ours, settings), self.senses.clock, self.rng)
         return EdgeProvider(
             spec=_spec(name, ours, settings, endpoint, self.env),
             dialect=DIALECTS[DIALECT_OF[ours.kind]],
             transport=self._transport(name, ours),
             catalog=catalog,
-            standing=Standing(Gate(breaker_policy(settings), self.rng)),
+            standing=standing,
             observations=self.observations,
             senses=self.senses,
             ask_permit=ask_permit,
@@ -107,6 +109,13 @@ def admission_policy(
         max_queued=min(ours.max_queued, most_queued or ours.max_queued),
         max_wait_s=ours.max_wait_s,
     )
+
+
+def places(ours: ProviderSettings, settings: Settings) -> AdmissionPolicy | None:
+    """How many calls at once one process makes to a provider, and how they wait; None for no limit."""
+    if ours.max_in_flight is None:
+        return None
+    return replace(admission_policy(settings.admission), max_in_flight=ours.max_in_flight)
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from runtime.admitted import Admitted, AtOnce, Calls
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import Catalog, ModelInfo
 from runtime.defaults import with_defaults
@@ -123,12 +124,31 @@ class EdgeProvider:
 
     def vitals(self, model: str, now: float) -> Vitals:
         vitals = self.standing.vitals(model, now)
-        return replace(vitals, retry_in_s=max(vitals.retry_in_s, FULL_S)) if self._full() else vitals
+        queue = self.standing.queue
+        return replace(vitals, retry_in_s=max(vitals.retry_in_s, FULL_S)) if queue and queue.is_full else vitals
 
     async def initialize(self) -> None:
         """Nothing to do: connections open with the first call."""
 
     async def complete(self, request: Request) -> Outcome:
+        return await self._calls().complete(request)
+
+    def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        return self._calls().stream(request)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
+        return await self._calls().embed(request)
+
+    def _calls(self) -> Calls:
+        """How calls are made now: where places are limited, each once it has one."""
+        at_once = AtOnce(self._complete, self._stream, self._embed)
+        queue = self.standing.queue
+        # Nobody need wait in order to hear that the door is shut.
+        if queue is None or self.standing.gate.retry_in_s(self.senses.clock()) > 0.0:
+            return at_once
+        return Admitted(at_once, queue, provider=self.name)
+
+    async def _complete(self, request: Request) -> Outcome:
         begun = self.senses.clock()
         request = self._named(replace(request, stream=False))
         ready = await self._ready(self._encode, with_defaults(request, self.spec.defaults), begun)
@@ -153,7 +173,7 @@ class EdgeProvider:
             settled = self._settle(ticket, request.model, outcome, self.senses.clock() - begun)
         return settled
 
-    async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+    async def _stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         begun = self.senses.clock()
         request = self._named(replace(request, stream=True))
         ready = await self._ready(self._encode, with_defaults(request, self.spec.defaults), begun)
@@ -207,7 +227,7 @@ class EdgeProvider:
             settled = self._settle(ticket, request.model, _counted(outcome, request, reading), spent_s, ttft_s=ttft_s)
         yield StreamEnd(outcome=settled)
 
-    async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
+    async def _embed(self, request: EmbedRequest) -> Embeddings | Failure:
         begun = self.senses.clock()
         request = self._named(request)
         ready = await self._ready(self.dialect.encode_embed, request, begun)
@@ -275,6 +295,7 @@ class EdgeProvider:
             breaker=standing.gate.why(now),
             in_flight=standing.load.in_flight,
             max_in_flight=self.spec.max_in_flight,
+            queued=standing.queue.queued if standing.queue else 0,
             retry_in_s=retry_in_s,
             latency_s=standing.load.latency_s.value,
             detail=self.spec.not_yet,
@@ -335,10 +356,6 @@ class EdgeProvider:
             return replace(failure, retry_after_s=1.0)
         if deadline_s is not None and deadline_s <= 0.0:
             return self._failed(FailureKind.DEADLINE_EXCEEDED, model, f"no time was left to ask {self.name}")
-        if self._full():
-            limit = self.spec.max_in_flight
-            failure = self._failed(FailureKind.REFUSED, model, f"{self.name} has {limit} calls in flight, its limit")
-            return replace(failure, retry_after_s=FULL_S)
         admitted: Ticket | AskAuthority | Refusal | Failure | None = None
         load.begin()
         try:
@@ -387,10 +404,6 @@ class EdgeProvider:
         # A provider that cannot be asked now has still the models of its settings, and those that it listed before.
         self._listed = self._listed if isinstance(listed, Failure) else listed
         self._list_again_at = self.senses.clock() + (LISTED_S if known else NOT_LISTED_S)
-
-    def _full(self) -> bool:
-        limit = self.spec.max_in_flight
-        return limit is not None and self.standing.load.in_flight >= limit
 
     def _target(self, model: str) -> Target:
         info = self.catalog.info(self.name, model) if model else None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from runtime.admission import Admission, AdmissionPolicy
 from runtime.feed import Published
 from runtime.gate import Gate
 from runtime.load import Load
@@ -25,7 +28,22 @@ class Standing:
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
         self.load = Load()
+        self.queue: Admission | None = None
         self._shared: Mapping[str, float] = {}
+
+    def limit(self, policy: AdmissionPolicy | None, clock: Callable[[], float], rng: random.Random) -> None:
+        """How many calls at once, from now on, and who waits for a place; None for no limit.
+
+        Who holds a place or waits for one keeps it.
+        """
+        if policy is None:
+            if self.queue is not None:
+                self.queue.follow(AdmissionPolicy(max_in_flight=sys.maxsize))
+            self.queue = None
+        elif self.queue is None:
+            self.queue = Admission(policy, clock, rng)
+        else:
+            self.queue.follow(policy)
 
     def adopt(self, published: Published, latency_s: Mapping[str, float], now: float) -> None:
         """Take the newest snapshot: the authority's state, and the shared latency of each model."""

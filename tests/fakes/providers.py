@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.admission import AdmissionPolicy
 from runtime.breaker import BreakerPolicy
 from runtime.catalog import Catalog
 from runtime.dialects.base import Dialect, Target
@@ -96,6 +97,8 @@ def rig(
         ask_permit=ask_permit,
         on_change=lambda: changes.append(clock()),
     )
+    if max_in_flight is not None:
+        provider.standing.limit(AdmissionPolicy(max_in_flight=max_in_flight), clock, random.Random(1))
     return Rig(provider, scripted, clock, observations, changes)
 
 

@@ -144,7 +144,7 @@ def test_the_wait_that_is_told_follows_the_queue(stay_s: float, waiting: int, ex
 
 
 def test_what_a_caller_is_told() -> None:
-    failure = Shed(1.5, "full").failure(model="m")
+    failure = Shed(1.5, "full", 8).failure(model="m")
     assert (failure.kind, failure.code, failure.retry_after_s) == (FailureKind.REFUSED, "overloaded", 1.5)
     assert (failure.handling.status, failure.client_retry) == (503, True)
 

@@ -746,7 +746,8 @@ async def test_calls_in_flight_are_bounded() -> None:
     assert made.provider.vitals("scripted", made.clock()).retry_in_s > 0.0, "others are asked first"
     refused = await made.provider.complete(ask("hi"))
     assert isinstance(refused, Failure)
-    assert (refused.kind, refused.detail) == (K.REFUSED, "one has 2 calls in flight, its limit")
+    assert refused.kind is K.REFUSED
+    assert refused.detail.startswith("one has 2 calls in flight, its limit")
     status = await made.provider.status()
     assert (status.in_flight, status.max_in_flight, status.load) == (2, 2, 1.0)
     held.release()
