@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ from runtime.feed import EdgeReport, Endpoint, Exchange, KeyInfo, Observed, Publ
 from runtime.outcome import Failure
 from runtime.provider import Provider
 from runtime.reports import ProviderStatus, UsagePeriod, UsageReport
-from runtime.settings import ProviderKind, Settings
+from runtime.settings import ProviderKind, Settings, effective
+from runtime.settings.difference import references
 from runtime.usage import UsageBook
 from runtime.view import SharedView
 
@@ -57,7 +58,10 @@ SPELLS_PER_LIFE = 1_000_000
 class ManagerActor(ServesCalls):
     """Undecorated: the supervisor makes a Ray actor of it. `folder` holds the store."""
 
-    CONTROL_METHODS = ("poll", "report", "introduce", "announce", "current", "apply_settings", "add_key", "overview")
+    CONTROL_METHODS = (
+        *("poll", "report", "introduce", "announce"),
+        *("current", "preview", "apply_settings", "add_key", "overview"),
+    )
 
     def __init__(self, folder: str) -> None:
         super().__init__()
@@ -131,13 +135,23 @@ class ManagerActor(ServesCalls):
         self._controls()
         self._adopt(published)
 
-    async def current(self, variables: Sequence[str] = ()) -> dict[str, Any]:
-        """The settings that hold now, secrets included, with their version; which of these variables are unset here."""
+    async def current(self) -> tuple[int, Mapping[str, Any]]:
+        """The version and the document of the settings that hold now, secrets included."""
         self._controls()
-        env = environment()
         with self._lock:
-            unset = [name for name in variables if not env.get(name)]
-            return {"version": self._settings_version, "document": self._document, "unset": unset}
+            return self._settings_version, self._document
+
+    async def preview(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """What would come of new settings here, with what this environment offers; nothing is changed.
+
+        `unset` are variables with secrets of providers that are missing here. Raises `BadSettings`.
+        """
+        version, before = await self.current()
+        env = environment()
+        found = effective(Settings.from_document(document), env)
+        unset = [name for name in references(found.settings) if not env.get(name)]
+        after = found.settings.to_document()
+        return {"version": version, "before": before, "after": after, "warnings": found.warnings, "unset": unset}
 
     async def apply_settings(self, document: Mapping[str, Any], expected: int | None = None) -> int | None:
         """Store new settings and publish them. Returns their version. Raises `BadSettings`, changing nothing.

@@ -21,7 +21,7 @@ from actors.launch.processes import listeners
 from actors.names import LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.feed import KeyInfo
 from runtime.settings import ProviderKind, Settings, effective
-from runtime.settings.difference import Change, difference, references
+from runtime.settings.difference import Change, difference
 
 APPLICATION = "raygate"
 LOOPBACK_HOSTS = frozenset(("127.0.0.1", "localhost", "::1"))
@@ -103,11 +103,18 @@ def up(
             say("starting the manager")
             ran = _manager()
             manager = ran or ensure_manager(folder, env, settings)
-            before = current(manager)
-            hold = detected.settings if not (keep and ran) else before.settings
             _add_key(manager, key)
             say("handing over the settings")
-            applied = apply(manager, before, hold, run=run, sleep=sleep) if ran else hand_over(manager, hold)
+            warnings, hold = detected.warnings, detected.settings
+            if not ran:
+                applied = hand_over(manager, hold)
+            elif keep:
+                version, hold = current(manager)
+                applied, warnings = Applied(version=version), ()
+            else:
+                wanted = preview(manager, settings)
+                warnings, hold = wanted.warnings, wanted.after
+                applied = apply(manager, wanted, run=run, sleep=sleep)
             if not _answers(url):
                 say("starting the gateway")
                 if run is not None:
@@ -127,7 +134,7 @@ def up(
         key=fresh,
         key_file=folder / BOOTSTRAP_FILE,
         adopted=adopted,
-        warnings=(*(detected.warnings if hold is detected.settings else ()), *missing),
+        warnings=(*warnings, *missing),
         settings=hold,
         applied=applied,
     )
@@ -197,20 +204,44 @@ def _manager() -> Any:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Current:
-    """The settings that hold, and their version."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What would take the place of `before`, whose version is `version`.
+
+    `after` has what the environment of the Raygate that runs offers besides, not that of whoever asks.
+    """
 
     version: int
-    settings: Settings
+    before: Settings
+    after: Settings
+    warnings: tuple[str, ...]
+    unset: tuple[str, ...]
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return difference(self.before, self.after)
 
 
-def current(manager: Any) -> Current:
-    """What holds now."""
+def preview(manager: Any, settings: Settings) -> Preview:
+    """What would come of these settings."""
     import ray
 
-    said = ray.get(manager.current.remote(), timeout=CONTROL_S)
-    return Current(said["version"], Settings.from_document(said["document"]))
+    said = ray.get(manager.preview.remote(settings.to_document()), timeout=CONTROL_S)
+    return Preview(
+        version=said["version"],
+        before=Settings.from_document(said["before"]),
+        after=Settings.from_document(said["after"]),
+        warnings=tuple(said["warnings"]),
+        unset=tuple(said["unset"]),
+    )
+
+
+def current(manager: Any) -> tuple[int, Settings]:
+    """The settings that hold now, and their version."""
+    import ray
+
+    version, document = ray.get(manager.current.remote(), timeout=CONTROL_S)
+    return version, Settings.from_document(document)
 
 
 def hand_over(manager: Any, settings: Settings) -> Applied:
@@ -220,28 +251,25 @@ def hand_over(manager: Any, settings: Settings) -> Applied:
     return Applied(version=ray.get(manager.apply_settings.remote(settings.to_document()), timeout=CONTROL_S))
 
 
-def apply(
-    manager: Any, before: Current, settings: Settings, *, run: head.Run | None, sleep: Callable[[float], None]
-) -> Applied:
-    """Put these settings in the place of those, and wait until every edge goes by them. All or nothing.
+def apply(manager: Any, wanted: Preview, *, run: head.Run | None, sleep: Callable[[float], None]) -> Applied:
+    """Swap the settings, and wait until every edge goes by the new ones. All or nothing.
 
     Raises `LaunchFailed`, having changed nothing, where others hold by now, or a provider's key could not be found
     where it is needed.
     """
     import ray
 
-    unset = ray.get(manager.current.remote(references(settings)), timeout=CONTROL_S)["unset"]
-    if unset:
+    if wanted.unset:
         raise LaunchFailed(
-            f"{' and '.join(unset)} is set here, but not where Raygate runs: its processes keep the environment that "
-            "they were started with. End it (raygate down) and start it from here; nothing was changed"
+            f"{' and '.join(wanted.unset)} is not set where Raygate runs: its processes keep the environment that they "
+            "were started with. End it (raygate down) and start it from here; nothing was changed"
         )
-    changes = difference(before.settings, settings)
-    document = settings.to_document()
-    version = ray.get(manager.apply_settings.remote(document, before.version), timeout=CONTROL_S)
+    if not (changes := wanted.changes):
+        return Applied(version=wanted.version)
+    version = ray.get(manager.apply_settings.remote(wanted.after.to_document(), wanted.version), timeout=CONTROL_S)
     if version is None:
         raise LaunchFailed(
-            f"somebody else has changed the settings since they were read (they were version {before.version}); "
+            f"somebody else has changed the settings since they were read (they were version {wanted.version}); "
             "nothing was changed: look at the difference, and try again"
         )
     behind: tuple[str, ...] = ()

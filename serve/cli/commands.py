@@ -136,7 +136,8 @@ def apply(
     Shows what differs, and waits until every replica goes by it. What a file does not say has its default, as for
     `raygate up`. Requests under way end as they began; breakers, waits and spend are kept. A file with a mistake
     changes nothing (exit code 2), and so does one that came too late, because somebody else changed the settings
-    meanwhile (1). host, port, replicas, proxy and ray count from the next start on.
+    meanwhile (1). host, port, replicas, proxy and ray count from the next start on. Providers that come up by
+    themselves are those whose keys were in the environment when Raygate was started.
     """
     from serve.cli import config
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from actors.environment import environment, state_folder
 from actors.launch import head
 from runtime.dialects.scripted.parse import BadScript, parse_script
-from runtime.settings import BadSettings, Effective, EnvReference, Problem, ProviderSettings, Settings, effective, load
-from runtime.settings.difference import HIDDEN, Change, difference, masked, without_login
+from runtime.settings import BadSettings, EnvReference, Problem, ProviderSettings, Settings, effective, load
+from runtime.settings.difference import HIDDEN, Change, masked, without_login
 from serve.cli import place, screen
 from serve.cli.errors import BAD_INPUT, FAILED, Ended
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def check(file: Path, *, as_json: bool) -> None:
     """Say what results from the file, or all that is wrong with it. Raises `Ended`."""
-    found = _read(file, as_json=as_json)
+    found = effective(_load(file, as_json=as_json), environment())
     if as_json:
         screen.as_json({"ok": True, "warnings": list(found.warnings), "settings": masked(found.settings)})
         return
@@ -45,8 +45,7 @@ def show(*, as_json: bool) -> None:
         with screen.waiting("asking the manager"), joined(folder) as (manager, _):
             from serve import launch
 
-            now = launch.current(manager)
-            version, settings = now.version, now.settings
+            version, settings = launch.current(manager)
     elif document := place.stored(folder):
         version, settings = 0, Settings.from_document(document)
     else:
@@ -62,20 +61,20 @@ def show(*, as_json: bool) -> None:
 
 def apply(file: Path, *, dry_run: bool, as_json: bool) -> None:
     """Put the file's settings in the place of those that hold. Raises `Ended`, changing nothing, where it cannot."""
-    found = _read(file, as_json=as_json)
+    settings = _load(file, as_json=as_json)
     folder = state_folder(environment())
     with screen.waiting("reading what holds now") as say, joined(folder) as (manager, run):
         from serve import launch
 
         try:
-            launch.keep_closed(run, found.settings)
-            before = launch.current(manager)
-            changes = difference(before.settings, found.settings)
-            applied = launch.Applied(version=before.version, changes=changes)
+            launch.keep_closed(run, settings)
+            wanted = launch.preview(manager, settings)
+            changes = wanted.changes
+            applied = launch.Applied(version=wanted.version, changes=changes)
             if changes and not dry_run:
                 say("handing over the settings")
                 sleep = time.sleep  # noqa: TID251  # waits for other processes
-                applied = launch.apply(manager, before, found.settings, run=run, sleep=sleep)
+                applied = launch.apply(manager, wanted, run=run, sleep=sleep)
         except launch.LaunchFailed as failed:
             raise Ended(str(failed), FAILED) from None
     done = bool(changes) and not dry_run
@@ -89,12 +88,12 @@ def apply(file: Path, *, dry_run: bool, as_json: bool) -> None:
                 "after_restart": [one.path for one in changes if one.needs_restart],
                 "edges": applied.edges,
                 "behind": list(applied.behind),
-                "warnings": list(found.warnings),
+                "warnings": list(wanted.warnings),
             }
         )
     else:
         draw(changes)
-        for warning in found.warnings:
+        for warning in wanted.warnings:
             print(f"note: {warning}")
         print(_said(applied, done=done))
     if applied.behind:
@@ -173,18 +172,17 @@ def checked(settings: Settings, where: str) -> None:
         raise BadSettings(problems)
 
 
-def _read(file: Path, *, as_json: bool) -> Effective:
-    """The file, the environment over it, and what the environment offers besides. Raises `Ended` with all problems."""
-    env = environment()
+def _load(file: Path, *, as_json: bool) -> Settings:
+    """The file, and the environment over it. Raises `Ended` with all problems."""
     try:
-        found = effective(load(file, env), env)
-        checked(found.settings, str(file))
+        settings = load(file, environment())
+        checked(settings, str(file))
     except BadSettings as bad:
         if as_json:
             problems = [{"where": one.where, "path": one.path, "what": one.what} for one in bad.problems]
             screen.as_json({"ok": False, "problems": problems})
         raise Ended(str(bad), BAD_INPUT) from None
-    return found
+    return settings
 
 
 def _row(name: str, one: ProviderSettings) -> tuple[str, ...]:
