@@ -52,6 +52,8 @@ def operator(live: Live, tmp_path: Path) -> Iterator[Operator]:
 
 
 def test_streams_waits_and_spend_survive(live: Live, operator: Operator) -> None:
+    # What an authority does not hear as it is only starting is told to nobody.
+    until(lambda: _has_started(live, "limited"), "its actor has started", within_s=60.0)
     with live.client() as client:
         assert client.post("/v1/chat/completions", json=_body("alpha/say")).status_code == 200
         until(lambda: client.post("/v1/chat/completions", json=_body("limited/say")).status_code == 429, "it says wait")
@@ -155,3 +157,10 @@ def _body(model: str, **more: Any) -> dict[str, Any]:
 
 def _status(live: Live, name: str) -> Any:
     return next(one for one in live.overview()["providers"] if one.provider == name)
+
+
+def _has_started(live: Live, name: str) -> bool:
+    try:
+        return bool(live.control(live.provider(name), "reopen"))
+    except ValueError:
+        return False
