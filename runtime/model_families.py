@@ -15,6 +15,8 @@ Sources, checked in November 2026:
   [pyd]           pydantic-ai 2.68, profiles/*: tried on the live APIs from July to October 2026
   [llm]           litellm 1.109, its model map and its rules for GPT-5 and later
   [ant-think]     platform.claude.com: thinking, structured outputs, what is new in 4.5 and 4.7
+  [prefill]       platform.claude.com: prefilling an answer, not while thinking; refused from 4.6 on (migration guide;
+                  strands-agents/sdk-python#1694, QwenLM/qwen-code#8039)
   [goo]           ai.google.dev: models, thinking; google-gemini/cookbook#1290 on penalties
   [coh]           docs.cohere.com: models, structured outputs, reasoning
 """
@@ -155,30 +157,35 @@ _ONE: tuple[Parameter, ...] = ("temperature", "top_p")
 ANTHROPIC: Rows = (
     # From Opus 4.7 on there is no sampling (ruflo#2357) [ant-think] [pyd]; nor in all of generation 5, which thinks
     # unasked.
-    _row(r"claude-opus-4-[789]", _THINKS, f"{_HEAT} top_k {_NOT_CLAUDE}", longest=128_000),
+    _row(r"claude-opus-4-[789]", f"{_THINKS} -prefill", f"{_HEAT} top_k {_NOT_CLAUDE}", longest=128_000),
     _row(
         r"claude-((fable|mythos)\b|(opus|sonnet|haiku)-5)",
-        _THINKS,
+        f"{_THINKS} -prefill",
         f"{_HEAT} top_k {_NOT_CLAUDE}",
         thinks=True,
         longest=128_000,
     ),
     # temperature and top_p not both, from Opus 4.1 and generation 4.5 on (aws-samples/bedrock-chat#979).
-    _row(r"claude-((opus|sonnet)-4-6|4-6-)", _THINKS, _NOT_CLAUDE, one_of=_ONE, longest=128_000),
-    _row(r"claude-((opus|sonnet|haiku)-4-5|4-5-)", _THINKS, _NOT_CLAUDE, one_of=_ONE, longest=64_000),
-    _row(r"claude-opus-4-1\b", _THINKS, _NOT_CLAUDE, one_of=_ONE, longest=32_000),
+    _row(r"claude-((opus|sonnet)-4-6|4-6-)", f"{_THINKS} -prefill", _NOT_CLAUDE, one_of=_ONE, longest=128_000),
+    _row(r"claude-((opus|sonnet|haiku)-4-5|4-5-)", f"{_THINKS} prefill", _NOT_CLAUDE, one_of=_ONE, longest=64_000),
+    _row(r"claude-opus-4-1\b", f"{_THINKS} prefill", _NOT_CLAUDE, one_of=_ONE, longest=32_000),
     # Structured outputs came with 4.5 and Opus 4.1 [ant-think].
-    _row(r"claude-(opus-4|4-opus)\b", f"{_THINKS} -json_schema", _NOT_CLAUDE, longest=32_000),
-    _row(r"claude-(sonnet-4|4-sonnet|3-7-sonnet|sonnet-3-7)\b", f"{_THINKS} -json_schema", _NOT_CLAUDE, longest=64_000),
+    _row(r"claude-(opus-4|4-opus)\b", f"{_THINKS} prefill -json_schema", _NOT_CLAUDE, longest=32_000),
+    _row(
+        r"claude-(sonnet-4|4-sonnet|3-7-sonnet|sonnet-3-7)\b",
+        f"{_THINKS} prefill -json_schema",
+        _NOT_CLAUDE,
+        longest=64_000,
+    ),
     _row(
         r"claude-3-5-",
-        "streaming tools system_messages vision files -audio -video -json_schema -embeddings -reasoning",
+        "streaming tools system_messages vision files prefill -audio -video -json_schema -embeddings -reasoning",
         f"{_NOT_CLAUDE} reasoning",
         longest=8_192,
     ),
     _row(
         r"claude-3-",
-        "streaming tools system_messages vision -audio -video -json_schema -embeddings -reasoning",
+        "streaming tools system_messages vision prefill -audio -video -json_schema -embeddings -reasoning",
         f"{_NOT_CLAUDE} reasoning",
         longest=4_096,
     ),
@@ -271,7 +278,8 @@ def family_of(kind: str, model: str) -> Family:
     if kind == "openrouter":
         vendor, _, rest = name.removeprefix("~").partition("/")
         found = _first(BY_VENDOR.get(vendor, ()), rest)
-        return replace(found, lacks=found.lacks - _OF_OTHERS)
+        # Which host it will be is not known, and not every host goes on with what another one began.
+        return replace(found, has=found.has - {Feature.PREFILL}, lacks=found.lacks - _OF_OTHERS)
     if kind == "custom":
         found = _first(BY_KIND[kind], name.rpartition("/")[2])
         return replace(found, has=frozenset(), lacks=frozenset(), longest=None)

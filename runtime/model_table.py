@@ -53,12 +53,12 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ),
     ),
     "anthropic": (
-        ("claude-3-5-sonnet-20241022", "", 200_000, 8_192, f"{_SEES} files", "deprecated -> claude-sonnet-5-5"),
-        ("claude-3-5-sonnet-latest", "", 200_000, 8_192, f"{_SEES} files", "deprecated -> claude-sonnet-5-5"),
-        ("claude-3-opus-20240229", "", 200_000, 4_096, f"{_SEES} files?", "deprecated -> claude-opus-5-5"),
-        ("claude-3-sonnet-20240229", "", 200_000, 4_096, f"{_SEES} files?", "deprecated -> claude-sonnet-5-5"),
-        ("claude-3-haiku-20240307", "", 200_000, 4_096, f"{_SEES} files?", "deprecated -> claude-haiku-4-5"),
-        ("claude-haiku-4-5", "", 200_000, 64_000, _THINKS, ""),
+        ("claude-3-5-sonnet-20241022", "", 200_000, 8_192, f"{_SEES} files prefill", "deprecated -> claude-sonnet-5-5"),
+        ("claude-3-5-sonnet-latest", "", 200_000, 8_192, f"{_SEES} files prefill", "deprecated -> claude-sonnet-5-5"),
+        ("claude-3-opus-20240229", "", 200_000, 4_096, f"{_SEES} files? prefill", "deprecated -> claude-opus-5-5"),
+        ("claude-3-sonnet-20240229", "", 200_000, 4_096, f"{_SEES} files? prefill", "deprecated -> claude-sonnet-5-5"),
+        ("claude-3-haiku-20240307", "", 200_000, 4_096, f"{_SEES} files? prefill", "deprecated -> claude-haiku-4-5"),
+        ("claude-haiku-4-5", "", 200_000, 64_000, f"{_THINKS} prefill", ""),
         ("claude-sonnet-5-5", "", 1_000_000, 128_000, _THINKS, ""),
         ("claude-opus-5-5", "", 1_000_000, 128_000, _THINKS, ""),
     ),
@@ -81,9 +81,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ("command-r7b-12-2024", "", 128_000, 4_096, f"{_TOOLS} json_schema files?", ""),
         ("embed-v4.0", "", 128_000, None, "embeddings", ""),
     ),
-    # Ollama itself keeps any model to a schema. Whether one thinks, hears or reads files its template says.
+    # Ollama itself keeps any model to a schema. Whether one thinks, hears, reads files or goes on
+    # with what the assistant has begun its template says.
     "ollama": tuple(
-        (model, "free", context, None, f"{features} json_schema", note)
+        (model, "free", context, None, f"{features} json_schema prefill?", note)
         for model, context, features, note in (
             ("llama3.2", 131_072, _TOOLS, ""),
             ("mistral", 32_768, _TOOLS, ""),
@@ -106,8 +107,9 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ("ruvector-quality", "free", 128_000, 8_192, "", ""),
         ("ruvector-balanced", "free", 64_000, 8_192, "", ""),
     ),
-    # llama.cpp keeps it to a schema; what it makes of tools is its chat template's affair.
-    "local": (("smollm2-135m", "free", None, None, f"{_CHAT} json_schema tools?", ""),),
+    # llama.cpp keeps it to a schema, and goes on with what the assistant has begun (ggml-org/llama.cpp#13174); what it
+    # makes of tools is its chat template's affair.
+    "local": (("smollm2-135m", "free", None, None, f"{_CHAT} json_schema tools? prefill", ""),),
 }
 
 DEFAULT_MODEL = {

@@ -21,7 +21,8 @@ NANOUSD = 1_000_000_000
 class Feature(StrEnum):
     """What a model can do. `BATCHING` and `FINE_TUNING` are told, not offered by Raygate itself.
 
-    `VISION`, `AUDIO`, `VIDEO` and `FILES` are what it takes, besides text.
+    `VISION`, `AUDIO`, `VIDEO` and `FILES` are what it takes, besides text. `PREFILL`: a last message of the assistant's
+    is the beginning of its answer, which it goes on with; others begin anew, or refuse.
     """
 
     STREAMING = "streaming"
@@ -36,6 +37,7 @@ class Feature(StrEnum):
     EMBEDDINGS = "embeddings"
     BATCHING = "batching"
     REASONING = "reasoning"
+    PREFILL = "prefill"
 
 
 ASKED = frozenset(Feature) - {Feature.BATCHING, Feature.FINE_TUNING}

@@ -120,7 +120,10 @@ class Choice:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try at one provider, as the answer reports it. `outcome` is "ok" or the kind of failure."""
+    """One try at one provider, as the answer reports it.
+
+    `outcome` is "ok", the kind of failure, or `CACHED`, `HEDGED` or `SHARED`.
+    """
 
     provider: str
     model: str
@@ -137,6 +140,8 @@ class Completion:
     `latency_s` is the answering attempt's; `overhead_s` what Raygate added to all attempts, less `queue_s`, the time
     for which the request waited for a place.
     `dropped` names request fields that this provider's dialect could not carry.
+    `continued` is how often a stream that broke was taken up by another attempt: `usage` and `cost` are then the sums,
+    and `provider` is who ended it.
     """
 
     id: str
@@ -154,6 +159,7 @@ class Completion:
     dropped: tuple[str, ...] = ()
     request_id: str = ""
     extra: Mapping[str, Json] = field(default_factory=dict)
+    continued: int = 0
 
     @property
     def text(self) -> str:
@@ -243,6 +249,9 @@ UNASKED = frozenset((FailureKind.REFUSED, FailureKind.THROTTLED))
 CACHED = "cached"
 """What the one attempt of a remembered answer says of its outcome."""
 
+HEDGED = "hedged"
+"""The outcome of an attempt that was given up because another one, asked beside it, was faster."""
+
 SHARED = "shared"
 """The outcome of the attempt of one who was given what an equal request of the same moment got."""
 
@@ -318,6 +327,7 @@ class Failure:
     `retry_after_s` is seconds remaining as the provider (or our breaker) named them; `status` the provider's
     own HTTP status; `param` and `code` as in OpenAI's error envelope. `usage` is what a call that was given
     up or cut off used all the same, as far as we know, and `cost` its price: both None where nothing was used.
+    `another_key`: the provider has another key, for which the same call may do at once.
     """
 
     kind: FailureKind
@@ -332,6 +342,7 @@ class Failure:
     request_id: str = ""
     usage: Usage | None = None
     cost: Cost | None = None
+    another_key: bool = False
 
     @property
     def handling(self) -> Handling:

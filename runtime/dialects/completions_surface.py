@@ -258,7 +258,8 @@ class TextRenderer:
             )
             chunks += self._delta(last)
         if self._usage:
-            usage = {**self._meta, "choices": [], "usage": render_usage(completion.usage, completion.cost)}
+            counts = render_usage(completion.usage, completion.cost, completion.continued)
+            usage = {**self._meta, "choices": [], "usage": counts}
             for name, value in completion.extra.items():
                 usage.setdefault(name, value)
             chunks.append(_wire(usage))

@@ -167,10 +167,10 @@ def _sequence(extra: Mapping[str, Json], request: Request) -> str | None:
     return stops[0] if extra.get("finish_reason") == "STOP_SEQUENCE" and len(stops) == 1 else None
 
 
-def render_usage(usage: Usage, cost: Cost | None, extra: Mapping[str, Json]) -> dict[str, Json]:
+def render_usage(usage: Usage, cost: Cost | None, extra: Mapping[str, Json], continued: int = 0) -> dict[str, Json]:
     """Tokens as this API counts them: the cache's beside the input, not in it. Cost in US dollars where it is known.
 
-    `extra` is the completion's.
+    `extra` is the completion's, and `continued`: how often the answer broke off and was taken up again.
     """
     beside = {name: extra[name] for name in USAGE_BESIDE & extra.keys()}
     if beside.get("service_tier", "standard") not in _TIERS:
@@ -204,4 +204,6 @@ def render_usage(usage: Usage, cost: Cost | None, extra: Mapping[str, Json]) -> 
         body["estimated"] = True
     if cost is not None:
         body["cost"] = cost.total_nanousd / 1_000_000_000
+    if continued:
+        body["continued"] = continued
     return {**body, **beside}

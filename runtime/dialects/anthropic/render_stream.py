@@ -142,7 +142,7 @@ class EventRenderer:
         last: Block = {
             "type": "message_delta",
             "delta": change,
-            "usage": render_usage(completion.usage, completion.cost, extra),
+            "usage": render_usage(completion.usage, completion.cost, extra, completion.continued),
         }
         for name, value in extra.items():
             if name not in USAGE_BESIDE and name != "container":

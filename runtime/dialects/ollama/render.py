@@ -44,7 +44,7 @@ _TAKEN = frozenset(
         *("model", "created_at", "message", "done", "done_reason", "prompt_eval_count", "eval_count", *DURATIONS),
         *("role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id", "logprobs"),
         *("response", "image", "context", "completed", "total"),
-        *("error", "status", "cost", "estimated", "finish_reason"),
+        *("error", "status", "cost", "estimated", "continued", "finish_reason"),
     )
 )
 """Fields that mean something to a client; nothing of a provider's own may take their place."""
@@ -211,8 +211,8 @@ def calls_of(calls: Iterable[ToolCall]) -> list[Json]:
     return found
 
 
-def counts_of(usage: Usage, cost: Cost | None) -> dict[str, Json]:
-    """Tokens as far as anyone counted or estimated them, and the cost in US dollars where it is known."""
+def counts_of(usage: Usage, cost: Cost | None, continued: int = 0) -> dict[str, Json]:
+    """Tokens as far as anyone counted or estimated them, the cost in US dollars where it is known, and `continued`."""
     body: dict[str, Json] = {}
     if usage.input_tokens or not usage.estimated:
         body["prompt_eval_count"] = usage.input_tokens
@@ -222,6 +222,8 @@ def counts_of(usage: Usage, cost: Cost | None) -> dict[str, Json]:
         body["estimated"] = True
     if cost is not None:
         body["cost"] = cost.total_nanousd / 1_000_000_000
+    if continued:
+        body["continued"] = continued
     return body
 
 
@@ -327,7 +329,7 @@ def _end(completion: Completion, choice: Choice) -> dict[str, Json]:
         "done": True,
         "done_reason": _reason(choice),
         **_durations(completion),
-        **counts_of(completion.usage, completion.cost),
+        **counts_of(completion.usage, completion.cost, completion.continued),
     }
 
 

@@ -74,8 +74,8 @@ def render_completion(completion: Completion, *, legacy: bool = False) -> dict[s
     return body
 
 
-def render_usage(usage: Usage, cost: Cost | None) -> dict[str, Json]:
-    """Tokens, and the cost in US dollars where it is known."""
+def render_usage(usage: Usage, cost: Cost | None, continued: int = 0) -> dict[str, Json]:
+    """Tokens, the cost in US dollars where it is known, and how often the answer broke off and was continued."""
     body: dict[str, Json] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -95,6 +95,8 @@ def render_usage(usage: Usage, cost: Cost | None) -> dict[str, Json]:
         body["estimated"] = True
     if cost is not None:
         body["cost"] = cost.total_nanousd / 1_000_000_000
+    if continued:
+        body["continued"] = continued
     return body
 
 
@@ -221,7 +223,7 @@ class ChunkRenderer:
             last: dict[str, Json] = {
                 **self._meta,
                 "choices": [],
-                "usage": render_usage(completion.usage, completion.cost),
+                "usage": render_usage(completion.usage, completion.cost, completion.continued),
             }
             for name, value in completion.extra.items():
                 last.setdefault(name, value)

@@ -153,8 +153,8 @@ class ResponsesRenderer:
         return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
 
 
-def render_usage(usage: Usage, cost: Cost | None) -> dict[str, Json]:
-    """Tokens, and the cost in US dollars where it is known."""
+def render_usage(usage: Usage, cost: Cost | None, continued: int = 0) -> dict[str, Json]:
+    """Tokens, the cost in US dollars where it is known, and how often the answer broke off and was continued."""
     body: dict[str, Json] = {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {
@@ -169,6 +169,8 @@ def render_usage(usage: Usage, cost: Cost | None) -> dict[str, Json]:
         body["estimated"] = True
     if cost is not None:
         body["cost"] = cost.total_nanousd / 1_000_000_000
+    if continued:
+        body["continued"] = continued
     return body
 
 
@@ -179,7 +181,7 @@ def _whole(frame: Mapping[str, Json], completion: Completion, choice: Choice, ou
         "model": completion.model or frame["model"],
         "status": "completed",
         "output": output.items(),
-        "usage": render_usage(completion.usage, completion.cost),
+        "usage": render_usage(completion.usage, completion.cost, completion.continued),
     }
     if why := _WHY.get(choice.finish_reason):
         body |= {"status": "incomplete", "incomplete_details": {"reason": why}}
