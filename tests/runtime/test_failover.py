@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -159,10 +161,140 @@ def test_a_long_row_of_retries_has_a_bounded_wait() -> None:
     assert backoff_s(5_000, RetryPolicy(), random.Random(1)) <= RetryPolicy().cap_s
 
 
+def test_many_routes_make_no_larger_storm() -> None:
+    """One budget is for all of them, whatever their own attempts are."""
+    budget, retries = RetryBudget(0.2), 0
+    for at in range(1_000):
+        run = Failover([Candidate("a", f"m{at % 50}")], RetryPolicy(max_attempts=2 + at % 7), random.Random(at), budget)
+        while isinstance(run.after(failed(K.OVERLOADED), remaining_s=PLENTY_S), Ask):
+            retries += 1
+    assert retries <= 0.2 * 1_000 + RetryBudget.RESERVE
+
+
+# Waits.
+
+
+def test_a_wait_counts_from_when_it_was_named() -> None:
+    run = failover(A, B)
+    run.after(failed(K.RATE_LIMITED, retry_after_s=9.0), remaining_s=100.0)
+    step = run.after(failed(K.MODEL_NOT_FOUND), remaining_s=95.0)
+    assert isinstance(step, Ask)
+    assert step.candidate == A
+    assert 4.0 <= step.after_s <= 4.4, "five of the nine seconds have passed"
+
+
+def test_who_gives_up_for_a_wait_tells_of_it() -> None:
+    step = failover(A).after(failed(K.RATE_LIMITED, retry_after_s=50.0), remaining_s=20.0)
+    assert isinstance(step, GiveUp)
+    assert step.failure.retry_after_s == 50.0
+
+
+# Another key.
+
+
+def test_another_key_of_the_same_provider_comes_first_and_is_no_retry() -> None:
+    run = failover(A, B, ratio=0.0, max_attempts=3)
+    other_key = replace(failed(K.RATE_LIMITED, retry_after_s=60.0), another_key=True)
+    assert run.after(other_key, remaining_s=PLENTY_S) == Ask(A, 0.0)
+    assert run.after(failed(K.RATE_LIMITED, retry_after_s=60.0), remaining_s=PLENTY_S) == Ask(B, 0.0)
+    assert isinstance(run.after(other_key, remaining_s=PLENTY_S), GiveUp), "keys count as attempts"
+
+
+# Requests that are too long.
+
+
+class Sizes:
+    """Windows by provider; `more` are the route's larger ones."""
+
+    def __init__(self, *more: Candidate, **windows: int) -> None:
+        self._more = more
+        self._windows = windows
+
+    def window(self, candidate: Candidate) -> int | None:
+        return self._windows.get(candidate.provider)
+
+    def larger(self) -> Sequence[Candidate]:
+        return self._more
+
+
+def outgrown(run: Failover) -> list[str]:
+    """Who is asked, each finding it too long."""
+    asked = [run.first().provider]
+    while isinstance(step := run.after(failed(K.CONTEXT_OVERFLOW), remaining_s=PLENTY_S), Ask):
+        asked.append(step.candidate.provider)
+    return asked
+
+
+def long_run(sizes: Sizes, *names: str, max_attempts: int = 20) -> Failover:
+    plan = [Candidate(name, "m") for name in names]
+    return Failover(plan, RetryPolicy(max_attempts=max_attempts), random.Random(1), RetryBudget(0.2), sizes)
+
+
+def test_what_is_too_long_goes_to_larger_windows_only() -> None:
+    sizes = Sizes(Candidate("huge", "m"), Candidate("tiny", "m"), a=8, small=4, same=8, big=100, huge=1_000, tiny=2)
+    assert outgrown(long_run(sizes, "a", "small", "unknown", "same", "big")) == ["a", "big", "unknown", "huge"]
+    sizes = Sizes(Candidate("huge", "m"), a=8, big=100, huge=90)
+    assert outgrown(long_run(sizes, "a", "unknown", "big")) == ["a", "big", "unknown"]
+
+
+def test_where_nothing_is_known_the_order_stays() -> None:
+    assert outgrown(long_run(Sizes(Candidate("l", "m"), b=4), "a", "b", "c")) == ["a", "b", "c", "l"]
+
+
+def test_the_larger_ones_are_for_long_requests_alone() -> None:
+    run = long_run(Sizes(Candidate("l", "m")), "a")
+    step = run.after(failed(K.MODEL_NOT_FOUND), remaining_s=PLENTY_S)
+    assert isinstance(step, GiveUp)
+
+
+def test_a_small_one_that_failed_before_is_not_tried_again_with_what_is_too_long() -> None:
+    run = long_run(Sizes(a=4, b=8), "a", "b")
+    assert run.after(failed(K.OVERLOADED), remaining_s=PLENTY_S) == Ask(B, 0.0)
+    step = run.after(failed(K.CONTEXT_OVERFLOW), remaining_s=PLENTY_S)
+    assert isinstance(step, GiveUp)
+
+
+# Filters.
+
+
+def test_a_filter_is_the_last_word_unless_the_route_says_next() -> None:
+    filtered = failed(K.CONTENT_FILTERED)
+    assert failover(A, B).after(filtered, remaining_s=PLENTY_S) == GiveUp(filtered)
+    run = failover(A, B, past_filters=True)
+    assert run.after(filtered, remaining_s=PLENTY_S) == Ask(B, 0.0)
+    assert run.after(filtered, remaining_s=PLENTY_S) == GiveUp(filtered), "and nobody is asked twice"
+
+
+# Two at once.
+
+
+def test_a_hedge_is_an_attempt_and_never_the_same_candidate() -> None:
+    run = failover(A, B, C, max_attempts=2)
+    assert run.hedge(lambda one: one != B) == C
+    assert run.hedge(lambda one: True) is None, "the attempts are used up"
+    run.failed(A, failed(K.UNAVAILABLE), remaining_s=PLENTY_S)
+    assert isinstance(run.after(failed(K.UNAVAILABLE), remaining_s=PLENTY_S), GiveUp)
+
+
+def test_after_both_failed_the_rest_is_asked() -> None:
+    run = failover(A, B, C)
+    assert run.hedge(lambda one: True) == B
+    run.failed(B, failed(K.UNAVAILABLE), remaining_s=PLENTY_S)
+    assert run.after(failed(K.TIMED_OUT), remaining_s=PLENTY_S, of=A) == Ask(C, 0.0)
+
+
+def test_a_final_verdict_of_either_is_final() -> None:
+    run, wrong = failover(A, B, C), failed(K.BAD_REQUEST)
+    assert run.hedge(lambda one: True) == B
+    run.failed(B, wrong, remaining_s=PLENTY_S)
+    assert run.after(failed(K.UNAVAILABLE), remaining_s=PLENTY_S, of=A) == GiveUp(wrong)
+
+
 failures = st.builds(
     Failure,
     kind=st.sampled_from(FailureKind),
     retry_after_s=st.none() | st.floats(0.0, 100.0),
+    another_key=st.booleans(),
 )
 
 
@@ -170,8 +302,14 @@ failures = st.builds(
     count=st.integers(1, 5),
     came=st.lists(st.tuples(failures, st.floats(0.0, 50.0)), min_size=40, max_size=40),
     policy=st.builds(
-        RetryPolicy, max_attempts=st.integers(1, 8), per_candidate=st.integers(1, 4), base_s=st.floats(0.01, 5.0)
+        RetryPolicy,
+        max_attempts=st.integers(1, 8),
+        per_candidate=st.integers(1, 4),
+        base_s=st.floats(0.01, 5.0),
+        past_filters=st.booleans(),
     ),
+    windows=st.dictionaries(st.sampled_from("01234x"), st.integers(1, 4)),
+    hedged=st.lists(st.booleans(), min_size=40, max_size=40),
     ratio=st.floats(0.0, 1.0),
     deadline_s=st.floats(0.0, 200.0),
     seed=st.integers(),
@@ -181,33 +319,70 @@ def test_laws(
     count: int,
     came: list[tuple[Failure, float]],
     policy: RetryPolicy,
+    windows: dict[str, int],
+    hedged: list[bool],
     ratio: float,
     deadline_s: float,
     seed: int,
 ) -> None:
     candidates = [Candidate(str(at), "m") for at in range(count)]
+    larger = Candidate("x", "m")
     budget = RetryBudget(ratio)
-    run = Failover(candidates, policy, random.Random(seed), budget)
+    run = Failover(candidates, policy, random.Random(seed), budget, Sizes(larger, **windows))
     asked, now, retries = [run.first()], 0.0, 0
-    last: dict[Candidate, Failure] = {}
+    under_way = [run.first()]
+    last: dict[Candidate, tuple[Failure, float]] = {}
+    told: list[Failure] = []
+    others = iter(hedged)
     for failure, took_s in came:
+        if len(under_way) == 1 and next(others) and (second := run.hedge(lambda one: True)) is not None:
+            assert second not in asked, "a hedge asks somebody else"
+            asked.append(second)
+            under_way.append(second)
         now += took_s
-        last[asked[-1]] = failure
-        step = run.after(failure, remaining_s=deadline_s - now)
+        failing = under_way.pop(0)
+        last[failing] = failure, now
+        told.append(failure)
+        if under_way:
+            run.failed(failing, failure, remaining_s=deadline_s - now)
+            continue
+        step = run.after(failure, remaining_s=deadline_s - now, of=failing)
         if isinstance(step, GiveUp):
             break
         assert now + step.after_s < deadline_s, "asked past the deadline"
-        if step.candidate in asked:
+        assert not any(is_final(one, policy) for one in told), "asked after a final verdict"
+        outgrew = [
+            windows[one.provider] for one, (said, _) in last.items() if too_long(said) and one.provider in windows
+        ]
+        if outgrew and step.candidate.provider in windows and not failure.another_key:
+            assert windows[step.candidate.provider] > max(outgrew), "too small for what was too long before"
+        if step.candidate == failing and failure.another_key:
+            assert step.after_s == 0.0
+        elif step.candidate in asked:
             retries += 1
-            assert last[step.candidate].retryable, "repeated what cannot be"
-            assert step.after_s >= (last[step.candidate].retry_after_s or 0.0), "came back too soon"
+            said, at = last[step.candidate]
+            assert said.retryable, "repeated what cannot be"
+            assert now + step.after_s >= at + (said.retry_after_s or 0.0) - 1e-6, "came back too soon"
         else:
             assert step.after_s == 0.0
+            assert step.candidate != larger or any(map(too_long, told)), "the larger ones are for long requests"
         asked.append(step.candidate)
+        under_way.append(step.candidate)
         now += step.after_s
     else:
         raise AssertionError("it never gave up")
     assert len(asked) <= policy.max_attempts
-    assert max(asked.count(one) for one in candidates) <= policy.per_candidate
+    keys = sum(failure.another_key for failure in told)
+    assert max(asked.count(one) for one in candidates) <= policy.per_candidate + keys
     assert retries <= (RetryBudget.RESERVE + ratio if ratio else 0)
-    assert step.failure in last.values() or step.failure in [failure for failure, _ in came]
+    assert step.failure in told
+
+
+def too_long(failure: Failure) -> bool:
+    return failure.kind is K.CONTEXT_OVERFLOW
+
+
+def is_final(failure: Failure, policy: RetryPolicy) -> bool:
+    filtered = policy.past_filters and failure.kind is K.CONTENT_FILTERED
+    handling = failure.handling
+    return not (handling.try_elsewhere or handling.try_again or failure.another_key or filtered)
