@@ -18,15 +18,19 @@ from runtime.edge_provider import AskPermit, EdgeProvider, ProviderSpec, Senses,
 from runtime.failover import RetryPolicy
 from runtime.feed import AuthorityPolicy, Endpoint, Observations
 from runtime.gate import Gate
-from runtime.gateway import Policy
+from runtime.hedge import HedgePolicy
+from runtime.plan import Policy, Route
 from runtime.provider import Upstream
-from runtime.request import Sampling
+from runtime.request import AttemptLimits, Sampling
 from runtime.settings import (
     AdmissionSettings,
+    AttemptSettings,
     BadSettings,
+    HedgeSettings,
     Problem,
     ProviderKind,
     ProviderSettings,
+    RouteSettings,
     Settings,
     resolve_secret,
 )
@@ -136,11 +140,18 @@ def policy_of(settings: Settings, upstreams: Mapping[str, Upstream], catalog: Ca
         name: settings.max_cost_usd if one.max_cost_usd is None else one.max_cost_usd
         for name, one in settings.providers.items()
     }
+    general = Route(retry=retry_policy(settings), hedge=_hedge(settings.hedge))
+    routes = {name: _route(one, general) for name, one in settings.routes.items()}
+    if (default := routes.get(settings.default_model)) is not None:
+        routes[""] = default
+    hedges = [route.hedge for route in (general, *routes.values()) if route.hedge is not None]
     return Policy(
         catalog=catalog or Catalog(settings),
         upstreams=upstreams,
         strategy=STRATEGIES[settings.strategy],
-        retry=retry_policy(settings),
+        general=general,
+        routes=routes,
+        times_answers=any(hedge.after_s is None for hedge in hedges),
         # A provider that was given more time than the others may use it.
         deadline_s=max([settings.timeouts.total_s, *(one.timeout_s or 0.0 for one in settings.providers.values())]),
         ceilings_nanousd={name: int(usd * NANO) for name, usd in ceilings.items() if usd is not None},
@@ -152,6 +163,30 @@ def policy_of(settings: Settings, upstreams: Mapping[str, Upstream], catalog: Ca
         single_flight=settings.cache.single_flight,
         priority={name: one.priority for name, one in settings.providers.items() if one.priority},
     )
+
+
+def _route(ours: RouteSettings, general: Route) -> Route:
+    """A route's own settings over the general ones."""
+    retry = replace(
+        general.retry,
+        max_attempts=ours.max_attempts or general.retry.max_attempts,
+        past_filters=ours.content_filter == "next",
+    )
+    return Route(
+        retry=retry,
+        timeout_s=ours.timeout_s,
+        limits=None if ours.attempt == AttemptSettings() else AttemptLimits(**ours.attempt.model_dump()),
+        hedge=general.hedge if ours.hedge is None else _hedge(ours.hedge),
+        continue_streams=ours.continue_streams,
+        larger=ours.larger,
+    )
+
+
+def _hedge(ours: HedgeSettings | None) -> HedgePolicy | None:
+    if ours is None or ours.max_share == 0.0:
+        return None
+    usual = HedgePolicy()
+    return HedgePolicy(after_s=ours.after_s, quantile=ours.quantile or usual.quantile, max_share=ours.max_share)
 
 
 def _spec(

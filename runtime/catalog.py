@@ -147,7 +147,7 @@ class Catalog:
     def _resolve(self, name: str, through: frozenset[str]) -> tuple[Target, ...]:
         # A route may lead to its own name: `gpt-4o: [openai/gpt-4o]` as well as `gpt-4o: [gpt-4o, local]`.
         if name not in through and (route := self.settings.routes.get(name)):
-            return tuple(found for target in route for found in self._resolve(target, through | {name}))
+            return tuple(found for target in route.targets for found in self._resolve(target, through | {name}))
         provider, slash, model = name.partition("/")
         if slash and provider in self._providers:
             return ((provider, model),) if model else ()

@@ -157,10 +157,10 @@ class EdgeProvider:
         call, ticket = ready
         outcome: Outcome
         try:
-            limits = self._limits(request.deadline_s, begun)
+            limits = self._limits(request, begun)
             reply = await self.transport.send(call, limits)
             if isinstance(reply, Fault):
-                outcome = self._faulted(reply, request.model, limits)
+                outcome = self._faulted(reply, request, limits)
             else:
                 decoded = self.dialect.decode(reply, self._target(request.model))
                 outcome = self._completed(decoded, request, call)
@@ -186,7 +186,7 @@ class EdgeProvider:
         spent_s = 0.0
         ttft_s: float | None = None
         try:
-            limits = self._patient(self._limits(request.deadline_s, begun), request.model)
+            limits = self._patient(self._limits(request, begun), request.model)
             opened = await open_stream(
                 call,
                 dialect=self.dialect,
@@ -194,7 +194,7 @@ class EdgeProvider:
                 target=self._target(request.model),
                 limits=limits,
                 clock=self.senses.clock,
-                faulted=lambda fault: self._faulted(fault, request.model, limits),
+                faulted=lambda fault: self._faulted(fault, request, limits),
             )
             spent_s = self.senses.clock() - begun
             if isinstance(opened, Reading):
@@ -236,10 +236,10 @@ class EdgeProvider:
         call, ticket = ready
         outcome: Embeddings | Failure
         try:
-            limits = self._limits(request.deadline_s, begun)
+            limits = self._limits(request, begun)
             reply = await self.transport.send(call, limits)
             if isinstance(reply, Fault):
-                outcome = self._faulted(reply, request.model, limits)
+                outcome = self._faulted(reply, request, limits)
             else:
                 outcome = self.dialect.decode_embed(reply, self._target(request.model))
                 if isinstance(outcome, Embeddings) and outcome.usage == NOT_REPORTED:
@@ -327,6 +327,8 @@ class EdgeProvider:
 
     def _encode(self, request: Request, target: Target) -> HttpCall | Failure:
         """The call for as much of the request as the model takes."""
+        # What an attempt may take is ours to keep to; no provider sees it.
+        request = request if request.limits is None else replace(request, limits=None)
         fitted = fit(request, self.catalog.info(self.name, request.model))
         if isinstance(fitted, Failure):
             return fitted
@@ -415,12 +417,25 @@ class EdgeProvider:
         streams = info is None or info.has(Feature.STREAMING) is not False
         return limits if streams else replace(limits, first_byte_s=limits.total_s, between_s=limits.total_s)
 
-    def _limits(self, deadline_s: float | None, begun: float) -> Limits:
-        """The provider's own, cut to what is left of the request's time."""
-        limits = self.spec.limits
-        if deadline_s is None:
+    def _allowed(self, request: Request | EmbedRequest) -> Limits:
+        """What one call may take: the provider's own limits, and in their place those of the request's route."""
+        limits, said = self.spec.limits, None if isinstance(request, EmbedRequest) else request.limits
+        if said is None:
             return limits
-        left_s = max(0.0, deadline_s - (self.senses.clock() - begun))
+        return Limits(
+            connect_s=limits.connect_s if said.connect_s is None else said.connect_s,
+            first_byte_s=limits.first_byte_s if said.first_token_s is None else said.first_token_s,
+            between_s=limits.between_s if said.between_tokens_s is None else said.between_tokens_s,
+            total_s=limits.total_s if said.total_s is None else said.total_s,
+            min_tokens_per_s=limits.min_tokens_per_s if said.min_tokens_per_s is None else said.min_tokens_per_s,
+        )
+
+    def _limits(self, request: Request | EmbedRequest, begun: float) -> Limits:
+        """What it may take, cut to what is left of the request's time."""
+        limits = self._allowed(request)
+        if request.deadline_s is None:
+            return limits
+        left_s = max(0.0, request.deadline_s - (self.senses.clock() - begun))
         return limits if left_s >= limits.total_s else replace(limits, total_s=left_s)
 
     # What became of it.
@@ -444,11 +459,11 @@ class EdgeProvider:
             usage = estimate_usage(request, outcome)
         return replace(outcome, model=outcome.model or request.model, usage=usage, dropped=call.dropped)
 
-    def _faulted(self, fault: Fault, model: str, limits: Limits) -> Failure:
-        failure = failure_of(fault, provider=self.name, model=model)
-        if fault.kind is not FaultKind.TOTAL_TIMEOUT or limits.total_s >= self.spec.limits.total_s:
+    def _faulted(self, fault: Fault, request: Request | EmbedRequest, limits: Limits) -> Failure:
+        failure = failure_of(fault, provider=self.name, model=request.model)
+        if fault.kind is not FaultKind.TOTAL_TIMEOUT or limits.total_s >= self._allowed(request).total_s:
             return failure
-        usual_s = self.standing.vitals(model, self.senses.clock()).latency_s
+        usual_s = self.standing.vitals(request.model, self.senses.clock()).latency_s
         if limits.total_s >= (FAIR_S if usual_s is None else 2.0 * usual_s):
             return failure
         detail = f"the request had {limits.total_s:.1f} s left, in which {self.name} did not finish; allow more"

@@ -274,11 +274,24 @@ class CostLimits:
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptLimits:
+    """What one attempt may take, as in `runtime.transport.base.Limits`. None: what the provider's settings say."""
+
+    connect_s: float | None = None
+    first_token_s: float | None = None
+    between_tokens_s: float | None = None
+    total_s: float | None = None
+    min_tokens_per_s: float | None = None
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One chat request.
 
     `model` is `provider/model`, a bare model name, or empty for the default of the settings.
     `deadline_s` is seconds remaining, never a moment: monotonic clocks mean nothing on another host.
+    `limits` are its route's, for whoever makes the attempt; no provider sees them.
     `tenant` is whose request it is, by the caller's key: nothing remembered is shared between tenants.
     `cache` asks the provider to remember the whole prompt.
     `extra` holds the fields that the surface `dialect` did not know; every part of a request has its own `extra`
@@ -304,6 +317,7 @@ class Request:
     metadata: Mapping[str, Json] = field(default_factory=dict)
     cost: CostLimits = CostLimits()
     deadline_s: float | None = None
+    limits: AttemptLimits | None = None
     request_id: str = ""
     tenant: str = ""
     provider_options: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from runtime.dialects.base import Parse
 from runtime.dialects.surface import StreamRenderer
 from runtime.outcome import (
     CACHED,
+    HEDGED,
     SHARED,
     Attempt,
     Completion,
@@ -163,14 +164,17 @@ def _start_of(event: StreamEvent) -> StreamStart | Completion:
 def _headers(answer: StreamStart | Completion) -> Headers:
     """Who really answered, after how many tries, and what could not be passed on. Serve adds x-request-id."""
     had = _had_already(answer.attempts)
-    failed = [one for one in answer.attempts if one.outcome not in ("ok", *_HAD)]
+    hedged = sum(one.outcome == HEDGED for one in answer.attempts)
+    failed = [one for one in answer.attempts if one.outcome not in ("ok", HEDGED, *_HAD)]
     headers = [
         *source_headers(answer.provider, answer.model),
-        (b"x-raygate-attempts", b"%d" % (len(failed) + (not had))),
+        (b"x-raygate-attempts", b"%d" % (len(failed) + hedged + (not had))),
         (b"x-raygate-overhead-ms", b"%.2f" % (answer.overhead_s * 1e3)),
         *queue_header(answer.queue_s),
         *had,
     ]
+    if hedged:
+        headers.append((b"x-raygate-hedged", b"%d" % hedged))
     if failed:
         headers.append((b"x-raygate-failed-attempts", _latin(", ".join(map(_attempt, failed)))))
     if answer.dropped:

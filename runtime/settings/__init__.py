@@ -23,11 +23,13 @@ from runtime.settings.model import (
     Timeouts,
 )
 from runtime.settings.problems import BadSettings, Problem, nearest
+from runtime.settings.routes import AttemptSettings, HedgeSettings, RouteSettings
 from runtime.settings.secrets import EnvReference, Secret, resolve_secret
 
 __all__ = [
     "ALSO_READ",
     "AdmissionSettings",
+    "AttemptSettings",
     "BadSettings",
     "BreakerSettings",
     "CacheSettings",
@@ -35,6 +37,7 @@ __all__ = [
     "Effective",
     "EnvReference",
     "FeedSettings",
+    "HedgeSettings",
     "LocalSettings",
     "ModelSettings",
     "PriceSettings",
@@ -44,6 +47,7 @@ __all__ = [
     "RaySettings",
     "Reach",
     "RetrySettings",
+    "RouteSettings",
     "SamplingDefaults",
     "Secret",
     "Settings",

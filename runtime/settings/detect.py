@@ -122,7 +122,11 @@ def _strangers(settings: Settings) -> list[str]:
     """Names that lead to no provider. Only a warning: the provider may appear with its key."""
     named = [("default_model", settings.default_model)]
     named += [(f"models `{name}`", name) for name in settings.models]
-    named += [(f"route `{alias}`", target) for alias, targets in settings.routes.items() for target in targets]
+    named += [
+        (f"route `{alias}`", target)
+        for alias, route in settings.routes.items()
+        for target in (*route.targets, *route.larger)
+    ]
     warnings = []
     for where, name in named:
         provider, slash, _ = name.partition("/")

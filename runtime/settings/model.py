@@ -12,22 +12,21 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from runtime.models import Feature, Parameter, Pricing, per_million
+from runtime.settings.parts import STRICT, Count, Seconds
 from runtime.settings.problems import BadSettings
 from runtime.settings.report import problems_of
+from runtime.settings.routes import HedgeSettings, RouteSettings
 from runtime.settings.secrets import REVEAL, Secret
 
 
 class _Part(BaseModel):
-    # Inputs stay out of every message, because any of them may be a secret.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+    model_config = STRICT
 
 
-Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 Usd = Annotated[Decimal, Field(ge=0, decimal_places=9)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
@@ -282,7 +281,7 @@ class Settings(_Part):
     """Everything that Raygate is told.
 
     `max_cost_usd` bounds the estimate of one request, wherever a provider has no bound of its own. A request whose
-    price is unknown is not within a bound.
+    price is unknown is not within a bound. Without `hedge`, only routes that ask for it are hedged.
     """
 
     host: str = "127.0.0.1"
@@ -297,6 +296,7 @@ class Settings(_Part):
     max_cost_usd: Usd | None = None
     timeouts: Timeouts = Timeouts()
     retry: RetrySettings = RetrySettings()
+    hedge: HedgeSettings | None = None
     breaker: BreakerSettings = BreakerSettings()
     feed: FeedSettings = FeedSettings()
     admission: AdmissionSettings = AdmissionSettings()
@@ -304,7 +304,7 @@ class Settings(_Part):
     ray: RaySettings = RaySettings()
     local: LocalSettings = LocalSettings()
     providers: dict[str, ProviderSettings] = {}
-    routes: dict[str, tuple[str, ...]] = {}
+    routes: dict[str, RouteSettings] = {}
     models: dict[str, ModelSettings] = {}
 
     @model_validator(mode="after")
@@ -322,8 +322,8 @@ class Settings(_Part):
             provider, slash, model = name.partition("/")
             if not (provider and slash and model):
                 raise PydanticCustomError("name", "`models` key `{name}` should be provider/model", {"name": name})
-        for alias, targets in self.routes.items():
-            if not targets:
+        for alias, route in self.routes.items():
+            if not route.targets:
                 raise PydanticCustomError("route", "route `{alias}` leads nowhere", {"alias": alias})
         return self
 

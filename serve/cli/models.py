@@ -36,7 +36,7 @@ def models(*, url: str, key: str, as_json: bool) -> None:
     screen.console().print(screen.table(columns, rows, right=columns[1:4]))
     routes = catalog.settings.routes
     if routes:
-        leads = ((alias, ", ".join(targets)) for alias, targets in sorted(routes.items()))
+        leads = ((alias, ", ".join(route.targets)) for alias, route in sorted(routes.items()))
         screen.console().print()
         screen.console().print(screen.table(("route", "leads to"), leads))
 

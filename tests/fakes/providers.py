@@ -10,7 +10,7 @@ from typing import Any
 from runtime.admission import AdmissionPolicy
 from runtime.breaker import BreakerPolicy
 from runtime.catalog import Catalog
-from runtime.dialects.base import Dialect, Target
+from runtime.dialects.base import Dialect, HttpCall, Target
 from runtime.dialects.scripted import Script, Scripted, Step, Trouble
 from runtime.edge_provider import AskPermit, EdgeProvider, ProviderSpec, Senses, nobody_to_ask
 from runtime.feed import Observations, Observed
@@ -20,7 +20,7 @@ from runtime.provider import Provider
 from runtime.request import Request, Sampling
 from runtime.settings import Settings
 from runtime.standing import Standing
-from runtime.transport.base import Limits, Transport
+from runtime.transport.base import Fault, HttpStream, Limits, Transport
 from runtime.transport.scripted import ScriptedTransport
 from tests.fakes.clock import FakeClock
 
@@ -39,12 +39,24 @@ def settings_of(*names: str, **said: Any) -> Settings:
     return Settings.model_validate({"providers": providers, **said})
 
 
+class Recording(ScriptedTransport):
+    """`sent` are the bodies of all calls, in order."""
+
+    def __init__(self, script: Script, sleep: Sleep) -> None:
+        super().__init__(script, sleep)
+        self.sent: list[bytes] = []
+
+    async def open(self, call: HttpCall, limits: Limits) -> HttpStream | Fault:
+        self.sent.append(call.body)
+        return await super().open(call, limits)
+
+
 @dataclass(slots=True)
 class Rig:
     """One provider and everything around it that a test may look at."""
 
     provider: EdgeProvider
-    transport: ScriptedTransport
+    transport: Recording
     clock: FakeClock
     observations: Observations
     changes: list[float] = field(default_factory=list)
@@ -77,7 +89,7 @@ def rig(
 ) -> Rig:
     """A provider that plays these steps, the last one for good."""
     clock = clock or FakeClock()
-    scripted = ScriptedTransport(Script(steps, loop=loop), sleep or clock.sleep)
+    scripted = Recording(Script(steps, loop=loop), sleep or clock.sleep)
     observations = Observations()
     changes: list[float] = []
     provider = EdgeProvider(

@@ -12,8 +12,9 @@ from runtime.catalog import Catalog
 from runtime.dialects.registry import DIALECTS
 from runtime.edge_provider import EdgeProvider, Senses
 from runtime.feed import Endpoint
+from runtime.hedge import HedgePolicy
 from runtime.outcome import Failure, FailureKind
-from runtime.request import Sampling, ask
+from runtime.request import AttemptLimits, Sampling, ask
 from runtime.settings import BadSettings, ProviderKind, Settings
 from tests.fakes.clock import FakeClock
 
@@ -86,6 +87,50 @@ def test_a_gateway_is_told_everything() -> None:
     assert policy.sampling["a"] == Sampling(max_tokens=5)
     assert policy.fallback_models == {"a": ("spare",)}
     assert policy.priority == {"a": 2}
-    retry = policy.retry
+    retry = policy.general.retry
     assert (retry.max_attempts, retry.per_candidate, retry.per_provider, retry.budget_ratio) == (9, 3, {"a": 1}, 0.5)
     assert authority_policy(settings).open_s == 7.0
+
+
+def test_a_route_is_carried_by_its_own_settings() -> None:
+    settings = Settings.from_document(
+        {
+            "default_model": "mine",
+            "hedge": {"quantile": 0.9},
+            "retry": {"max_attempts": 9},
+            "providers": {"a": {"kind": "scripted"}},
+            "routes": {
+                "mine": {
+                    "targets": ["a/m"],
+                    "max_attempts": 2,
+                    "timeout_s": 20,
+                    "attempt": {"connect_s": 1, "first_token_s": 2, "between_tokens_s": 3, "total_s": 4},
+                    "hedge": {"after_s": 1.5, "max_share": 0.1},
+                    "content_filter": "next",
+                    "continue_streams": True,
+                    "larger": ["a/big"],
+                },
+                "plain": ["a/m"],
+                "calm": {"targets": ["a/m"], "hedge": {"max_share": 0}},
+            },
+        }
+    )
+    policy = policy_of(settings, {})
+    mine = policy.route("mine")
+    assert (mine.retry.max_attempts, mine.retry.past_filters, mine.timeout_s, mine.larger) == (2, True, 20, ("a/big",))
+    assert mine.limits == AttemptLimits(connect_s=1, first_token_s=2, between_tokens_s=3, total_s=4)
+    assert mine.hedge == HedgePolicy(after_s=1.5, max_share=0.1)
+    assert mine.continue_streams
+    assert policy.route("") == mine, "without a name the default is meant, and it is a route"
+    plain = policy.route("plain")
+    assert (plain.retry.max_attempts, plain.retry.past_filters, plain.limits) == (9, False, None)
+    assert plain.hedge == policy.route("a/m").hedge == HedgePolicy(quantile=0.9)
+    assert policy.route("calm").hedge is None
+    assert policy.times_answers, "a quantile must be learnt"
+    assert not policy_of(Settings(), {}).times_answers
+
+
+def test_a_routes_time_bounds_also_who_asks_for_more() -> None:
+    policy = policy_of(Settings.from_document({"routes": {"r": {"targets": ["x"], "timeout_s": 20}}}), {})
+    assert [policy.seconds(policy.route("r"), asked) for asked in (None, 5.0, 100.0)] == [20.0, 5.0, 20.0]
+    assert [policy.seconds(policy.route("other"), asked) for asked in (None, 5.0, 1_000.0)] == [600.0, 5.0, 1_000.0]

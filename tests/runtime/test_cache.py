@@ -10,6 +10,7 @@ import pytest
 from runtime.cache import AnswerCache, key_of
 from runtime.outcome import Choice, Completion, Cost, FinishReason
 from runtime.request import (
+    AttemptLimits,
     CacheHint,
     CostLimits,
     ImagePart,
@@ -54,6 +55,7 @@ OTHERWISE: dict[str, Any] = {
 TRAVEL: dict[str, Any] = {
     "request_id": "r",
     "deadline_s": 1.0,
+    "limits": AttemptLimits(total_s=5.0),
     "stream": True,
     "stream_usage": True,
     "metadata": {"trace": 1},

@@ -3,79 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
-from runtime.assemble import policy_of
 from runtime.catalog import ModelInfo
 from runtime.dialects.scripted import ErrorEvent, Hang, Refuse, Stall, Status, Step, Truncate
-from runtime.gateway import Gateway
-from runtime.outcome import Attempt, Completion, Embeddings, Failure, FailureKind, StreamEnd, StreamEvent, StreamStart
+from runtime.outcome import (
+    Completion,
+    Embeddings,
+    Failure,
+    FailureKind,
+    FinishReason,
+    StreamEnd,
+    StreamEvent,
+    StreamStart,
+)
 from runtime.price import CostEstimate
 from runtime.request import CostLimits, EmbedRequest, Request, Sampling, ask
-from tests.fakes.clock import FakeClock, HeldSleep, turns
-from tests.fakes.providers import Rig, Sleep, counted, fails, kind, rig, settings_of, streamed
+from tests.fakes.clock import HeldSleep, turns
+from tests.fakes.gateway import Rigs, text, tried
+from tests.fakes.providers import counted, fails, kind, streamed
 
 K = FailureKind
 DOWN = fails(Status(status=500))
 LIMITED = fails(Status(status=429, retry_after_s=2.0))
-
-
-class Rigs:
-    """A gateway over scripted providers, and those. Settings as in a file; a provider is its steps."""
-
-    def __init__(self, *, sleep: Sleep | None = None, settings: dict[str, Any] | None = None, **steps: Any) -> None:
-        self.clock = FakeClock()
-        played = {name: one if isinstance(one, list | tuple) else [one] for name, one in steps.items()}
-        self.settings = settings_of(*played, **{"default_model": "any", **(settings or {})})
-        if "any" not in self.settings.routes:
-            route = tuple(f"{name}/{name}-model" for name in played)
-            self.settings = self.settings.model_copy(update={"routes": {**self.settings.routes, "any": route}})
-        self.rigs: dict[str, Rig] = {
-            name: rig(
-                *said,
-                name=name,
-                clock=self.clock,
-                sleep=sleep,
-                settings=self.settings,
-                defaults=Sampling(**self.settings.providers[name].sampling.model_dump()),
-                max_in_flight=self.settings.providers[name].max_in_flight,
-            )
-            for name, said in played.items()
-        }
-        self.gateway = Gateway(self.policy(), clock=self.clock, sleep=self.clock.sleep, rng=random.Random(1))
-
-    def policy(self) -> Any:
-        return policy_of(self.settings, {name: one.provider for name, one in self.rigs.items()})
-
-    def __getitem__(self, name: str) -> Rig:
-        return self.rigs[name]
-
-    def calls(self) -> dict[str, int]:
-        return {name: one.transport.calls for name, one in self.rigs.items()}
-
-    async def answer(self, request: Request | None = None) -> Completion:
-        outcome = await self.gateway.complete(request or ask("hi"))
-        assert isinstance(outcome, Completion), outcome
-        return outcome
-
-    async def failure(self, request: Request | None = None) -> Failure:
-        outcome = await self.gateway.complete(request or ask("hi"))
-        assert isinstance(outcome, Failure), outcome
-        return outcome
-
-
-def text(words: str, **said: Any) -> Step:
-    return Step(text=words, **said)
-
-
-def tried(attempts: tuple[Attempt, ...]) -> list[tuple[str, str]]:
-    return [(one.provider, one.outcome) for one in attempts]
 
 
 # Failover.
@@ -435,3 +391,79 @@ async def test_a_remembered_answer_costs_nothing_and_asks_nobody() -> None:
     assert made.calls() == {"a": 1}
     assert tried((await made.answer(replace(ask("hi"), tenant="another"))).attempts) == [("a", "ok")]
     assert await made.gateway.clear_cache() == 2
+
+
+# What a route says.
+
+
+def route_of(*targets: str, **said: Any) -> dict[str, Any]:
+    return {"routes": {"any": {"targets": list(targets), **said}}}
+
+
+async def both_ways(made: Rigs) -> list[Completion | Failure]:
+    return [await made.gateway.complete(ask("hi")), (await streamed(made.gateway, ask("hi"))).outcome]
+
+
+async def test_an_attempt_has_the_routes_limits_and_they_stay_here() -> None:
+    for limits, hangs in ({"first_token_s": 2}, Hang()), ({"total_s": 2}, Hang()), ({"between_tokens_s": 2}, Stall(1)):
+        made = Rigs(a=fails(hangs, text="x y"), b=text("from b"), settings=route_of("a/m", "b/m", attempt=limits))
+        begun = made.clock()
+        outcome = await made.gateway.complete(ask("hi"))
+        assert isinstance(outcome, Completion)
+        assert (outcome.provider, made.clock() - begun) == ("b", 2.0)
+        assert orjson.loads(made["b"].transport.sent[-1])["request"].get("limits") is None
+
+
+async def test_a_routes_limits_may_be_longer_than_the_providers_but_not_than_the_request() -> None:
+    made = Rigs(a=fails(Hang()), settings=route_of("a/m", attempt={"first_token_s": 500}))
+    begun = made.clock()
+    await made.failure(replace(ask("hi"), deadline_s=100.0))
+    assert made.clock() - begun == 100.0
+
+
+async def test_a_routes_time_is_for_all_attempts() -> None:
+    made = Rigs(a=fails(Hang()), b=fails(Hang()), settings=route_of("a/m", "b/m", timeout_s=70))
+    begun = made.clock()
+    await made.failure()
+    assert made.clock() - begun == pytest.approx(70.0)
+
+
+async def test_a_routes_attempts_are_its_own() -> None:
+    settings = route_of("a/m", "b/m", "c/m", max_attempts=2)
+    settings["routes"]["more"] = ["a/m", "b/m", "c/m"]
+    made = Rigs(a=DOWN, b=DOWN, c=DOWN, settings=settings)
+    assert len((await made.failure()).attempts) == 2
+    assert len((await made.failure(ask("hi", model="more"))).attempts) == 4
+
+
+OVERFLOW = fails(Status(status=400, body='{"error": {"code": "context_length_exceeded", "message": "too long"}}'))
+
+
+async def test_what_is_too_long_goes_to_a_larger_window() -> None:
+    windows = {"a/m": 8_000, "b/m": 4_000, "c/m": 100_000}
+    settings = route_of("a/m", "b/m", larger=["c"])
+    settings["models"] = {name: {"context_length": length} for name, length in windows.items()}
+    settings["providers"] = {"c": {"default_model": "m"}, "b": {"priority": -1}}
+    made = Rigs(a=[OVERFLOW, OVERFLOW, text("short")], b=text("from b"), c=text("from c"), settings=settings)
+    for outcome in await both_ways(made):
+        assert isinstance(outcome, Completion)
+        assert tried(outcome.attempts) == [("a", "context_overflow"), ("c", "ok")]
+    assert (await made.answer()).provider == "a", "the larger ones are for what is too long"
+
+
+FILTERED = fails(Status(status=400, body='{"error": {"code": "content_filter", "message": "no"}}'))
+KEPT_BACK = Step(finish_reason=FinishReason.CONTENT_FILTER)
+
+
+@pytest.mark.parametrize("filtered", [FILTERED, KEPT_BACK], ids=["refused", "kept back"])
+async def test_the_route_chooses_what_follows_from_a_filter(filtered: Step) -> None:
+    priority = {"providers": {"b": {"priority": -1}}}
+    made = Rigs(a=filtered, b=text("from b"), settings={**route_of("a/m", "b/m"), **priority})
+    await both_ways(made)
+    assert made["b"].transport.calls == 0
+    made = Rigs(a=filtered, b=text("from b"), settings={**route_of("a/m", "b/m", content_filter="next"), **priority})
+    for outcome in await both_ways(made):
+        assert isinstance(outcome, Completion)
+        assert (outcome.text, tried(outcome.attempts)) == ("from b", [("a", "content_filtered"), ("b", "ok")])
+    for one in await both_ways(Rigs(a=filtered, b=filtered, settings=route_of("a/m", "b/m", content_filter="next"))):
+        assert kind(one) is K.CONTENT_FILTERED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from decimal import Decimal
@@ -14,9 +15,11 @@ from runtime.settings import (
     ALSO_READ,
     BadSettings,
     EnvReference,
+    HedgeSettings,
     ProviderKind,
     ProviderSettings,
     Reach,
+    RouteSettings,
     Settings,
     detect,
     effective,
@@ -79,7 +82,7 @@ routes: {cheap: [fast/gpt-4o-mini, local]}
     price = settings.models["fast/gpt-4o-mini"].price
     assert price is not None
     assert price.pricing().input == 150_000_000
-    assert settings.routes == {"cheap": ("fast/gpt-4o-mini", "local")}
+    assert settings.routes == {"cheap": RouteSettings(targets=("fast/gpt-4o-mini", "local"))}
 
 
 def test_the_environment_wins_over_the_file(read) -> None:
@@ -176,6 +179,14 @@ providers:
         ("models: {a/b: {price: {input: 1}}}", "models.a/b.price.output: is needed here"),
         ("models: {a/b: {price: {input: -1, output: 0}}}", "models.a/b.price.input: should be greater than or equal"),
         ("routes: {r: []}", "route `r` leads nowhere"),
+        ("routes: {r: {max_attempts: 2}}", "route `r` leads nowhere"),
+        ("routes: {r: a}", "routes.r: should be a list of targets, or a mapping with `targets`"),
+        ("routes: {r: {targets: [a], max_attemps: 2}}", "unknown key `max_attemps`; did you mean `max_attempts`?"),
+        ("routes: {r: {targets: [a], attempt: {first_s: 2}}}", "unknown key `first_s`; did you mean `first_token_s`?"),
+        ("routes: {r: {targets: [a], hedge: {quantil: 0.9}}}", "unknown key `quantil`; did you mean `quantile`?"),
+        ("routes: {r: {targets: [a], hedge: {quantile: 0.9, after_s: 1}}}", "the same in two ways; keep one of them"),
+        ("routes: {r: {targets: [a], content_filter: stop}}", "should be 'fail' or 'next'"),
+        ("hedge: {max_share: 2}", "hedge.max_share: should be less than or equal to 1"),
         ("timeouts: {total_s: .inf}", "timeouts.total_s: should be a finite number"),
         ("providers: {a: {kind: openai, sampling: {temperature: 3}}}", "less than or equal to 2"),
         ("local: 3", "raygate.yaml:1: local: should be a valid dictionary or instance of LocalSettings"),
@@ -465,3 +476,30 @@ def test_names_that_lead_nowhere_are_told(read) -> None:
 
 def test_money_is_exact(read) -> None:
     assert read("max_cost_usd: 0.1").max_cost_usd == Decimal("0.1")
+
+
+# Routes.
+
+
+def test_a_route_is_a_list_or_says_more(read) -> None:
+    settings = read("routes: {a: [x, y], b: {targets: [x], timeout_s: 20, hedge: {after_s: 2}}}")
+    assert settings.routes["a"] == RouteSettings(targets=("x", "y"))
+    assert settings.routes["b"] == RouteSettings(targets=("x",), timeout_s=20.0, hedge=HedgeSettings(after_s=2.0))
+
+
+def test_a_short_route_is_stored_as_it_was_written(read) -> None:
+    """So an older version can read it, and so can people."""
+    settings = read("routes: {a: [x, y], b: {targets: [x], timeout_s: 20}}")
+    document = json.loads(json.dumps(settings.to_document()))
+    assert document["routes"] == {"a": ["x", "y"], "b": {"targets": ["x"], "timeout_s": 20.0}}
+    assert Settings.from_document(document) == settings
+
+
+def test_a_stored_route_of_a_newer_version_is_read_without_what_is_new() -> None:
+    stored = {"routes": {"a": {"targets": ["x"], "magic": 1, "hedge": {"after_s": 1, "magic": 2}}}}
+    assert Settings.from_document(stored).routes["a"].hedge == HedgeSettings(after_s=1.0)
+
+
+def test_a_stranger_among_the_larger_is_named(read) -> None:
+    mine = read("routes: {r: {targets: [local/x], larger: [opnai/gpt-4o]}}")
+    assert any("opnai" in warning for warning in effective(mine, {"OPENAI_API_KEY": SECRET}).warnings)
