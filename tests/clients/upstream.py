@@ -179,7 +179,8 @@ async def _break(exchange: Exchange, words: Any, body: Any, answer: Answer, how:
     if how == "error-event":
         events.append(words.error_event("The fake broke."))
     if how != "reset":
-        await stream(events, interval_s=0)(exchange)
+        # Piece by piece: an error on the heels of the first content would be one before anything was shown.
+        await stream(events, interval_s=0.03)(exchange)
         return
     await exchange.head(200, SSE_HEADERS)
     for event in events:
