@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle as Pile
 from hypothesis.stateful import RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from runtime.breaker import Breaker, BreakerPolicy, Closed, Open, Permit, Probing, Refusal
+from runtime.breaker import LEAST_SHARE, Breaker, BreakerPolicy, Closed, Open, Permit, Probing, Refusal
 from runtime.outcome import HANDLING, Blame, FailureKind
 
 POLICY = BreakerPolicy(failures=5, open_s=30.0, probe_ttl_s=20.0)
@@ -82,7 +85,9 @@ def test_half_open_admits_one() -> None:
     assert [breaker.admit(30.0) for _ in range(5)] == [Refusal(20.0)] * 5
 
 
-@pytest.mark.parametrize(("blame", "state"), [(Blame.GOOD, Closed(0)), (Blame.BAD, Open(61)), (Blame.SILENT, Open(31))])
+@pytest.mark.parametrize(
+    ("blame", "state"), [(Blame.GOOD, Closed(0, 31.0)), (Blame.BAD, Open(91)), (Blame.SILENT, Open(31))]
+)
 def test_probing(blame: Blame, state: object) -> None:
     breaker = tripped(now=0.0)
     assert breaker.settle(permit(breaker, 30.0), blame, 31.0) is True
@@ -123,6 +128,59 @@ def test_an_operator_may_open_and_close_it() -> None:
     assert permit(breaker, 0.0).probe is False
 
 
+def reopened(breaker: Breaker, now: float) -> float:
+    """Let its probe fail at once; for how long it is open then."""
+    now += breaker.retry_in_s(now)
+    breaker.settle(permit(breaker, now), Blame.BAD, now)
+    return breaker.retry_in_s(now)
+
+
+def test_it_stays_open_twice_as_long_each_time_up_to_a_bound() -> None:
+    breaker, now, stays = tripped(now=0.0), 0.0, []
+    for _ in range(6):
+        now += breaker.retry_in_s(now)
+        stays.append(reopened(breaker, now))
+    assert stays == [60.0, 120.0, 240.0, 300.0, 300.0, 300.0]
+
+
+def test_who_opened_together_does_not_probe_together() -> None:
+    stays = set()
+    for seed in range(50):
+        breaker = Breaker(POLICY, rng=random.Random(seed))
+        breaker.trip(0.0)
+        stays.add(breaker.retry_in_s(0.0))
+    assert len(stays) > 40
+    assert all(0.75 * 30.0 <= stay <= 1.25 * 30.0 for stay in stays)
+
+
+@pytest.mark.parametrize(("held_s", "next_s"), [(9.0, 60.0), (10.0, 30.0)])
+def test_a_close_that_held_makes_it_short_again(held_s: float, next_s: float) -> None:
+    breaker = tripped(now=0.0)
+    breaker.settle(permit(breaker, 30.0), Blame.GOOD, 30.0)
+    for _ in range(POLICY.failures):
+        breaker.settle(permit(breaker, 30.0 + held_s), Blame.BAD, 30.0 + held_s)
+    assert breaker.retry_in_s(30.0 + held_s) == next_s
+
+
+def test_traffic_comes_back_by_and_by() -> None:
+    breaker = tripped(now=0.0)
+    assert breaker.share(1.0) == 1.0, "who is shut has no share to be held back from"
+    breaker.settle(permit(breaker, 30.0), Blame.GOOD, 30.0)
+    assert [breaker.share(30.0 + at) for at in (0.0, 5.0, 10.0)] == [LEAST_SHARE, 0.5, 1.0]
+    breaker.close()
+    assert breaker.share(30.0) == 1.0, "an operator means all of it"
+
+
+def test_breakers_that_share_their_spells_never_have_the_same_one() -> None:
+    spells = itertools.count(1)
+    both = [Breaker(POLICY, spell=0, spells=spells), Breaker(POLICY, spell=next(spells), spells=spells)]
+    seen = {breaker.spell for breaker in both}
+    for at in range(10):
+        both[at % 2].trip(float(at))
+        assert both[at % 2].spell not in seen
+        seen.add(both[at % 2].spell)
+
+
 @settings(max_examples=60, stateful_step_count=40, deadline=None)
 class Laws(RuleBasedStateMachine):
     out = Pile("out")
@@ -132,7 +190,7 @@ class Laws(RuleBasedStateMachine):
     @initialize(failures=st.integers(1, 4))
     def begin(self, failures: int) -> None:
         self.policy = BreakerPolicy(failures=failures, open_s=30.0, probe_ttl_s=20.0)
-        self.breaker = Breaker(self.policy)
+        self.breaker = Breaker(self.policy, rng=random.Random(failures))
         self.now = 0.0
         self.bad_in_a_row = 0
         self.probe_given_at: float | None = None
@@ -181,7 +239,13 @@ class Laws(RuleBasedStateMachine):
     @invariant()
     def an_idle_breaker_always_admits_again(self) -> None:
         if hasattr(self, "breaker"):
-            assert self.breaker.retry_in_s(self.now + self.policy.open_s) == 0.0
+            assert self.breaker.retry_in_s(self.now + self.policy.open_max_s) == 0.0
+
+    @invariant()
+    def what_has_closed_gets_some_traffic_and_in_the_end_all(self) -> None:
+        if hasattr(self, "breaker"):
+            assert 0.0 < self.breaker.share(self.now) <= 1.0
+            assert self.breaker.share(self.now + self.policy.ramp_s) == 1.0
 
 
 TestLaws = Laws.TestCase
