@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from runtime.edge_provider import Senses
+from runtime.entrance import Senses
 
 monotonic = time.monotonic  # noqa: TID251  # this is the one place
 wall = time.time  # noqa: TID251  # this is the one place

@@ -22,11 +22,12 @@ from actors.refs import AuthorityRef, ManagerRef, ProviderRef, last_line
 from runtime.assemble import Workshop, breaker_policy, places, policy_of
 from runtime.catalog import Catalog
 from runtime.edge_provider import EdgeProvider
-from runtime.feed import EdgeReport, Endpoint, KeyInfo, Snapshot
+from runtime.feed import EdgeReport, Endpoint, KeyInfo, Published, Snapshot
 from runtime.gate import Gate
 from runtime.gateway import Gateway
 from runtime.settings import BadSettings, BreakerSettings, ProviderKind, ProviderSettings, Reach, Settings, Timeouts
-from runtime.view import latencies
+from runtime.standing import Standing
+from runtime.view import latencies, strictest
 
 log = logging.getLogger("raygate.edge")
 
@@ -35,6 +36,8 @@ LONGEST_RETRY_S = 2.0
 """A lost manager is tried again after `RETRY_S`, doubled up to this, with jitter."""
 LAST_WORD_S = 2.0
 """How long an edge that ends tries to report what it has seen last."""
+TRUST_S = 5.0
+"""For so long after a manager's start what we took for shut stays so: until then it may not have heard all edges."""
 
 
 @dataclass(slots=True)
@@ -76,15 +79,21 @@ class Edge:
         self._wanted: Mapping[str, _Parts] = {}
         self._built: dict[str, _Built] = {}
         self._retired: dict[int, EdgeProvider | ProviderRef] = {}
+        self._standings: dict[str, tuple[tuple[str, str], Standing]] = {}
         self._endpoints: Mapping[str, Endpoint] = {}
         self._authorities: dict[str, AuthorityRef] = {}
         self._stamp: tuple[int, int] | None = None
         self._settings_version = -1
         self._sequence = 0
         self._unsent: EdgeReport | None = None
+        self._views: tuple[Published, ...] | None = None
+        self._kept: Mapping[str, Published] = {}
+        self._trusted_at = 0.0
+        self._published: dict[str, tuple[Published, float]] = {}
         self._told_in_flight: dict[str, int] = {}
         self._told_counters: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
+        self._cached = self.settings.cache
         self.gateway = Gateway(policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng)
 
     @property
@@ -129,20 +138,49 @@ class Edge:
         }
         self._build(anew=snapshot.settings is not None)
         now = SENSES.clock()
+        if self._stamp is None or self._stamp[0] != snapshot.incarnation:
+            # A manager that has just started may know less of what is shut than we do until now.
+            gates = {name: built.upstream.standing.gate for name, built in self._built.items()}
+            self._views = tuple(gate.view(name, now) for name, gate in gates.items())
+            self._kept = {view.provider: view for view in self._views}
+            self._trusted_at = now + TRUST_S
+            asyncio.get_running_loop().call_later(TRUST_S, self._trust)
+            self._urgent.set()
         measured = latencies(snapshot.measured)
-        for published in snapshot.providers:
-            if (built := self._built.get(published.provider)) is not None:
-                built.upstream.standing.adopt(published, measured.get(published.provider, {}), now)
+        self._published = {one.provider: (one, now) for one in snapshot.providers}
+        for name in self._published:
+            self._adopt(name, measured.get(name, {}), now)
         # Last: a snapshot that could not be taken is asked for again.
         self._stamp = snapshot.stamp
         self._ready.set()
+
+    def _adopt(self, name: str, latency_s: Mapping[str, float] | None, now: float) -> None:
+        """Take over what was last published of a provider, and for a while after a manager's start what was before."""
+        published, at = self._published[name]
+        published = published.aged(now - at)
+        if name in self._kept:
+            published = strictest([published, self._kept[name].aged(now - self._trusted_at + TRUST_S)])
+        if (built := self._built.get(name)) is not None:
+            standing = built.upstream.standing
+            standing.adopt(published, standing.shared if latency_s is None else latency_s, now)
+
+    def _trust(self) -> None:
+        now = SENSES.clock()
+        if now < self._trusted_at - 0.01:
+            return  # another manager has started meanwhile
+        self._kept = {}
+        for name in self._published:
+            self._adopt(name, None, now)
 
     def _is_local(self, name: str) -> bool:
         ours = self.settings.providers.get(name)
         return ours is not None and ours.kind is ProviderKind.LOCAL
 
     def _build(self, *, anew: bool) -> None:
-        """Make what is new; keep what is unchanged, with its connections and breaker; let go of the rest."""
+        """Make what is new; keep what is unchanged, with its connections; let go of the rest.
+
+        What is known of a provider, its doors, keys and load, outlives a change of everything but kind and address.
+        """
         wanted = {
             name: (one, self._endpoints.get(name), self.settings.timeouts, self.settings.breaker)
             for name, one in self.settings.providers.items()
@@ -155,6 +193,7 @@ class Edge:
         catalog = Catalog(self.settings)
         retired = [built for name, built in self._built.items() if name not in kept]
         self._built = kept
+        self._standings = {name: one for name, one in self._standings.items() if name in wanted}
         for name, made_from in wanted.items():
             if name not in kept and (upstream := self._upstream(name, made_from, catalog)) is not None:
                 self._built[name] = _Built(upstream, made_from)
@@ -166,7 +205,9 @@ class Edge:
         upstreams = {name: built.upstream for name, built in self._built.items()}
         # Calls under way end by the time limit that they began with; then their connections may go.
         longest_s = self.gateway.policy.deadline_s
-        self.gateway.policy = policy_of(self.settings, upstreams, catalog)
+        remembered = self.gateway.policy.cache if self._cached == self.settings.cache else None
+        self._cached = self.settings.cache
+        self.gateway.policy = policy_of(self.settings, upstreams, catalog, remembered)
         for built in retired:
             self._retired[id(built.upstream)] = built.upstream
             asyncio.get_running_loop().call_later(longest_s, self._let_go, built.upstream)
@@ -179,17 +220,32 @@ class Edge:
 
     def _upstream(self, name: str, made_from: _Parts, catalog: Catalog) -> EdgeProvider | ProviderRef | None:
         ours, endpoint, *_ = made_from
+        standing = self._standing(name, ours.kind, endpoint.base_url if endpoint else ours.url)
         elsewhere = ours.reach is Reach.NODE and (endpoint is None or endpoint.node != self.node)
         if not self._own and (self._via_actors or ours.reach is Reach.ACTOR or elsewhere):
-            return ProviderRef(name, Gate(breaker_policy(self.settings), self._rng))
+            return ProviderRef(name, standing.gate, standing=standing)
         authority = self._authorities.setdefault(name, AuthorityRef(name))
         try:
             return self._workshop.provider(
-                name, self.settings, catalog=catalog, endpoint=endpoint, ask_permit=authority.permit
+                name,
+                self.settings,
+                catalog=catalog,
+                endpoint=endpoint,
+                ask_permit=authority.permit,
+                standing=standing,
             )
         except BadSettings as error:
             log.error("provider.unusable", extra={"provider": name, "why": str(error)})  # noqa: TRY400
             return None
+
+    def _standing(self, name: str, kind: str, address: str) -> Standing:
+        """What is known of this provider, if it is still the same one."""
+        known = self._standings.get(name)
+        if known is None or known[0] != (kind, address):
+            known = ((kind, address), Standing(Gate(breaker_policy(self.settings), self._rng)))
+            self._standings[name] = known
+        known[1].gate.follow(breaker_policy(self.settings))
+        return known[1]
 
     # The feed.
 
@@ -234,13 +290,17 @@ class Edge:
         if self._unsent is not None:
             await self.manager.report(self._unsent)
             self._unsent = None
+            if self._views is not None:
+                # What was kept for the manager before this one has gone first.
+                self._urgent.set()
 
     def _report(self) -> EdgeReport:
         self._sequence += 1
         now = SENSES.clock()
         self._told_in_flight = self._in_flight()
         self._told_counters = self.counters.copy()
-        standings = {name: built.upstream.standing for name, built in self._built.items()}
+        gates = {name: built.upstream.standing.gate for name, built in self._built.items()}
+        views, self._views = self._views, None
         return EdgeReport(
             edge=self.name,
             sequence=self._sequence,
@@ -248,13 +308,21 @@ class Edge:
             pid=os.getpid(),
             observed=self._workshop.observations.take(),
             in_flight=self._told_in_flight,
-            shut={name: wait for name, one in standings.items() if (wait := one.gate.own_retry_in_s(now)) > 0.0},
+            shut={
+                f"{name}/{model}" if model else name: wait_s
+                for name, gate in gates.items()
+                for model, wait_s in gate.own_retry_in_s(now).items()
+            },
             counters={**self.counters, "actor_calls": self._actor_calls()},
+            incarnation=self._stamp[0] if views is not None and self._stamp else 0,
+            views=views or (),
         )
 
     def _has_news(self) -> bool:
         told = (self._told_in_flight, self._told_counters)
-        return bool(self._workshop.observations) or told != (self._in_flight(), self.counters)
+        return (
+            self._views is not None or bool(self._workshop.observations) or told != (self._in_flight(), self.counters)
+        )
 
     def _in_flight(self) -> dict[str, int]:
         """Calls that this process itself has under way; those through an actor are that actor's to report."""

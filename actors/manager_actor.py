@@ -33,14 +33,14 @@ from actors.provider_actor import ProviderActor
 from actors.refs import AuthorityRef, LocalModelRef, Unreachable, last_line
 from actors.store import Store
 from runtime.assemble import authority_policy
-from runtime.feed import EdgeReport, Endpoint, Exchange, KeyInfo, Observed, Published, Snapshot
+from runtime.feed import DoorState, EdgeReport, Endpoint, Exchange, KeyInfo, Observed, Published, Snapshot
 from runtime.outcome import Failure
 from runtime.provider import Provider
-from runtime.reports import ProviderStatus, UsagePeriod, UsageReport
+from runtime.reports import ProviderStatus, Shut, UsagePeriod, UsageReport, locked_of
 from runtime.settings import ProviderKind, Settings, effective
 from runtime.settings.difference import references
 from runtime.usage import UsageBook
-from runtime.view import SharedView
+from runtime.view import SharedView, Waking
 
 log = logging.getLogger("raygate.manager")
 
@@ -52,6 +52,10 @@ SOONEST_S = 0.05
 """Latencies are published at most so often, and less often where many edges listen."""
 MATERIAL = 0.1
 """A latency that moved by less than this share is no news."""
+WAKING_S = 0.1
+"""How often a manager that has just started looks whether all edges have told what they know."""
+NEWS_S = 0.1
+"""A wait that moved by less is no news."""
 SPELLS_PER_LIFE = 1_000_000
 
 
@@ -73,6 +77,8 @@ class ManagerActor(ServesCalls):
         self._keys = self._store.keys()
         self._lock = threading.Lock()
         self._view = SharedView()
+        self._waking = Waking(SENSES.clock())
+        self._late: dict[str, list[Published]] = defaultdict(list)
         self._book = UsageBook()
         self._published: dict[str, tuple[Published, float]] = {}
         self._endpoints: dict[str, Endpoint] = {}
@@ -96,6 +102,7 @@ class ManagerActor(ServesCalls):
         control = self._controls()
         with self._lock:
             self._view.hear(edge, SENSES.clock())
+            self._waking.heard(edge, SENSES.clock())
             if edge not in self._following:
                 alive = self._view.edges(SENSES.clock())
                 self._following = {name: seen for name, seen in self._following.items() if name in alive}
@@ -116,11 +123,13 @@ class ManagerActor(ServesCalls):
                 return
             for batch in report.observed:
                 self._book.count(batch.provider, batch.model, batch.usage(), at_s=SENSES.wall())
+        if report.incarnation == self._incarnation:
+            self._remember(report)
         for batch in report.observed:
             if not self._is_on(batch.provider):
                 continue  # an edge that has not heard yet that it is gone; nobody would ever collect this
             self._outbox[batch.provider][report.edge].append(batch)
-            if batch.failures or self._is_open(batch.provider):
+            if batch.failures or batch.keys or self._is_shut(batch.provider):
                 self._hurry(batch.provider)
         self._publish_measured()
 
@@ -229,17 +238,28 @@ class ManagerActor(ServesCalls):
 
     async def _exchange(self, provider: str, with_: _Correspondence) -> None:
         """Bring its authority what the edges saw of a provider; adopt the state that follows."""
+        if not self._waking.is_over(SENSES.clock()):
+            asyncio.get_running_loop().call_later(WAKING_S, with_.urgent.set)
+            return
         with_.tick += 1
         batches = self._outbox.pop(provider, {})
         known = self._published.get(provider)
-        if not batches and known is not None and with_.tick % HEARTBEAT_TICKS and provider not in self._fresh:
+        views = tuple(self._late.pop(provider, ()))
+        configured = (self._settings_version, provider in self._fresh)
+        news = batches or views or known is None or configured != (with_.configured, False)
+        if not news and with_.tick % HEARTBEAT_TICKS:
             return
-        last = known[0].aged(SENSES.clock() - known[1]) if known else None
+        now = SENSES.clock()
+        # What the edges remember is older than what we have published ourselves.
+        last = known[0].aged(now - known[1]) if known else self._waking.known_of(provider, now)
         exchange = Exchange(
             policy=authority_policy(self._settings),
             spell_floor=self._incarnation * SPELLS_PER_LIFE,
             last=last,
             batches={edge: tuple(observed) for edge, observed in batches.items()},
+            views=views,
+            settings=None if configured == (with_.configured, False) else self._document,
+            endpoint=self._endpoints.get(provider),
         )
         self._fresh.discard(provider)
         try:
@@ -248,6 +268,7 @@ class ManagerActor(ServesCalls):
             # Its edges go on with their own breakers; observations of a dead authority are worth nothing later.
             self._fresh.add(provider)
             raise
+        with_.configured = configured[0]
         self._adopt(published)
 
     async def _supervise(self) -> None:
@@ -378,17 +399,40 @@ class ManagerActor(ServesCalls):
         ours = self._settings.providers.get(provider)
         return ours is not None and ours.enabled
 
-    def _is_open(self, provider: str) -> bool:
+    def _remember(self, report: EdgeReport) -> None:
+        """What an edge takes for shut, told once to each manager: it may know more than authorities that are new."""
+        now = SENSES.clock()
+        with self._lock:
+            if not self._waking.is_over(now):
+                self._waking.told(report.edge, report.views, now)
+                return
+        for view in report.views:
+            if self._is_on(view.provider) and (view.whole.is_shut or view.models or view.keys):
+                self._late[view.provider].append(view)
+                self._hurry(view.provider)
+
+    def _is_shut(self, provider: str) -> bool:
+        """True if a report may hold the outcome of a probe."""
         known = self._published.get(provider)
-        return known is not None and known[0].open
+        return known is not None and (known[0].open or bool(known[0].models) or bool(known[0].keys))
 
     def _status(self, name: str) -> ProviderStatus:
-        published, at = self._published.get(name, (Published(provider=name), SENSES.clock()))
-        aged = published.aged(SENSES.clock() - at)
+        now = SENSES.clock()
+        published, at = self._published.get(name, (Published(provider=name), now))
+        aged = published.aged(now - at)
         throttled = aged.throttled_for_s > 0.0
         # Every edge that calls it has tripped by itself: that is an open breaker too, whoever's.
-        shut_s = self._view.shut_for_s(name, SENSES.clock())
+        shut_s = self._view.shut_for_s(name, now)
         is_open = aged.open or (shut_s > 0.0 and not throttled)
+        models = {
+            model: Shut(state="open", retry_in_s=wait_s) for model, wait_s in self._view.shut_models(name, now).items()
+        }
+        for model, one in ((model, one) for model, one in aged.models.items() if one.is_shut):
+            state = "open" if one.open else "throttled"
+            models[model] = Shut(state=state, retry_in_s=one.wait_s, detail=one.why)
+        keys = locked_of(aged.keys)
+        why = [f"{model} is {one.state}" for model, one in models.items()]
+        why += [f"key {key} is {one.state}" for key, one in keys.items()]
         latencies = [latency for (provider, _), latency in self._measured.items() if provider == name]
         return ProviderStatus(
             provider=name,
@@ -398,7 +442,9 @@ class ManagerActor(ServesCalls):
             max_in_flight=self._settings.providers[name].max_in_flight,
             retry_in_s=max(aged.retry_in_s, aged.throttled_for_s, shut_s),
             latency_s=min(latencies, default=None),
-            detail=aged.why,
+            detail="; ".join(filter(None, (aged.why, *why))),
+            models=models,
+            keys=keys,
         )
 
     # Default group: calls.
@@ -435,6 +481,7 @@ class _Correspondence:
         self.authority = authority
         self.urgent = asyncio.Event()
         self.tick = -1
+        self.configured = -1
 
 
 async def _forever(
@@ -481,5 +528,18 @@ class _ControlLoop:
 
 def _differs(before: Published, after: Published) -> bool:
     """True if edges must know: the passing of time alone is no news."""
+    if before.spell != after.spell or before.models.keys() != after.models.keys():
+        return True
+    old_keys = {(one.key, one.model): one for one in before.keys}
+    new_keys = {(one.key, one.model): one for one in after.keys}
+    if {at: one.why for at, one in old_keys.items()} != {at: one.why for at, one in new_keys.items()}:
+        return True
+    doors = [(before.whole, after.whole), *((state, after.models[model]) for model, state in before.models.items())]
+    return any(_moved(old, new) for old, new in doors) or any(
+        abs(one.retry_in_s - new_keys[at].retry_in_s) > NEWS_S for at, one in old_keys.items()
+    )
+
+
+def _moved(before: DoorState, after: DoorState) -> bool:
     moved_s = abs(before.retry_in_s - after.retry_in_s) + abs(before.throttled_for_s - after.throttled_for_s)
-    return before.spell != after.spell or before.open != after.open or moved_s > 0.1
+    return before.open != after.open or moved_s > NEWS_S

@@ -1,4 +1,4 @@
-"""One provider's actor: the authority over its breaker, throttling and probes; it also serves calls itself.
+"""One provider's actor: the authority over its breakers, throttling, keys and probes; it also serves calls itself.
 
 Ray gives each concurrency group of an actor its own thread and loop: calls run in the default group over an
 `Edge` of this process, exactly as in a replica; the authority answers in `control`. What the calls observe goes to
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -22,6 +23,7 @@ from actors.clock import SENSES
 from actors.edge import Edge
 from actors.environment import environment, node_id
 from actors.names import provider_actor
+from actors.prober import Prober
 from actors.refs import ManagerRef, Unreachable
 from runtime.authority import Authority
 from runtime.breaker import Permit, Refusal
@@ -50,6 +52,7 @@ class ProviderActor(ServesCalls):
         self._lock = threading.Lock()
         self._book = UsageBook()
         self._telling: set[asyncio.Task[object]] = set()
+        self._prober: Prober | None = None
 
     # Group `control`: the authority.
 
@@ -57,9 +60,17 @@ class ProviderActor(ServesCalls):
         """Count what the edges saw; the state that follows."""
         now = SENSES.clock()
         if self._authority is None:
-            self._authority = Authority(self._name, batch.policy, now=now, spell=batch.spell_floor, last=batch.last)
+            self._authority = Authority(
+                self._name, batch.policy, now=now, spell=batch.spell_floor, last=batch.last, rng=random.Random()
+            )
+            self._prober = Prober(self._name, self._authority, self._announce)
+            self._tell(self._prober.run())
             self._configured.set()
         self._authority.follow(batch.policy)
+        for view in batch.views:
+            self._authority.remember(view, now)
+        if self._prober is not None and not self._prober.follow(batch):
+            self._tell(self._introduce())
         for edge, observed in batch.batches.items():
             self._authority.apply(edge, observed, now)
             with self._lock:
@@ -67,12 +78,12 @@ class ProviderActor(ServesCalls):
                     self._book.count(self._name, one.model, one.usage(), at_s=SENSES.wall())
         return self._authority.published(now)
 
-    async def permit(self) -> Permit | Refusal:
-        """Leave for one edge to send one probe."""
+    async def permit(self, model: str = "") -> Permit | Refusal:
+        """Leave for one edge to send one probe to a model."""
         if self._authority is None:
             self._tell(self._introduce())
             return Refusal(NOT_YET_S)
-        answer = self._authority.permit(SENSES.clock())
+        answer = self._authority.permit(SENSES.clock(), model)
         if isinstance(answer, Permit):
             # The edge waits for its answer, and a manager that is away must not cost it the permit.
             self._tell(self._announce())

@@ -254,9 +254,9 @@ class RemoteProvider:
 class ProviderRef(RemoteProvider):
     """A provider's actor as an `Upstream`."""
 
-    def __init__(self, provider: str, gate: Gate) -> None:
+    def __init__(self, provider: str, gate: Gate, *, standing: Standing | None = None) -> None:
         super().__init__(provider, provider_actor(provider))
-        self.standing = Standing(gate)
+        self.standing = standing or Standing(gate)
 
     def vitals(self, model: str, now: float) -> Vitals:
         return self.standing.vitals(model, now)
@@ -300,10 +300,10 @@ class AuthorityRef:
         """Forget what led to the opening: it is another provider now. Raises `Unreachable`."""
         await self.actor.call("reopen", timeout_s=CONTROL_TIMEOUT_S)
 
-    async def permit(self) -> Permit | Refusal | None:
-        """Leave to probe; None if the authority is out of reach."""
+    async def permit(self, model: str) -> Permit | Refusal | None:
+        """Leave to probe a model; None if the authority is out of reach."""
         try:
-            answer: Permit | Refusal = await self.actor.call("permit", timeout_s=1.0)
+            answer: Permit | Refusal = await self.actor.call("permit", model, timeout_s=1.0)
         except (Unreachable, RayTaskError):
             return None
         return answer

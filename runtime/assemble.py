@@ -14,11 +14,13 @@ from runtime.catalog import Catalog
 from runtime.dialects.base import Target
 from runtime.dialects.registry import DIALECTS
 from runtime.dialects.scripted import BadScript, parse_script
-from runtime.edge_provider import AskPermit, EdgeProvider, ProviderSpec, Senses, nobody_to_ask
+from runtime.edge_provider import EdgeProvider
+from runtime.entrance import AskPermit, ProviderSpec, Senses, nobody_to_ask
 from runtime.failover import RetryPolicy
 from runtime.feed import AuthorityPolicy, Endpoint, Observations
 from runtime.gate import Gate
 from runtime.hedge import HedgePolicy
+from runtime.keyring import Key
 from runtime.plan import Policy, Route
 from runtime.provider import Upstream
 from runtime.request import AttemptLimits, Sampling
@@ -52,6 +54,19 @@ DIALECT_OF: dict[ProviderKind, str] = {
 }
 
 
+PROVES_KEYS = frozenset(
+    (
+        ProviderKind.OPENAI,
+        ProviderKind.OPENROUTER,
+        ProviderKind.ANTHROPIC,
+        ProviderKind.GOOGLE,
+        ProviderKind.COHERE,
+    )
+)
+"""Kinds whose free call is answered for a good key only. Who merely speaks OpenAI may list its models to anybody
+(llama.cpp does), and so does Ollama."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
     """What a process brings to all of its providers: clocks, chance, environment, its books."""
@@ -71,12 +86,16 @@ class Workshop:
         catalog: Catalog,
         endpoint: Endpoint | None = None,
         ask_permit: AskPermit = nobody_to_ask,
+        standing: Standing | None = None,
     ) -> EdgeProvider:
-        """The provider of this name. Raises `BadSettings` where a secret is not to be had, or a script is wrong."""
+        """The provider of this name; with `standing`, what is known of it is what was known of it before.
+
+        Raises `BadSettings` where a secret is not to be had, or a script is wrong.
+        """
         ours = settings.providers[name]
         if ours.kind in price_list.KINDS:
             price_list.load_soon()
-        standing = Standing(Gate(breaker_policy(settings), self.rng))
+        standing = standing or Standing(Gate(breaker_policy(settings), self.rng))
         standing.limit(places(ours, settings), self.senses.clock, self.rng)
         return EdgeProvider(
             spec=_spec(name, ours, settings, endpoint, self.env),
@@ -101,7 +120,13 @@ class Workshop:
 
 def breaker_policy(settings: Settings) -> BreakerPolicy:
     ours = settings.breaker
-    return BreakerPolicy(failures=ours.failures, open_s=ours.open_s, probe_ttl_s=ours.probe_ttl_s)
+    return BreakerPolicy(
+        failures=ours.failures,
+        open_s=ours.open_s,
+        probe_ttl_s=ours.probe_ttl_s,
+        open_max_s=ours.open_max_s,
+        ramp_s=ours.ramp_s,
+    )
 
 
 def admission_policy(
@@ -134,8 +159,13 @@ def retry_policy(settings: Settings) -> RetryPolicy:
     )
 
 
-def policy_of(settings: Settings, upstreams: Mapping[str, Upstream], catalog: Catalog | None = None) -> Policy:
-    """What a gateway over these upstreams goes by."""
+def policy_of(
+    settings: Settings,
+    upstreams: Mapping[str, Upstream],
+    catalog: Catalog | None = None,
+    cache: AnswerCache | None = None,
+) -> Policy:
+    """What a gateway over these upstreams goes by. `cache` is one that already remembers answers."""
     ceilings = {
         name: settings.max_cost_usd if one.max_cost_usd is None else one.max_cost_usd
         for name, one in settings.providers.items()
@@ -157,9 +187,7 @@ def policy_of(settings: Settings, upstreams: Mapping[str, Upstream], catalog: Ca
         ceilings_nanousd={name: int(usd * NANO) for name, usd in ceilings.items() if usd is not None},
         sampling={name: _sampling(one) for name, one in settings.providers.items()},
         fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
-        cache=AnswerCache(max_entries=settings.cache.max_entries, ttl_s=settings.cache.ttl_s)
-        if settings.cache.enabled
-        else None,
+        cache=_cache(settings, cache),
         single_flight=settings.cache.single_flight,
         priority={name: one.priority for name, one in settings.providers.items() if one.priority},
     )
@@ -189,18 +217,26 @@ def _hedge(ours: HedgeSettings | None) -> HedgePolicy | None:
     return HedgePolicy(after_s=ours.after_s, quantile=ours.quantile or usual.quantile, max_share=ours.max_share)
 
 
+def _cache(settings: Settings, known: AnswerCache | None) -> AnswerCache | None:
+    ours = settings.cache
+    if not ours.enabled:
+        return None
+    return AnswerCache(max_entries=ours.max_entries, ttl_s=ours.ttl_s) if known is None else known
+
+
 def _spec(
     name: str, ours: ProviderSettings, settings: Settings, endpoint: Endpoint | None, env: Mapping[str, str]
 ) -> ProviderSpec:
     headers = {header: resolve_secret(value, env) or "" for header, value in ours.headers.items()}
-    api_key = endpoint.api_key if endpoint else resolve_secret(ours.api_key, env)
+    found = (endpoint.api_key,) if endpoint else (resolve_secret(secret, env) for secret in ours.secrets)
+    keys = tuple(Key(secret) for secret in dict.fromkeys(found) if secret)
     timeouts = settings.timeouts
     starting = ours.kind is ProviderKind.LOCAL and endpoint is None and not ours.url
     return ProviderSpec(
         target=Target(
             provider=name,
             base_url=endpoint.base_url if endpoint else ours.url,
-            api_key=api_key or None,
+            api_key=keys[0].secret if keys else None,
             headers=headers,
             options=ours.options,
         ),
@@ -213,6 +249,8 @@ def _spec(
         ),
         defaults=_sampling(ours),
         max_in_flight=ours.max_in_flight,
+        keys=keys,
+        proves_keys=ours.kind in PROVES_KEYS,
         not_yet="the embedded model is still starting; try again in a moment" if starting else "",
     )
 
@@ -222,4 +260,11 @@ def _sampling(ours: ProviderSettings) -> Sampling:
 
 
 def authority_policy(settings: Settings) -> AuthorityPolicy:
-    return AuthorityPolicy(open_s=settings.breaker.open_s, probe_ttl_s=settings.breaker.probe_ttl_s)
+    ours = settings.breaker
+    return AuthorityPolicy(
+        open_s=ours.open_s,
+        probe_ttl_s=ours.probe_ttl_s,
+        open_max_s=ours.open_max_s,
+        ramp_s=ours.ramp_s,
+        health_every_s=settings.health.every_s,
+    )

@@ -10,28 +10,23 @@ that goes away leaves CANCELLED behind, which is nobody's fault, and what was us
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from runtime.admitted import Admitted, AtOnce, Calls
-from runtime.breaker import Permit, Refusal
-from runtime.catalog import Catalog, ModelInfo
+from runtime.catalog import ModelInfo
 from runtime.defaults import with_defaults
 from runtime.dialects.base import ChunkDecoder, Dialect, HttpCall, HttpReply, Target
 from runtime.dialects.reading import NOT_REPORTED
+from runtime.entrance import Asked, AskPermit, Entrance, ProviderSpec, Senses, nobody_to_ask
 from runtime.faults import failure_of
-from runtime.feed import Observations
 from runtime.fit import fit
 from runtime.fold import deltas_of
-from runtime.gate import AskAuthority, Ticket
 from runtime.models import Feature
 from runtime.opening import Reading, open_stream
 from runtime.outcome import (
     Completion,
-    Cost,
     Delta,
     Embeddings,
     Failure,
@@ -42,15 +37,13 @@ from runtime.outcome import (
     StreamStart,
     Usage,
 )
-from runtime.price import CostEstimate, cost_of, estimate
-from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
-from runtime.request import EmbedRequest, Request, Sampling
-from runtime.standing import Standing, Vitals
+from runtime.price import CostEstimate, estimate
+from runtime.reports import HealthReport, ProviderStatus, Shut, UsagePeriod, UsageReport, locked_of
+from runtime.request import EmbedRequest, Request
 from runtime.tokens import embed_tokens, estimate_tokens, estimate_usage, usage_so_far
 from runtime.transport.base import Fault, FaultKind, Limits, Transport
-from runtime.usage import UsageBook
 
-log = logging.getLogger("raygate.provider")
+__all__ = ["AskPermit", "EdgeProvider", "ProviderSpec", "Senses", "nobody_to_ask"]
 
 FAIR_S = 5.0
 """A call that its own request's deadline cut shorter than this, or than twice the usual time of an answer where that
@@ -63,88 +56,36 @@ LISTED_S = 3_600.0
 NOT_LISTED_S = 30.0
 """How long a provider's list of models is taken for true, and how long it is not asked again after a failure."""
 
-FULL_S = 0.1
-"""When a provider with all its places taken is worth asking again, for want of anything known."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderSpec:
-    """A provider's settings as its shell needs them. `defaults` fill what a request leaves open.
-
-    `not_yet` says in a sentence why it cannot be called so far; empty if it can.
-    """
-
-    target: Target
-    limits: Limits = field(default_factory=Limits)
-    defaults: Sampling = field(default_factory=Sampling)
-    max_in_flight: int | None = None
-    not_yet: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Senses:
-    """What a shell has of the outer world: monotonic seconds, seconds since the epoch."""
-
-    clock: Callable[[], float]
-    wall: Callable[[], float]
-
-
-Asked = TypeVar("Asked", Request, EmbedRequest)
-Answer = TypeVar("Answer", Completion, Embeddings)
-
-AskPermit = Callable[[], Awaitable[Permit | Refusal | None]]
-"""Asks the provider's authority for leave to probe; None if it is out of reach."""
-
-
-async def nobody_to_ask() -> None:
-    """The `AskPermit` of a provider without an actor: its own breaker is all there is."""
-
-
-@dataclass(slots=True)
-class EdgeProvider:
+@dataclass(slots=True, kw_only=True)
+class EdgeProvider(Entrance):
     """Implements `Upstream` over a dialect and a transport. Belongs to one event loop."""
 
-    spec: ProviderSpec
     dialect: Dialect
     transport: Transport
-    catalog: Catalog
-    standing: Standing
-    observations: Observations
-    senses: Senses
-    ask_permit: AskPermit = nobody_to_ask
-    on_change: Callable[[], None] = lambda: None
-    _book: UsageBook = field(default_factory=UsageBook)
     _listed: tuple[str, ...] = ()
     _list_again_at: float = -math.inf
     _listing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def name(self) -> str:
-        return self.spec.target.provider
-
-    def vitals(self, model: str, now: float) -> Vitals:
-        vitals = self.standing.vitals(model, now)
-        queue = self.standing.queue
-        return replace(vitals, retry_in_s=max(vitals.retry_in_s, FULL_S)) if queue and queue.is_full else vitals
 
     async def initialize(self) -> None:
         """Nothing to do: connections open with the first call."""
 
     async def complete(self, request: Request) -> Outcome:
-        return await self._calls().complete(request)
+        return await self._calls(request.model).complete(request)
 
     def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
-        return self._calls().stream(request)
+        return self._calls(request.model).stream(request)
 
     async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
-        return await self._calls().embed(request)
+        return await self._calls(request.model).embed(request)
 
-    def _calls(self) -> Calls:
+    def _calls(self, model: str) -> Calls:
         """How calls are made now: where places are limited, each once it has one."""
         at_once = AtOnce(self._complete, self._stream, self._embed)
         queue = self.standing.queue
         # Nobody need wait in order to hear that the door is shut.
-        if queue is None or self.standing.gate.retry_in_s(self.senses.clock()) > 0.0:
+        model = model or self.catalog.default_model(self.name)
+        if queue is None or self.standing.gate.retry_in_s(self.senses.clock(), model) > 0.0:
             return at_once
         return Admitted(at_once, queue, provider=self.name)
 
@@ -255,11 +196,8 @@ class EdgeProvider:
 
     async def health_check(self) -> HealthReport:
         begun = self.senses.clock()
-        call = self.dialect.health(self._target(""))
-        reply = call if isinstance(call, Failure) else await self._ask(call)
-        failure = reply if isinstance(reply, Failure) else None
-        if isinstance(reply, HttpReply):
-            failure = self.dialect.decode_health(reply, self._target(""))
+        key = self.standing.gate.keys.look("", begun)
+        failure = await self.free_call(key if isinstance(key, str) else "")
         return HealthReport(
             provider=self.name,
             healthy=failure is None,
@@ -267,6 +205,15 @@ class EdgeProvider:
             detail="" if failure is None else str(failure),
             at_s=self.senses.wall(),
         )
+
+    async def free_call(self, key: str = "") -> Failure | None:
+        """What a call that costs nothing finds wrong; None if nothing. `key` is the fingerprint of the key to use."""
+        target = self._target("")
+        if key in self._keys:
+            target = replace(target, api_key=self._keys[key].secret)
+        call = self.dialect.health(target)
+        reply = call if isinstance(call, Failure) else await self._ask(call)
+        return reply if isinstance(reply, Failure) else self.dialect.decode_health(reply, target)
 
     async def estimate_cost(self, request: Request) -> CostEstimate | Failure:
         request = self._named(request)
@@ -288,11 +235,15 @@ class EdgeProvider:
     async def status(self) -> ProviderStatus:
         now = self.senses.clock()
         standing = self.standing
-        retry_in_s = standing.gate.retry_in_s(now)
+        gate = standing.gate
+        whole = gate.whole(now)
+        retry_in_s = max(whole.wait_s, gate.keys.retry_in_s("", now))
         return ProviderStatus(
             provider=self.name,
             available=retry_in_s <= 0.0 and not self.spec.not_yet,
-            breaker=standing.gate.why(now),
+            breaker=whole.why,
+            models={name: Shut(state=one.why, retry_in_s=one.wait_s) for name, one in gate.shut(now).items()},
+            keys=locked_of(gate.keys.states(now)),
             in_flight=standing.load.in_flight,
             max_in_flight=self.spec.max_in_flight,
             queued=standing.queue.queued if standing.queue else 0,
@@ -337,62 +288,6 @@ class EdgeProvider:
             return call
         return replace(call, dropped=tuple(dict.fromkeys((*fitted.dropped, *call.dropped))))
 
-    async def _ready(
-        self, encode: Callable[[Asked, Target], HttpCall | Failure], request: Asked, begun: float
-    ) -> tuple[HttpCall, Ticket] | Failure:
-        """The call, and leave to make it: `_settle` that. After a failure there is nothing to settle."""
-        try:
-            call = encode(request, self._target(request.model))
-        except Exception as error:  # a bug; the caller gets a value all the same
-            call = self._broken(error, request.model)
-        if isinstance(call, Failure):
-            return replace(call, provider=self.name, model=call.model or request.model)
-        ticket = await self._admit(request.model, request.deadline_s, begun)
-        return ticket if isinstance(ticket, Failure) else (call, ticket)
-
-    async def _admit(self, model: str, deadline_s: float | None, begun: float) -> Ticket | Failure:
-        """A ticket for a call, which from here on counts as in flight."""
-        gate, load = self.standing.gate, self.standing.load
-        if self.spec.not_yet:
-            failure = self._failed(FailureKind.UNAVAILABLE, model, self.spec.not_yet)
-            return replace(failure, retry_after_s=1.0)
-        if deadline_s is not None and deadline_s <= 0.0:
-            return self._failed(FailureKind.DEADLINE_EXCEEDED, model, f"no time was left to ask {self.name}")
-        admitted: Ticket | AskAuthority | Refusal | Failure | None = None
-        load.begin()
-        try:
-            admitted = gate.admit(begun)
-            if isinstance(admitted, AskAuthority):
-                admitted = await self._ask_authority(admitted, model, deadline_s)
-        finally:
-            if not isinstance(admitted, Ticket):
-                load.end(self.senses.clock(), latency_s=None)
-        if isinstance(admitted, Refusal):
-            detail = f"{self.name} is {gate.why(begun)} and is not asked for {admitted.retry_in_s:.1f} s"
-            throttled = gate.why(begun) == "throttled"
-            failure = self._failed(FailureKind.THROTTLED if throttled else FailureKind.REFUSED, model, detail)
-            return replace(failure, retry_after_s=admitted.retry_in_s)
-        return admitted
-
-    async def _ask_authority(self, ask: AskAuthority, model: str, left_s: float | None) -> Ticket | Refusal | Failure:
-        """The authority's answer, unless the request's own time runs out before it comes."""
-        gate = self.standing.gate
-        try:
-            async with asyncio.timeout(left_s) as scope:
-                answer = await self.ask_permit()
-        except Exception:
-            if scope.expired():
-                gate.withdrawn(ask, self.senses.clock())
-                detail = f"no time was left to ask {self.name}, which is open, once its authority had been asked"
-                return self._failed(FailureKind.DEADLINE_EXCEEDED, model, detail)
-            # What goes wrong on the way to the authority leaves it out of reach, no more.
-            log.exception("authority.ask_failed", extra={"provider": self.name})
-            answer = None
-        except BaseException:
-            gate.withdrawn(ask, self.senses.clock())
-            raise
-        return gate.granted(ask, answer, self.senses.clock())
-
     async def _ask(self, call: HttpCall) -> HttpReply | Failure:
         limits = self.spec.limits
         reply = await self.transport.send(call, replace(limits, total_s=min(limits.total_s, FREE_CALL_S)))
@@ -406,10 +301,6 @@ class EdgeProvider:
         # A provider that cannot be asked now has still the models of its settings, and those that it listed before.
         self._listed = self._listed if isinstance(listed, Failure) else listed
         self._list_again_at = self.senses.clock() + (LISTED_S if known else NOT_LISTED_S)
-
-    def _target(self, model: str) -> Target:
-        info = self.catalog.info(self.name, model) if model else None
-        return replace(self.spec.target, model=model, max_output_tokens=info.max_output_tokens if info else None)
 
     def _patient(self, limits: Limits, model: str) -> Limits:
         """A model that cannot stream sends nothing before it has finished."""
@@ -469,58 +360,11 @@ class EdgeProvider:
         detail = f"the request had {limits.total_s:.1f} s left, in which {self.name} did not finish; allow more"
         return replace(failure, kind=FailureKind.DEADLINE_EXCEEDED, detail=detail)
 
-    def _broken(self, error: Exception, model: str) -> Failure:
-        log.error("call.broken", exc_info=error, extra={"provider": self.name})
-        return self._failed(FailureKind.INTERNAL, model, "an error inside Raygate; its log says more")
-
-    def _first_content(self, ticket: Ticket, model: str) -> None:
-        """A probe has succeeded at the first content; a long stream must not keep the door."""
-        if ticket.probe:
-            self.standing.gate.settle(ticket, None, self.senses.clock())
-            self.observations.probe_succeeded(self.name, model, spell=ticket.spell)
-            self.on_change()
-
-    def _settle(
-        self, ticket: Ticket, model: str, outcome: Answer | Failure, latency_s: float, *, ttft_s: float | None = None
-    ) -> Answer | Failure:
-        """Close the books on one call: gate, load, observations, usage. Returns the outcome, priced and timed."""
-        now = self.senses.clock()
-        gate = self.standing.gate
-        failure = outcome if isinstance(outcome, Failure) else None
-        self.standing.load.end(now, latency_s=None if failure else latency_s)
-        urgent = gate.settle(ticket, failure, now)
-        settled: Answer | Failure
-        if isinstance(outcome, Failure):
-            wait_s = outcome.retry_after_s
-            if wait_s is None and outcome.kind is FailureKind.RATE_LIMITED:
-                wait_s = gate.throttled_for_s(now)
-            cost = self._cost(model, outcome.usage) if outcome.usage is not None else None
-            settled = replace(
-                outcome, provider=self.name, model=outcome.model or model, retry_after_s=wait_s, cost=cost
-            )
-        else:
-            cost = outcome.cost or self._cost(model, outcome.usage)
-            settled = replace(outcome, provider=self.name, cost=cost, latency_s=latency_s)
-            if ttft_s is not None and isinstance(settled, Completion):
-                settled = replace(settled, ttft_s=ttft_s)
-        self.observations.add(self.name, model, settled, spell=ticket.spell, latency_s=latency_s)
-        self._book.add(self.name, model, settled, latency_s=latency_s, at_s=self.senses.wall())
-        if urgent:
-            self.on_change()
-        return settled
-
-    def _cost(self, model: str, usage: Usage) -> Cost | None:
-        info = self.catalog.info(self.name, model)
-        return cost_of(usage, info.pricing if info else None)
-
     def _given_up(self, request: Request | EmbedRequest) -> Failure:
         """What a caller leaves that goes away before the end: the provider has had the question at least."""
         asked = estimate_tokens(request) if isinstance(request, Request) else embed_tokens(request)
         used = Usage(input_tokens=asked, estimated=True)
         return replace(self._failed(FailureKind.CANCELLED, request.model, "the caller went away"), usage=used)
-
-    def _failed(self, kind: FailureKind, model: str, detail: str) -> Failure:
-        return Failure(kind=kind, provider=self.name, model=model, detail=detail)
 
 
 def _counted(outcome: Outcome, request: Request, reading: Reading | None) -> Outcome:

@@ -30,6 +30,10 @@ SAYS: dict[FaultKind, str] = {
 }
 
 
+UNREACHED = frozenset((FaultKind.REFUSED, FaultKind.CONNECT_TIMEOUT))
+"""Nobody was reached: that says something of the provider as a whole, and nothing of a model."""
+
+
 def failure_of(fault: Fault, *, provider: str, model: str) -> Failure:
     """The failure that a fault amounts to, in words for people."""
     detail = f"{provider} {SAYS[fault.kind]}"
@@ -38,4 +42,5 @@ def failure_of(fault: Fault, *, provider: str, model: str) -> Failure:
         provider=provider,
         model=model,
         detail=f"{detail} ({fault.detail})" if fault.detail else detail,
+        scope="provider" if fault.kind in UNREACHED else "",
     )

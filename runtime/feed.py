@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
+from runtime.keyring import KeyState
 from runtime.outcome import Blame, Completion, Embeddings, Failure, FailureKind
 from runtime.reports import ModelUsage
 from runtime.request import Json
@@ -20,9 +21,49 @@ from runtime.wire import crosses
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoorState:
+    """A provider or one of its models as its authority sees it. `open` means: nobody calls before `retry_in_s`, then
+    only with a probe's permit. `throttled_for_s` is what the provider itself asked us to wait. `ramp_left_s` is for
+    how long it does not get its full share of the traffic yet, having just healed."""
+
+    open: bool = False
+    retry_in_s: float = 0.0
+    throttled_for_s: float = 0.0
+    why: str = ""
+    ramp_left_s: float = 0.0
+
+    @property
+    def is_shut(self) -> bool:
+        return self.open or self.throttled_for_s > 0.0
+
+    @property
+    def wait_s(self) -> float:
+        return max(self.retry_in_s, self.throttled_for_s)
+
+    def aged(self, elapsed_s: float) -> DoorState:
+        """The same state `elapsed_s` later."""
+        return replace(
+            self,
+            retry_in_s=max(0.0, self.retry_in_s - elapsed_s),
+            throttled_for_s=max(0.0, self.throttled_for_s - elapsed_s),
+            ramp_left_s=max(0.0, self.ramp_left_s - elapsed_s),
+        )
+
+    @property
+    def is_news(self) -> bool:
+        """True if it says more than that all is well."""
+        return self.is_shut or self.ramp_left_s > 0.0
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A provider as its authority sees it. `open` means: nobody calls before `retry_in_s`, then only with a
-    probe's permit. `throttled_for_s` is what the provider itself asked us to wait."""
+    """All that an authority says of its provider: of the whole (as in `DoorState`), of the models that are shut by
+    themselves, and of the keys that are not to be used.
+
+    `spell` rises with every change of any of these doors. Calls carry the newest one that their edge had heard of
+    when they began, and a door counts only those that began in its present state.
+    """
 
     provider: str
     spell: int = 0
@@ -30,13 +71,32 @@ class Published:
     retry_in_s: float = 0.0
     throttled_for_s: float = 0.0
     why: str = ""
+    ramp_left_s: float = 0.0
+    models: Mapping[str, DoorState] = field(default_factory=dict)
+    keys: tuple[KeyState, ...] = ()
+
+    @property
+    def whole(self) -> DoorState:
+        """The provider's own door."""
+        return DoorState(
+            open=self.open,
+            retry_in_s=self.retry_in_s,
+            throttled_for_s=self.throttled_for_s,
+            why=self.why,
+            ramp_left_s=self.ramp_left_s,
+        )
 
     def aged(self, elapsed_s: float) -> Published:
         """The same state `elapsed_s` later."""
+        whole = self.whole.aged(elapsed_s)
+        keys = (replace(one, retry_in_s=one.retry_in_s - elapsed_s) for one in self.keys)
         return replace(
             self,
-            retry_in_s=max(0.0, self.retry_in_s - elapsed_s),
-            throttled_for_s=max(0.0, self.throttled_for_s - elapsed_s),
+            retry_in_s=whole.retry_in_s,
+            throttled_for_s=whole.throttled_for_s,
+            ramp_left_s=whole.ramp_left_s,
+            models={model: aged for model, state in self.models.items() if (aged := state.aged(elapsed_s)).is_news},
+            keys=tuple(one for one in keys if one.retry_in_s > 0.0),
         )
 
 
@@ -96,7 +156,9 @@ class Snapshot:
 class Observed:
     """What one edge saw of one model at one provider since its last report, summed up.
 
-    `spell` is the authority's spell in which these calls began; a later spell ignores them.
+    `spell` is the authority's newest one when these calls began; a door that has changed since ignores them.
+    `unreached` of the `bad` ones never reached the provider. `throttled_for_s` shuts the provider,
+    `model_throttled_for_s` the model, `keys` are the keys whose state has changed.
     """
 
     provider: str
@@ -119,6 +181,9 @@ class Observed:
     estimated: int = 0
     throttled_for_s: float = 0.0
     failures: Mapping[str, int] = field(default_factory=dict)
+    unreached: int = 0
+    model_throttled_for_s: float = 0.0
+    keys: tuple[KeyState, ...] = ()
 
     def usage(self) -> ModelUsage:
         """The same for the usage book."""
@@ -144,7 +209,12 @@ class Observed:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeReport:
-    """One batch. `sequence` rises by one per batch of this edge's life, so that a repeated one counts once."""
+    """One batch. `sequence` rises by one per batch of this edge's life, so that a repeated one counts once.
+
+    `shut` is for how long this edge itself calls a provider no more, or a model ("provider/model"). Once after each
+    start of a manager, `incarnation` is that manager's, and `views` are what is published shut as far as this edge
+    knows, for authorities that may have started again, too.
+    """
 
     edge: str
     sequence: int
@@ -154,6 +224,8 @@ class EdgeReport:
     in_flight: Mapping[str, int] = field(default_factory=dict)
     shut: Mapping[str, float] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
+    incarnation: int = 0
+    views: tuple[Published, ...] = ()
 
 
 @dataclass(slots=True)
@@ -175,6 +247,14 @@ class _Sum:
     estimated: int = 0
     throttled_for_s: float = 0.0
     failures: dict[str, int] = field(default_factory=dict)
+    unreached: int = 0
+    model_throttled_for_s: float = 0.0
+    keys: tuple[KeyState, ...] = ()
+
+    def note(self, keys: tuple[KeyState, ...]) -> None:
+        """Of each key the newest state."""
+        if keys:
+            self.keys = tuple({(one.key, one.model): one for one in (*self.keys, *keys)}.values())
 
 
 _SUMMED = tuple(column.name for column in fields(_Sum))
@@ -195,9 +275,18 @@ class Observations:
         return bool(self._sums)
 
     def add(
-        self, provider: str, model: str, outcome: Completion | Embeddings | Failure, *, spell: int, latency_s: float
+        self,
+        provider: str,
+        model: str,
+        outcome: Completion | Embeddings | Failure,
+        *,
+        spell: int,
+        latency_s: float,
+        keys: tuple[KeyState, ...] = (),
     ) -> None:
+        """`keys` are those whose state this call has changed."""
         total = self._sum(provider, model, spell)
+        total.note(keys)
         if isinstance(outcome, Failure):
             blame = outcome.handling.blame
             total.failures[outcome.kind] = total.failures.get(outcome.kind, 0) + 1
@@ -205,10 +294,15 @@ class Observations:
                 total.good += 1
             elif blame is Blame.BAD:
                 total.bad += 1
+                total.unreached += outcome.scope == "provider"
             else:
                 total.silent += 1
-            if outcome.kind is FailureKind.RATE_LIMITED:
-                total.throttled_for_s = max(total.throttled_for_s, outcome.retry_after_s or 0.0)
+            if blame is Blame.BAD or outcome.kind is FailureKind.RATE_LIMITED:
+                wait_s = outcome.retry_after_s or 0.0
+                if outcome.scope == "model":
+                    total.model_throttled_for_s = max(total.model_throttled_for_s, wait_s)
+                elif outcome.scope != "key":
+                    total.throttled_for_s = max(total.throttled_for_s, wait_s)
         else:
             total.good += 1
             total.answered += 1
@@ -228,9 +322,11 @@ class Observations:
             total.input_cost_nanousd += outcome.cost.input_nanousd
             total.output_cost_nanousd += outcome.cost.output_nanousd
 
-    def probe_succeeded(self, provider: str, model: str, *, spell: int) -> None:
+    def probe_succeeded(self, provider: str, model: str, *, spell: int, keys: tuple[KeyState, ...] = ()) -> None:
         """A probe's first content arrived; its outcome follows when the call ends."""
-        self._sum(provider, model, spell).good += 1
+        total = self._sum(provider, model, spell)
+        total.good += 1
+        total.note(keys)
 
     def _sum(self, provider: str, model: str, spell: int) -> _Sum:
         key = (provider, model, spell)
@@ -252,7 +348,8 @@ class Observations:
 class AuthorityPolicy:
     """When the cluster-wide breaker opens: at `failure_rate` over `span_s` seconds, once `min_calls` were seen there.
 
-    An edge that was silent for `edge_ttl_s` no longer counts among those that have to agree.
+    An edge that was silent for `edge_ttl_s` no longer counts among those that have to agree. A provider that nobody
+    called for `health_every_s` is asked by a free call; 0: never.
     """
 
     open_s: float = 30.0
@@ -261,6 +358,9 @@ class AuthorityPolicy:
     span_s: float = 10.0
     min_calls: int = 10
     edge_ttl_s: float = 30.0
+    open_max_s: float = 300.0
+    ramp_s: float = 10.0
+    health_every_s: float = 30.0
 
 
 @crosses
@@ -269,10 +369,14 @@ class Exchange:
     """What the manager brings to a provider's authority: each edge's observations, and what it may have missed.
 
     An authority that has just (re)started goes on from `last`, the state that it published last, and with spells
-    above `spell_floor`; a running one ignores both.
+    above `spell_floor`; a running one ignores both. `views` are those of edges that came too late for `last`.
+    `settings` and `endpoint` are for its free calls; `settings` is left out while they are what they were.
     """
 
     policy: AuthorityPolicy
     spell_floor: int
     last: Published | None = None
     batches: Mapping[str, tuple[Observed, ...]] = field(default_factory=dict)
+    views: tuple[Published, ...] = ()
+    settings: Mapping[str, Json] | None = None
+    endpoint: Endpoint | None = None

@@ -327,7 +327,10 @@ class Failure:
     `retry_after_s` is seconds remaining as the provider (or our breaker) named them; `status` the provider's
     own HTTP status; `param` and `code` as in OpenAI's error envelope. `usage` is what a call that was given
     up or cut off used all the same, as far as we know, and `cost` its price: both None where nothing was used.
-    `another_key`: the provider has another key, for which the same call may do at once.
+
+    `scope` is the narrowest thing that it speaks of: "provider" (the connection, say), "key", "model", or "request",
+    which speaks of nothing else; empty leaves it to the kind. `another_key`: the same provider and model may be asked
+    again at once, as another of our keys is usable there.
     """
 
     kind: FailureKind
@@ -342,6 +345,7 @@ class Failure:
     request_id: str = ""
     usage: Usage | None = None
     cost: Cost | None = None
+    scope: Literal["", "provider", "key", "model", "request"] = ""
     another_key: bool = False
 
     @property

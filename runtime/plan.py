@@ -167,6 +167,7 @@ def _entry(policy: Policy, candidate: Candidate, now: float, request: Request | 
         in_flight=vitals.in_flight,
         latency_s=vitals.latency_s,
         retry_in_s=vitals.retry_in_s,
+        share=vitals.share,
         priority=policy.priority.get(candidate.provider, 0),
         preferred=request is not None and _prefers(request, candidate),
     )

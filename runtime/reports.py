@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from runtime.keyring import KeyState
 from runtime.request import Json
 from runtime.wire import crosses
 
@@ -30,12 +31,33 @@ class HealthReport:
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shut:
+    """A model or a key that is not used for now. `state` is "open", "throttled", "disabled" or "exhausted"."""
+
+    state: str
+    retry_in_s: float = 0.0
+    detail: str = ""
+
+
+def locked_of(keys: Iterable[KeyState]) -> dict[str, Shut]:
+    """Keys that are not used, by what people know them by."""
+    return {
+        f"{one.shown or one.key} for {one.model}" if one.model else one.shown or one.key: Shut(
+            state=one.why, retry_in_s=one.retry_in_s
+        )
+        for one in keys
+    }
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderStatus:
     """How a provider is now, without asking it.
 
     `in_flight` counts calls that are under way at this moment, and nothing else. `max_in_flight` is None where
     there is no limit; `queued` waits for a place. `remaining_requests` and `reset_in_s` are what the provider last
-    said of its own rate limit.
+    said of its own rate limit. `models` are those that are shut while others there may be called; `keys` those that
+    are not used, by the ends by which people know them.
     """
 
     provider: str
@@ -50,6 +72,8 @@ class ProviderStatus:
     reset_in_s: float | None = None
     detail: str = ""
     parts: tuple[ProviderStatus, ...] = ()
+    models: Mapping[str, Shut] = field(default_factory=dict)
+    keys: Mapping[str, Shut] = field(default_factory=dict)
 
     @property
     def load(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What one process knows of a provider when it chooses: its door, its own load, what everybody measured."""
+"""What one process knows of a provider when it chooses: its doors, its own load, what everybody measured."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from runtime.load import Load
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """One model at one provider, now. `latency_s` is None while nobody measured it."""
+    """One model at one provider, now. `latency_s` is None while nobody measured it; `share` (0..1] is how much of its
+    traffic it should get: less than all where it has just healed."""
 
     retry_in_s: float
     in_flight: int
     latency_s: float | None
+    share: float = 1.0
 
 
 class Standing:
@@ -29,7 +31,7 @@ class Standing:
         self.gate = gate
         self.load = Load()
         self.queue: Admission | None = None
-        self._shared: Mapping[str, float] = {}
+        self.shared: Mapping[str, float] = {}
 
     def limit(self, policy: AdmissionPolicy | None, clock: Callable[[], float], rng: random.Random) -> None:
         """How many calls at once, from now on, and who waits for a place; None for no limit.
@@ -48,9 +50,10 @@ class Standing:
     def adopt(self, published: Published, latency_s: Mapping[str, float], now: float) -> None:
         """Take the newest snapshot: the authority's state, and the shared latency of each model."""
         self.gate.adopt(published, now)
-        self._shared = latency_s
+        self.shared = latency_s
 
     def vitals(self, model: str, now: float) -> Vitals:
         # The shared mean holds more traffic than our own; ours serves until the first snapshot has one.
-        latency_s = self._shared.get(model, self.load.latency_s.value)
-        return Vitals(self.gate.retry_in_s(now), self.load.in_flight, latency_s)
+        latency_s = self.shared.get(model, self.load.latency_s.value)
+        gate = self.gate
+        return Vitals(gate.retry_in_s(now, model), self.load.in_flight, latency_s, gate.share(now, model))

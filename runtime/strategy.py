@@ -27,7 +27,8 @@ class Entry:
     """A candidate and what is known of it now.
 
     `in_flight` is this process's own calls; `latency_s` is None while unmeasured. What a request prefers comes
-    before all priorities, but no preference opens a door that is shut.
+    before all priorities, but no preference opens a door that is shut. `share` (0..1] is how much of its traffic it
+    should get: less than all where it has just healed.
     """
 
     candidate: Candidate
@@ -36,6 +37,7 @@ class Entry:
     retry_in_s: float = 0.0
     priority: int = 0
     preferred: bool = False
+    share: float = 1.0
 
 
 Strategy = Callable[[Sequence[Entry], int, random.Random], list[Entry]]
@@ -73,14 +75,18 @@ STRATEGIES: dict[str, Strategy] = {"round_robin": round_robin, "latency": latenc
 
 
 def order(strategy: Strategy, entries: Sequence[Entry], *, turn: int, rng: random.Random) -> list[Candidate]:
-    """What is preferred, then higher priorities; in each the strategy's order. The shut ones last, soonest first."""
-    tiers: dict[tuple[bool, int], list[Entry]] = {}
+    """What is preferred, then higher priorities; in each the strategy's order. The shut ones last, soonest first.
+
+    Who has just healed stands behind all others that are open, with what its share lacks for a probability.
+    """
+    tiers: dict[tuple[bool, bool, int], list[Entry]] = {}
     shut = []
     for entry in entries:
         if entry.retry_in_s > 0.0:
             shut.append(entry)
         else:
-            tiers.setdefault((entry.preferred, entry.priority), []).append(entry)
+            at_full = entry.share >= 1.0 or rng.random() < entry.share
+            tiers.setdefault((at_full, entry.preferred, entry.priority), []).append(entry)
     ordered = [entry for tier in sorted(tiers, reverse=True) for entry in strategy(tiers[tier], turn, rng)]
     ordered += sorted(shut, key=lambda entry: entry.retry_in_s)
     return [entry.candidate for entry in ordered]

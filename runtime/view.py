@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from runtime.feed import EdgeReport, Measured
+from runtime.feed import DoorState, EdgeReport, Measured, Published
+from runtime.keyring import KeyState
 from runtime.load import Ewma
 
 EDGE_TTL_S = 30.0
 """An edge that was silent for so long is taken for gone. Idle edges still poll, which counts as a sign of life."""
+
+
+PATIENCE_S = 2.0
+SOONEST_S = 0.5
+"""How long a manager that has just started waits for what the edges remember: at most, and at least."""
 
 
 class SharedView:
@@ -32,9 +39,7 @@ class SharedView:
         if last is not None and report.sequence <= last.sequence:
             return False
         self._reports[report.edge] = report
-        for provider in {batch.provider for batch in report.observed} | report.shut.keys():
-            shut_for_s = report.shut.get(provider, 0.0)
-            self._shut_until.setdefault(provider, {})[report.edge] = now + shut_for_s
+        self._note_shut(report, now)
         for batch in report.observed:
             if batch.answered:
                 key = (batch.provider, batch.model)
@@ -57,9 +62,28 @@ class SharedView:
         return sum(report.in_flight.get(provider, 0) for report in self._reports.values())
 
     def shut_for_s(self, provider: str, now: float) -> float:
-        """Seconds until the first of the edges that call this provider asks it again; 0.0 if one would now."""
+        """Seconds until the first of the edges that call this provider (or "provider/model") asks it again; 0.0 if
+        one would now."""
         waits = [until - now for until in self._shut_until.get(provider, {}).values()]
         return max(0.0, min(waits, default=0.0))
+
+    def shut_models(self, provider: str, now: float) -> dict[str, float]:
+        """The models of a provider that no edge which calls them would ask now, and for how long."""
+        names = [name for name in self._shut_until if name.startswith(f"{provider}/")]
+        waits = {name.partition("/")[2]: self.shut_for_s(name, now) for name in names}
+        return {model: wait_s for model, wait_s in waits.items() if wait_s > 0.0}
+
+    def _note_shut(self, report: EdgeReport, now: float) -> None:
+        for provider in {batch.provider for batch in report.observed}:
+            self._shut_until.setdefault(provider, {})[report.edge] = now
+        # Models' names come from callers: only those are kept that somebody has shut.
+        called = {f"{batch.provider}/{batch.model}" for batch in report.observed}
+        for name in called & self._shut_until.keys():
+            self._shut_until[name][report.edge] = now
+        for name, wait_s in report.shut.items():
+            self._shut_until.setdefault(name, {})[report.edge] = now + wait_s
+        for name in [name for name in self._shut_until if "/" in name and not self.shut_for_s(name, now)]:
+            del self._shut_until[name]
 
     def _forget(self, now: float) -> None:
         for edge in [edge for edge, at in self._seen.items() if now - at > EDGE_TTL_S]:
@@ -67,6 +91,77 @@ class SharedView:
             self._reports.pop(edge, None)
             for shut in self._shut_until.values():
                 shut.pop(edge, None)
+
+
+class Waking:
+    """A manager that has just started: it publishes nothing before the edges that it hears have told what they know.
+
+    Else a provider that nobody may call would look well for a moment.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._began = now
+        self._told: dict[str, bool] = {}
+        self._views: dict[str, tuple[Published, ...]] = {}
+        self._at = now
+
+    def heard(self, edge: str, now: float) -> None:
+        """It polls."""
+        if not self.is_over(now):
+            self._told.setdefault(edge, False)
+
+    def told(self, edge: str, views: tuple[Published, ...], now: float) -> None:
+        """It has told what it takes for shut."""
+        elapsed_s, self._at = now - self._at, now
+        self._views = {name: tuple(one.aged(elapsed_s) for one in known) for name, known in self._views.items()}
+        self._told[edge], self._views[edge] = True, views
+
+    def is_over(self, now: float) -> bool:
+        if now >= self._began + PATIENCE_S:
+            return True
+        return now >= self._began + SOONEST_S and bool(self._told) and all(self._told.values())
+
+    def known_of(self, provider: str, now: float) -> Published | None:
+        """The strictest of what the edges have told of a provider; None where they told nothing."""
+        told = [one.aged(now - self._at) for views in self._views.values() for one in views if one.provider == provider]
+        return strictest(told) if told else None
+
+
+def strictest(views: Iterable[Published]) -> Published:
+    """Of several views of one provider what forbids most. There is at least one."""
+    views = list(views)
+    whole = _stricter([view.whole for view in views])
+    doors: dict[str, list[DoorState]] = {}
+    keys: dict[tuple[str, str], KeyState] = {}
+    for view in views:
+        for model, state in view.models.items():
+            doors.setdefault(model, []).append(state)
+        for key in view.keys:
+            at = (key.key, key.model)
+            if at not in keys or key.retry_in_s > keys[at].retry_in_s:
+                keys[at] = key
+    return replace(
+        views[0],
+        spell=max(view.spell for view in views),
+        open=whole.open,
+        retry_in_s=whole.retry_in_s,
+        throttled_for_s=whole.throttled_for_s,
+        why=whole.why,
+        ramp_left_s=whole.ramp_left_s,
+        models={model: _stricter(states) for model, states in doors.items()},
+        keys=tuple(keys.values()),
+    )
+
+
+def _stricter(states: list[DoorState]) -> DoorState:
+    shut = [state for state in states if state.open]
+    return DoorState(
+        open=bool(shut),
+        retry_in_s=max((state.retry_in_s for state in shut), default=0.0),
+        throttled_for_s=max(state.throttled_for_s for state in states),
+        why=next((state.why for state in (*shut, *states) if state.why), ""),
+        ramp_left_s=max(state.ramp_left_s for state in states),
+    )
 
 
 def latencies(measured: Iterable[Measured]) -> dict[str, dict[str, float]]:

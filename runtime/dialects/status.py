@@ -176,6 +176,8 @@ def failure_of_error(
         status=shown if shown is not None else status,
         param=param if isinstance(param, str) else None,
         code=code if isinstance(code, str) and not code.isdigit() else type_ if isinstance(type_, str) else None,
+        # OpenRouter names the host that turned it down: that is a limit of this model there, not of our account.
+        scope="model" if _names_a_host(metadata) and kind is _K.RATE_LIMITED else "",
     )
 
 
@@ -189,6 +191,10 @@ def _wait_s(kind: FailureKind, headers: Mapping[str, str], metadata: Json) -> fl
         headers = {**said, **headers}
         wait_s = retry_after_s(headers)
     return reset_after_s(headers) if wait_s is None else wait_s
+
+
+def _names_a_host(metadata: Json) -> bool:
+    return isinstance(metadata, dict) and isinstance(metadata.get("provider_name"), str)
 
 
 def malformed(target: Target, detail: str, *, status: int | None = None) -> Failure:

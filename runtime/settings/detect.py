@@ -109,7 +109,7 @@ def effective(settings: Settings, env: Mapping[str, str]) -> Effective:
 
 def _filled(given: ProviderSettings, detected: Mapping[str, ProviderSettings]) -> ProviderSettings:
     offered = detected.get(given.kind.value)
-    if offered is None or given.api_key is not None or given.base_url:
+    if offered is None or given.secrets or given.base_url:
         return given
     headers = {**offered.headers, **given.headers}
     options = {**offered.options, **given.options}

@@ -198,7 +198,7 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 def _is_secret(at: Path) -> bool:
     """Secrets keep their reference: each process looks it up when it builds the provider."""
-    return at[:1] == ("providers",) and (at[2:] == ("api_key",) or (len(at) == 4 and at[2] == "headers"))
+    return at[:1] == ("providers",) and (at[2:] == ("api_key",) or (len(at) == 4 and at[2] in ("headers", "api_keys")))
 
 
 def _unset_references(value: Any, env: Mapping[str, str], at: Path = ()) -> dict[Path, str]:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, Field, JsonValue, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from runtime.models import Feature, Parameter, Pricing, per_million
@@ -20,7 +20,7 @@ from runtime.settings.parts import STRICT, Count, Seconds
 from runtime.settings.problems import BadSettings
 from runtime.settings.report import problems_of
 from runtime.settings.routes import HedgeSettings, RouteSettings
-from runtime.settings.secrets import REVEAL, Secret
+from runtime.settings.secrets import REVEAL, EnvReference, Secret
 
 
 class _Part(BaseModel):
@@ -143,12 +143,15 @@ class ProviderSettings(_Part):
     is refused.
     `priority`: among providers that serve the same bare name, higher ones come first.
     `retry_attempts` and `timeout_s` replace `retry.per_provider` and `timeouts.total_s` for this provider.
+    `api_keys` are several keys, instead of one `api_key`: they take turns, and one that is refused or throttled stands
+    aside.
     `script` is what a `scripted` provider plays.
     """
 
     kind: ProviderKind
     base_url: str = ""
     api_key: Secret | None = None
+    api_keys: tuple[Secret, ...] = ()
     headers: dict[str, Secret] = {}
     models: tuple[str, ...] = ()
     default_model: str = ""
@@ -180,9 +183,16 @@ class ProviderSettings(_Part):
                 "(an OpenAI-compatible endpoint is of kind `custom`)",
                 {"kind": self.kind.value, "end": end[0].rstrip("/")},
             )
+        if self.api_key is not None and self.api_keys:
+            raise PydanticCustomError("api_keys", "has both `api_key` and `api_keys`: put all keys into `api_keys`")
         if self.script is not None and self.kind is not ProviderKind.SCRIPTED:
             raise PydanticCustomError("script", "only a provider of kind `scripted` plays a `script`")
         return self
+
+    @property
+    def secrets(self) -> tuple[EnvReference | SecretStr, ...]:
+        """Its key or keys, in the order in which they stand."""
+        return self.api_keys if self.api_key is None else (self.api_key,)
 
     @property
     def url(self) -> str:
@@ -221,11 +231,23 @@ class RetrySettings(_Part):
 
 
 class BreakerSettings(_Part):
-    """`failures` in a row shut a provider for `open_s`; a probe that never reports is forgotten after `probe_ttl_s`."""
+    """`failures` in a row shut a model, or a provider, for `open_s`, and each time that it fails again for twice as
+    long, up to `open_max_s`; a probe that never reports is forgotten after `probe_ttl_s`. What has healed gets its full
+    share of the traffic back over `ramp_s`.
+    """
 
     failures: Count = 5
     open_s: Seconds = 30.0
+    open_max_s: Seconds = 300.0
     probe_ttl_s: Seconds = 30.0
+    ramp_s: Annotated[float, Field(ge=0)] = 10.0
+
+
+class HealthSettings(_Part):
+    """How often a provider that nobody calls, or a key that was refused, is tried by a call that costs nothing; 0 for
+    never."""
+
+    every_s: Annotated[float, Field(ge=0)] = 30.0
 
 
 class FeedSettings(_Part):
@@ -298,6 +320,7 @@ class Settings(_Part):
     retry: RetrySettings = RetrySettings()
     hedge: HedgeSettings | None = None
     breaker: BreakerSettings = BreakerSettings()
+    health: HealthSettings = HealthSettings()
     feed: FeedSettings = FeedSettings()
     admission: AdmissionSettings = AdmissionSettings()
     cache: CacheSettings = CacheSettings()

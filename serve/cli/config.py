@@ -186,12 +186,8 @@ def _load(file: Path, *, as_json: bool) -> Settings:
 
 
 def _row(name: str, one: ProviderSettings) -> tuple[str, ...]:
-    match one.api_key:
-        case None:
-            key = "–"
-        case EnvReference(variable):
-            key = f"in {variable}"
-        case _:
-            key = HIDDEN
+    key = (
+        ", ".join(f"in {secret.name}" if isinstance(secret, EnvReference) else HIDDEN for secret in one.secrets) or "–"
+    )
     at = "" if one.enabled else "switched off"
     return (name, one.kind.value, at or without_login(one.url) or "–", key)

@@ -15,7 +15,7 @@ import ray
 from actors.leaving import HEARD_S
 from runtime.feed import EdgeReport, Observed
 from tests.chaos.streams import Patient, Streams
-from tests.e2e.conftest import Live, settings, until
+from tests.e2e.conftest import SCRIPTED, Live, settings, until
 from tests.e2e.load import INTERRUPTED, Load
 
 PROVIDERS = ("alpha", "beta", "local")
@@ -133,6 +133,41 @@ def _exists(live: Live, provider: str) -> bool:
         return live.provider(provider) is not None
     except ValueError:
         return False
+
+
+def test_neither_a_trip_nor_a_wait_is_forgotten_when_manager_and_authority_die_together(live: Live) -> None:
+    """Each alone is told by the other; of both only the replicas still know."""
+    waiting = {**SCRIPTED, "script": {"steps": [{"fault": {"status": 429, "retry_after_s": 60}}]}}
+    local = {"kind": "local", "reach": "node"}
+    live.switch(providers={"local": local, "alpha": SCRIPTED, "beta": SCRIPTED, "gamma": waiting})
+    with live.client() as client:
+        until(lambda: client.post("/v1/chat/completions", json=_body("gamma/say")).status_code == 429, "gamma waits")
+    live.control(live.provider("alpha"), "trip", 60.0)
+    with Load(live, "pair", callers=4) as load:
+        until(lambda: _shut(live) == {"alpha", "gamma"}, "both are shut for everybody")
+        time.sleep(1.0)  # until every replica has heard it, which is what it is to remember
+        before = live.overview()["pid"]
+        doomed = [before, *(ray.get(live.provider(name).whereabouts.remote())[1] for name in ("alpha", "gamma"))]
+        shut = time.monotonic()
+        for pid in doomed:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: _is_back(live, before), "the manager is back by itself")
+        until(lambda: _shut(live) == {"alpha", "gamma"}, "both are shut again", within_s=15.0)
+        told = time.monotonic() - shut
+        until(lambda: sum(one.begun > shut + told for one in load.answers) > 50, "traffic goes on")
+        states = {one.provider: one.retry_in_s for one in live.overview()["providers"]}
+    print(f"\nshut again {told:.1f} s after the kill; for {states['alpha']:.0f} and {states['gamma']:.0f} s more")
+    assert {one.provider for one in load.answers if one.begun > shut} == {"beta"}
+    assert not load.faults
+    for wait_s in (states["alpha"], states["gamma"]):
+        assert 20.0 < wait_s < 61.0 - told
+
+
+def _shut(live: Live) -> set[str]:
+    try:
+        return {one.provider for one in live.overview()["providers"] if one.retry_in_s > 5.0}
+    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        return set()
 
 
 def _none_failed(load: Load, path: str) -> None:

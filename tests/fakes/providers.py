@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from runtime.dialects.scripted import Script, Scripted, Step, Trouble
 from runtime.edge_provider import AskPermit, EdgeProvider, ProviderSpec, Senses, nobody_to_ask
 from runtime.feed import Observations, Observed
 from runtime.gate import Gate
+from runtime.keyring import Key
 from runtime.outcome import Delta, Failure, FailureKind, Outcome, StreamEnd, StreamEvent, StreamStart
 from runtime.provider import Provider
 from runtime.request import Request, Sampling
@@ -22,6 +22,7 @@ from runtime.settings import Settings
 from runtime.standing import Standing
 from runtime.transport.base import Fault, HttpStream, Limits, Transport
 from runtime.transport.scripted import ScriptedTransport
+from tests.fakes.chance import Steady
 from tests.fakes.clock import FakeClock
 
 Sleep = Callable[[float], Any]
@@ -86,6 +87,7 @@ def rig(
     dialect: Dialect | None = None,
     transport: Transport | None = None,
     not_yet: str = "",
+    keys: tuple[Key, ...] = (),
 ) -> Rig:
     """A provider that plays these steps, the last one for good."""
     clock = clock or FakeClock()
@@ -99,18 +101,19 @@ def rig(
             defaults=defaults or Sampling(),
             max_in_flight=max_in_flight,
             not_yet=not_yet,
+            keys=keys,
         ),
         dialect=dialect or Scripted(),
         transport=transport or scripted,
         catalog=Catalog(settings or settings_of(name)),
-        standing=Standing(Gate(breaker or BreakerPolicy(), random.Random(1))),
+        standing=Standing(Gate(breaker or BreakerPolicy(), Steady())),
         observations=observations,
         senses=Senses(clock=clock, wall=lambda: 1.7e9 + clock()),
         ask_permit=ask_permit,
         on_change=lambda: changes.append(clock()),
     )
     if max_in_flight is not None:
-        provider.standing.limit(AdmissionPolicy(max_in_flight=max_in_flight), clock, random.Random(1))
+        provider.standing.limit(AdmissionPolicy(max_in_flight=max_in_flight), clock, Steady())
     return Rig(provider, scripted, clock, observations, changes)
 
 

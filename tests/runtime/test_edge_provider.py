@@ -407,7 +407,7 @@ async def test_what_was_never_sent_says_nothing_of_the_provider() -> None:
     made.clock.advance(30.0)
     assert kind(await made.provider.complete(ask("hi"))) is K.BAD_REQUEST
     assert kind((await streamed(made.provider, ask("hi"))).outcome) is K.BAD_REQUEST
-    assert made.provider.standing.gate.why(made.clock()) == "open"
+    assert made.provider.standing.gate.why(made.clock(), "scripted") == "open"
     assert not made.observations
     assert made.in_flight == 0
     made.provider.dialect = Scripted()
@@ -627,7 +627,7 @@ class Authority:
         self.asked = 0
         self.answer: asyncio.Future[Permit | Refusal | None] = asyncio.get_running_loop().create_future()
 
-    async def permit(self) -> Permit | Refusal | None:
+    async def permit(self, model: str) -> Permit | Refusal | None:
         self.asked += 1
         return await self.answer
 
@@ -688,7 +688,7 @@ def test_asking_for_leave_takes_no_more_than_the_requests_own_time() -> None:
 
 
 async def test_an_authority_that_errs_is_out_of_reach() -> None:
-    async def erring() -> Permit | Refusal | None:
+    async def erring(model: str) -> Permit | Refusal | None:
         raise ConnectionResetError
 
     made = rig(OK, ask_permit=erring)

@@ -112,3 +112,16 @@ def test_every_strategy_only_orders(name: str, data: list[Entry], turn: int, see
     assert ordered == order(STRATEGIES[name], data, turn=turn, rng=random.Random(seed)), "a seed repeats the choice"
     shut = {one.candidate for one in data if one.retry_in_s > 0.0}
     assert all(one in shut for one in ordered[len(data) - len(shut) :])
+
+
+def test_who_has_just_healed_gets_a_growing_share() -> None:
+    rng = random.Random(1)
+    for share in (0.1, 0.5, 0.9):
+        entries = [entry("healed", share=share, priority=5), entry("well")]
+        firsts = Counter(order(round_robin, entries, turn=0, rng=rng)[0].provider for _ in range(2_000))
+        assert firsts["healed"] / 2_000 == pytest.approx(share, abs=0.05)
+
+
+def test_a_share_refuses_nobody() -> None:
+    entries = [entry("healed", share=0.1), entry("shut", retry_in_s=5.0)]
+    assert names(order(round_robin, entries, turn=0, rng=NoChance())) == ["healed", "shut"]

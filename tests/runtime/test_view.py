@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from runtime.feed import MOST_SUMS, OTHER, EdgeReport, Measured, Observations, Observed, Published
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.feed import MOST_SUMS, OTHER, DoorState, EdgeReport, Measured, Observations, Observed, Published
+from runtime.keyring import KeyState
 from runtime.outcome import Completion, Cost, Failure, FailureKind, Usage
-from runtime.view import EDGE_TTL_S, SharedView, latencies
+from runtime.view import EDGE_TTL_S, SharedView, Waking, latencies, strictest
 
 
 def report(edge: str, sequence: int, *, latency_s: float = 1.0, answered: int = 1, in_flight: int = 0) -> EdgeReport:
@@ -129,3 +134,114 @@ def test_names_from_callers_do_not_fill_the_memory() -> None:
 def test_a_published_state_ages() -> None:
     state = Published(provider="p", open=True, retry_in_s=10.0, throttled_for_s=2.0).aged(4.0)
     assert (state.retry_in_s, state.throttled_for_s, state.open) == (6.0, 0.0, True)
+
+
+def test_what_a_failure_speaks_of_decides_what_its_wait_shuts() -> None:
+    seen = Observations()
+    for failure in (
+        Failure(kind=FailureKind.RATE_LIMITED, retry_after_s=4.0, scope="provider"),
+        Failure(kind=FailureKind.RATE_LIMITED, retry_after_s=5.0, scope="model"),
+        Failure(kind=FailureKind.RATE_LIMITED, retry_after_s=6.0, scope="key"),
+        Failure(kind=FailureKind.OVERLOADED, retry_after_s=7.0, scope="model"),
+        Failure(kind=FailureKind.UNAVAILABLE, scope="provider"),
+        # Not the provider's word: it says of itself when another key is worth trying.
+        Failure(kind=FailureKind.QUOTA_EXHAUSTED, retry_after_s=8.0),
+    ):
+        seen.add("p", "m", failure, spell=3, latency_s=0.5)
+    (one,) = seen.take()
+    assert (one.throttled_for_s, one.model_throttled_for_s, one.bad, one.unreached) == (4.0, 7.0, 2, 1)
+
+
+def test_of_each_key_the_newest_state_is_told() -> None:
+    seen = Observations()
+    refused, well = KeyState(key="k", why="disabled", retry_in_s=9.0), KeyState(key="k")
+    seen.add("p", "m", Failure(kind=FailureKind.UNAUTHENTICATED), spell=3, latency_s=0.5, keys=(refused,))
+    seen.probe_succeeded("p", "m", spell=3, keys=(well,))
+    assert seen.take()[0].keys == (well,)
+
+
+def test_a_published_state_ages_in_all_its_parts() -> None:
+    models = {"gone": DoorState(throttled_for_s=3.0), "open": DoorState(open=True, retry_in_s=9.0)}
+    keys = (KeyState(key="k", why="throttled", retry_in_s=3.0), KeyState(key="l", why="disabled", retry_in_s=9.0))
+    state = Published(provider="p", ramp_left_s=5.0, models=models, keys=keys).aged(4.0)
+    assert (state.ramp_left_s, list(state.models), state.models["open"].retry_in_s) == (1.0, ["open"], 5.0)
+    assert [(key.key, key.retry_in_s) for key in state.keys] == [("l", 5.0)]
+
+
+# What edges shut by themselves.
+
+
+def shutting(edge: str, sequence: int, **shut: float) -> EdgeReport:
+    return EdgeReport(edge=edge, sequence=sequence, shut={name.replace("__", "/"): s for name, s in shut.items()})
+
+
+def test_a_model_is_shut_where_all_edges_that_call_it_say_so() -> None:
+    view = SharedView()
+    view.apply(shutting("a", 1, p__m=30.0), 0.0)
+    assert view.shut_models("p", 1.0) == {"m": 29.0}
+    assert view.shut_for_s("p", 1.0) == 0.0
+    view.apply(report("b", 1), 2.0)
+    assert view.shut_models("p", 2.0) == {}
+
+
+def test_names_of_models_that_are_well_are_not_kept() -> None:
+    view = SharedView()
+    for at in range(1_000):
+        view.apply(shutting("a", at + 1, **{f"p__{at}": 0.001}), float(at))
+    assert len(view._shut_until) <= 2
+
+
+# A manager that has just started.
+
+
+def shut_view(retry_in_s: float, *, spell: int = 7, throttled_for_s: float = 0.0, **said: Any) -> Published:
+    return Published(
+        provider="p", spell=spell, open=retry_in_s > 0, retry_in_s=retry_in_s, throttled_for_s=throttled_for_s, **said
+    )
+
+
+def test_it_waits_for_all_edges_that_poll_but_not_for_ever() -> None:
+    waking = Waking(100.0)
+    waking.heard("a", 100.1)
+    waking.heard("b", 100.1)
+    waking.told("a", (), 100.2)
+    assert not waking.is_over(101.0)
+    waking.told("b", (), 101.0)
+    assert waking.is_over(101.0)
+    silent = Waking(100.0)
+    silent.heard("a", 100.1)
+    assert not silent.is_over(101.9)
+    assert silent.is_over(102.0)
+
+
+def test_one_early_edge_is_not_all() -> None:
+    waking = Waking(100.0)
+    waking.heard("a", 100.0)
+    waking.told("a", (), 100.0)
+    assert not waking.is_over(100.4)
+    assert waking.is_over(100.5)
+
+
+def test_the_strictest_of_all_views_counts() -> None:
+    waking = Waking(0.0)
+    waking.told("a", (shut_view(0.0, throttled_for_s=9.0, models={"m": DoorState(open=True, retry_in_s=5.0)}),), 0.0)
+    key = KeyState(key="k", why="disabled", retry_in_s=60.0)
+    waking.told("b", (shut_view(20.0, spell=8, models={"m": DoorState(throttled_for_s=3.0)}, keys=(key,)),), 1.0)
+    known = waking.known_of("p", 2.0)
+    assert known is not None
+    assert (known.spell, known.open, known.retry_in_s, known.throttled_for_s) == (8, True, 19.0, 7.0)
+    assert known.models["m"] == DoorState(open=True, retry_in_s=3.0, throttled_for_s=2.0)
+    assert [one.retry_in_s for one in known.keys] == [59.0]
+    assert waking.known_of("q", 2.0) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=6))
+def test_no_view_is_stricter_than_the_strictest(waits: list[tuple[float, float]]) -> None:
+    views = [
+        shut_view(open_s, throttled_for_s=wait_s, models={"m": DoorState(throttled_for_s=wait_s)})
+        for open_s, wait_s in waits
+    ]
+    one = strictest(views)
+    assert one.retry_in_s == max(view.retry_in_s for view in views)
+    assert one.throttled_for_s == max(view.throttled_for_s for view in views) == one.models["m"].throttled_for_s
+    assert one.open == any(view.open for view in views)

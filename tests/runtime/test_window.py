@@ -54,3 +54,11 @@ def test_it_counts_the_span_give_or_take_a_slot(events: list[tuple[float, int, i
     young = sum(count for at, count in seen if at > now - span_s + width_s)
     not_old = sum(count for at, count in seen if at > now - span_s - width_s)
     assert young <= window.tally(now).total <= not_old
+
+
+def test_what_reached_nobody_is_part_of_the_failures() -> None:
+    window = Window()
+    window.add(5.0, good=2, bad=6, unreached=4, edge="a")
+    assert (window.tally(5.0).failure_rate, window.tally(5.0).unreached_rate) == (0.75, 0.5)
+    window.add(105.0, good=0, bad=0, edge="a")
+    assert window.tally(105.0).unreached == 0

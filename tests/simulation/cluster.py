@@ -144,7 +144,11 @@ class Edge:
             sequence=self._sequence,
             observed=observed,
             in_flight={name: one.standing.load.in_flight for name, one in self.providers.items()},
-            shut={name: one.standing.gate.own_retry_in_s(now) for name, one in self.providers.items()},
+            shut={
+                f"{name}/{model}" if model else name: wait_s
+                for name, one in self.providers.items()
+                for model, wait_s in one.standing.gate.own_retry_in_s(now).items()
+            },
         )
 
 
@@ -220,7 +224,7 @@ class Center:
                     self.wrong(f"{provider}: closed, and its last probe was not good")
                 self._publish(published, provider)
 
-    async def permit(self, edge: Edge, provider: str) -> Permit | Refusal | None:
+    async def permit(self, edge: Edge, provider: str, model: str) -> Permit | Refusal | None:
         await asyncio.sleep(self.network.delay())
         authority = self.authorities.get(provider)
         if authority is None or edge.cut_off:
@@ -228,7 +232,7 @@ class Center:
                 return Refusal(NOT_YET_S)
             await asyncio.sleep(OUT_OF_REACH_S)
             return None
-        answer = authority.permit(self.now)
+        answer = authority.permit(self.now, model)
         if isinstance(answer, Permit) and answer.probe:
             self._grant(edge, provider, answer)
             self._publish(authority.published(self.now), provider)

@@ -55,7 +55,8 @@ def _attempts(world: World, told: Told, calls: list[Call]) -> Iterator[str]:
         return
     if len(outcome.attempts) > most:
         yield f"{len(outcome.attempts)} attempts, {most} allowed"
-    unasked = {*UNASKED, FailureKind.DEADLINE_EXCEEDED}
+    # Where every key was refused before, nobody is asked again with them.
+    unasked = {*UNASKED, FailureKind.DEADLINE_EXCEEDED, FailureKind.UNAUTHENTICATED}
     reported = [one for one in outcome.attempts if one.outcome not in unasked]
     reached = [call for call in calls if call.begun < world.ends or call.how != "cancelled"]
     if len(reported) > len(calls) or len(outcome.attempts) < len(reached):

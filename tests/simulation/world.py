@@ -280,9 +280,9 @@ class World:
         self._wait_until[key] = max(self._wait_until[key], self.loop.time() + throttled_for_s - ECHO_S)
 
     def _asks(self, name: str, provider: str) -> AskPermit:
-        async def permit() -> Permit | Refusal | None:
+        async def permit(model: str) -> Permit | Refusal | None:
             edge = next(one for one in self.edges if one.name == name)
-            answer = await self.center.permit(edge, provider)
+            answer = await self.center.permit(edge, provider, model)
             self.note("asked", name, provider, str(answer))
             if not isinstance(answer, Refusal):
                 task = asyncio.current_task()
@@ -325,7 +325,14 @@ class World:
     async def heal(self) -> None:
         """All is well again: everybody must notice in bounded time, and then every request succeeds at once."""
         self.note("weather over")
-        open_s, ttl_s = self.settings.breaker.open_s, self.settings.breaker.probe_ttl_s
+        open_s, ttl_s = self.settings.breaker.open_max_s, self.settings.breaker.probe_ttl_s
+        # Keys that were refused are good again in ten minutes, or with a free call, which nobody makes here.
+        for edge in self.edges:
+            for provider in edge.providers.values():
+                provider.standing.gate.keys.hold(())
+                provider.standing.gate.keys.hold(provider.spec.secrets.values())
+        for authority in self.center.authorities.values():
+            authority._keys.clear()
         until = self.loop.time() + LONGEST_THROTTLE_S + 4.0 * (open_s + ttl_s) + 30.0
         looks = 0
         # Once is not enough: reports that were held up may open a breaker that was closed.
@@ -351,12 +358,15 @@ class World:
     async def _shut(self) -> dict[tuple[int, str], str]:
         shut = {}
         for index, name in self._doors():
-            status = await self.edges[index].providers[name].status()
-            if not status.available or status.breaker != "closed":
-                shut[index, name] = f"{name} at {self.edges[index].name} is {status.breaker}"
+            provider = self.edges[index].providers[name]
+            status = await provider.status()
+            wait_s = provider.vitals("m", self.loop.time()).retry_in_s
+            if not status.available or status.breaker != "closed" or wait_s > 0.0:
+                shut[index, name] = f"{name} at {self.edges[index].name} is {status}"
         for name, authority in self.center.authorities.items():
             published = authority.published(self.loop.time())
-            if published.open or published.throttled_for_s > 0.0:
+            own = published.models.get("m")
+            if published.open or published.throttled_for_s > 0.0 or (own is not None and own.is_shut):
                 for index in range(len(self.edges)):
                     shut.setdefault((index, name), f"{name} is shut by its authority")
         return shut
@@ -399,6 +409,7 @@ def _settings(rng: random.Random) -> Settings:
             "breaker": {
                 "failures": rng.choice((2, 3, 5, 50)),
                 "open_s": rng.choice((2.0, 5.0, 10.0)),
+                "open_max_s": 20.0,
                 "probe_ttl_s": rng.choice((2.0, 5.0)),
             },
         }

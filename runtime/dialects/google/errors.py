@@ -1,7 +1,7 @@
 """Google's errors: `google.rpc.Status` with typed details, as a `Failure`.
 
     details: ErrorInfo.reason       the most exact word                   API_KEY_INVALID under a 400
-             QuotaFailure           what ran out                          a quota by the day is exhausted, not throttled
+             QuotaFailure           what ran out, and for which model     a quota by the day is exhausted, not throttled
              RetryInfo.retryDelay   how long to wait                      no retry-after header says it
              BadRequest             the field at fault
     status: a word                  UNAVAILABLE, RESOURCE_EXHAUSTED, …
@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import orjson
 
@@ -99,7 +100,21 @@ def failure_of_error(
         retry_after_s=max(delays) if delays else plain.retry_after_s,
         param=next((one for one in fields if one), plain.param),
         code=reason or word or plain.code,
+        scope=_scope(kind, word, reason, details),
     )
+
+
+def _scope(
+    kind: FailureKind, word: str, reason: str, details: list[dict[str, Json]]
+) -> Literal["", "model", "request"]:
+    """What it speaks of, as far as typed fields say so."""
+    if word == "FAILED_PRECONDITION" and reason not in REASONS:
+        # A file that is not ready, say: the key is not at fault.
+        return "request"
+    violations = [one for detail in details for one in objects(detail.get("violations"))]
+    dimensions = [one.get("quotaDimensions") for one in violations]
+    named = bool(dimensions) and all(isinstance(one, dict) and "model" in one for one in dimensions)
+    return "model" if named and kind in (_K.RATE_LIMITED, _K.QUOTA_EXHAUSTED) else ""
 
 
 def _by_the_day(detail: dict[str, Json]) -> bool:

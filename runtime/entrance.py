@@ -1,0 +1,273 @@
+"""Who may come in to a provider, with which key, and what is noted when he leaves.
+
+    encode ─► admit (doors, key) ─► … the call … ─► settle (doors, keys, load, observations, usage)
+
+What cannot be encoded was never sent: it takes no permit, so it can neither open nor close a door. After admission,
+settling happens whatever comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from runtime.breaker import Permit, Refusal
+from runtime.catalog import Catalog
+from runtime.dialects.base import HttpCall, Target
+from runtime.feed import Observations
+from runtime.gate import AskAuthority, Ticket
+from runtime.keyring import DISABLED, Key, KeyState, Locked
+from runtime.outcome import Completion, Cost, Embeddings, Failure, FailureKind, Usage
+from runtime.price import cost_of
+from runtime.request import EmbedRequest, Request, Sampling
+from runtime.standing import Standing, Vitals
+from runtime.transport.base import Limits
+from runtime.usage import UsageBook
+
+log = logging.getLogger("raygate.provider")
+
+FULL_S = 0.1
+"""When a provider with all its places taken is worth asking again, for want of anything known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSpec:
+    """A provider's settings as its shell needs them. `defaults` fill what a request leaves open.
+
+    `target.api_key` is the first of `keys`; with none of these it is the only one. `proves_keys`: its free call is
+    answered for a good key only. `not_yet` says in a sentence why it cannot be called so far; empty if it can.
+    """
+
+    target: Target
+    limits: Limits = field(default_factory=Limits)
+    defaults: Sampling = field(default_factory=Sampling)
+    max_in_flight: int | None = None
+    keys: tuple[Key, ...] = ()
+    proves_keys: bool = False
+    not_yet: str = ""
+
+    @property
+    def secrets(self) -> dict[str, Key]:
+        """All keys, by fingerprint."""
+        alone = (Key(self.target.api_key),) if self.target.api_key else ()
+        return {key.fingerprint: key for key in self.keys or alone}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Senses:
+    """What a shell has of the outer world: monotonic seconds, seconds since the epoch."""
+
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+
+
+Asked = TypeVar("Asked", Request, EmbedRequest)
+Answer = TypeVar("Answer", Completion, Embeddings)
+
+AskPermit = Callable[[str], Awaitable[Permit | Refusal | None]]
+"""Asks the provider's authority for leave to probe a model; None if it is out of reach."""
+
+
+async def nobody_to_ask(model: str) -> None:
+    """The `AskPermit` of a provider without an actor: its own breaker is all there is."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Entrance:
+    """The doors, keys and books of one provider in one process. Belongs to one event loop."""
+
+    spec: ProviderSpec
+    catalog: Catalog
+    standing: Standing
+    observations: Observations
+    senses: Senses
+    ask_permit: AskPermit = nobody_to_ask
+    on_change: Callable[[], None] = lambda: None
+    _book: UsageBook = field(default_factory=UsageBook)
+    _keys: dict[str, Key] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._keys = self.spec.secrets
+        self.standing.gate.keys.hold(self._keys.values())
+
+    @property
+    def name(self) -> str:
+        return self.spec.target.provider
+
+    def vitals(self, model: str, now: float) -> Vitals:
+        vitals = self.standing.vitals(model, now)
+        queue = self.standing.queue
+        return replace(vitals, retry_in_s=max(vitals.retry_in_s, FULL_S)) if queue and queue.is_full else vitals
+
+    async def _ready(
+        self, encode: Callable[[Asked, Target], HttpCall | Failure], request: Asked, begun: float
+    ) -> tuple[HttpCall, Ticket] | Failure:
+        """The call, and leave to make it: `_settle` that. After a failure there is nothing to settle."""
+        model = request.model
+        keys = self.standing.gate.keys
+        looked = keys.look(model, begun)
+        likely = looked if isinstance(looked, str) else ""
+        call = self._encoded(encode, request, likely)
+        if isinstance(call, Failure):
+            return replace(call, provider=self.name, model=call.model or model)
+        if isinstance(looked, Locked):
+            return self._locked(looked, model)
+        ticket = await self._admit(model, request.deadline_s, begun)
+        if isinstance(ticket, Failure):
+            return ticket
+        # Only now: whoever waited for admission may have been overtaken by what happened to the key meanwhile.
+        now = self.senses.clock()
+        key = keys.pick(model, now)
+        if isinstance(key, Locked):
+            return self._let_go(ticket, self._locked(key, model))
+        ticket = replace(ticket, key=key, probe=ticket.probe or keys.on_trial(key, model))
+        if key != likely:
+            call = self._encoded(encode, request, key)
+            if isinstance(call, Failure):
+                return self._let_go(ticket, call)
+        return call, ticket
+
+    def _let_go(self, ticket: Ticket, failure: Failure) -> Failure:
+        """Admitted, and yet nobody was asked."""
+        silent = replace(failure, kind=FailureKind.CANCELLED)
+        self.standing.load.end(self.senses.clock(), latency_s=None)
+        self.standing.gate.settle(ticket, silent, self.senses.clock())
+        if ticket.probe:
+            self.observations.add(self.name, ticket.model, silent, spell=ticket.spell, latency_s=0.0)
+            self.on_change()
+        return failure
+
+    def _encoded(
+        self, encode: Callable[[Asked, Target], HttpCall | Failure], request: Asked, key: str
+    ) -> HttpCall | Failure:
+        target = self._target(request.model)
+        if key:
+            target = replace(target, api_key=self._keys[key].secret)
+        try:
+            return encode(request, target)
+        except Exception as error:  # a bug; the caller gets a value all the same
+            return self._broken(error, request.model)
+
+    async def _admit(self, model: str, deadline_s: float | None, begun: float) -> Ticket | Failure:
+        """A ticket for a call, which from here on counts as in flight."""
+        gate, load = self.standing.gate, self.standing.load
+        if self.spec.not_yet:
+            failure = self._failed(FailureKind.UNAVAILABLE, model, self.spec.not_yet)
+            return replace(failure, retry_after_s=1.0)
+        if deadline_s is not None and deadline_s <= 0.0:
+            return self._failed(FailureKind.DEADLINE_EXCEEDED, model, f"no time was left to ask {self.name}")
+        admitted: Ticket | AskAuthority | Refusal | Failure | None = None
+        load.begin()
+        try:
+            admitted = gate.admit(begun, model)
+            if isinstance(admitted, AskAuthority):
+                admitted = await self._ask_authority(admitted, deadline_s)
+        finally:
+            if not isinstance(admitted, Ticket):
+                load.end(self.senses.clock(), latency_s=None)
+        if isinstance(admitted, Refusal):
+            why = gate.why(begun, model)
+            what = self.name if gate.whole(begun).why != "closed" else f"{self.name}/{model}"
+            detail = f"{what} is {why} and is not asked for {admitted.retry_in_s:.1f} s"
+            failure = self._failed(FailureKind.THROTTLED if why == "throttled" else FailureKind.REFUSED, model, detail)
+            return replace(failure, retry_after_s=admitted.retry_in_s)
+        return admitted
+
+    async def _ask_authority(self, ask: AskAuthority, left_s: float | None) -> Ticket | Refusal | Failure:
+        """The authority's answer, unless the request's own time runs out before it comes."""
+        gate = self.standing.gate
+        try:
+            async with asyncio.timeout(left_s) as scope:
+                answer = await self.ask_permit(ask.model)
+        except Exception:
+            if scope.expired():
+                gate.withdrawn(ask, self.senses.clock())
+                detail = f"no time was left to ask {self.name}, which is open, once its authority had been asked"
+                return self._failed(FailureKind.DEADLINE_EXCEEDED, ask.model, detail)
+            # What goes wrong on the way to the authority leaves it out of reach, no more.
+            log.exception("authority.ask_failed", extra={"provider": self.name})
+            answer = None
+        except BaseException:
+            gate.withdrawn(ask, self.senses.clock())
+            raise
+        return gate.granted(ask, answer, self.senses.clock())
+
+    def _first_content(self, ticket: Ticket, model: str) -> None:
+        """A probe has succeeded at the first content; a long stream must not keep the door."""
+        if ticket.probe:
+            settled = self.standing.gate.settle(ticket, None, self.senses.clock())
+            self.observations.probe_succeeded(self.name, model, spell=ticket.spell, keys=settled.keys)
+            self.on_change()
+
+    def _settle(
+        self, ticket: Ticket, model: str, outcome: Answer | Failure, latency_s: float, *, ttft_s: float | None = None
+    ) -> Answer | Failure:
+        """Close the books on one call: doors, load, observations, usage. Returns the outcome, priced and timed."""
+        now = self.senses.clock()
+        failure = outcome if isinstance(outcome, Failure) else None
+        self.standing.load.end(now, latency_s=None if failure else latency_s)
+        done = self.standing.gate.settle(ticket, failure, now)
+        settled: Answer | Failure
+        if isinstance(outcome, Failure):
+            failure = done.failure or outcome
+            cost = self._cost(model, outcome.usage) if outcome.usage is not None else None
+            settled = replace(
+                failure,
+                provider=self.name,
+                model=outcome.model or model,
+                detail=self._without_keys(failure.detail),
+                cost=cost,
+            )
+        else:
+            cost = outcome.cost or self._cost(model, outcome.usage)
+            settled = replace(outcome, provider=self.name, cost=cost, latency_s=latency_s)
+            if ttft_s is not None and isinstance(settled, Completion):
+                settled = replace(settled, ttft_s=ttft_s)
+        self._tell(done.keys)
+        self.observations.add(self.name, model, settled, spell=ticket.spell, latency_s=latency_s, keys=done.keys)
+        self._book.add(self.name, model, settled, latency_s=latency_s, at_s=self.senses.wall())
+        if done.urgent:
+            self.on_change()
+        return settled
+
+    def _tell(self, states: tuple[KeyState, ...]) -> None:
+        """A key that is refused is a matter for people, once."""
+        for state in states:
+            if state.why == DISABLED:
+                said = {"provider": self.name, "key": state.shown, "model": state.model or "all"}
+                log.error("key.disabled", extra=said)
+
+    def _locked(self, locked: Locked, model: str) -> Failure:
+        """No key may be used: nobody is asked."""
+        if locked.disabled:
+            detail = (
+                f"{self.name} has refused every key that Raygate has for it: {locked.why}; put a valid one into "
+                f"providers.{self.name} or its environment variable"
+            )
+            return self._failed(FailureKind.UNAUTHENTICATED, model, detail)
+        detail = f"{self.name} is not asked for {locked.retry_in_s:.1f} s: {locked.why}"
+        return replace(self._failed(FailureKind.THROTTLED, model, detail), retry_after_s=locked.retry_in_s)
+
+    def _without_keys(self, detail: str) -> str:
+        for key in self._keys.values():
+            if len(key.secret) >= 4:
+                detail = detail.replace(key.secret, "[key]")
+        return detail
+
+    def _target(self, model: str) -> Target:
+        info = self.catalog.info(self.name, model) if model else None
+        return replace(self.spec.target, model=model, max_output_tokens=info.max_output_tokens if info else None)
+
+    def _cost(self, model: str, usage: Usage) -> Cost | None:
+        info = self.catalog.info(self.name, model)
+        return cost_of(usage, info.pricing if info else None)
+
+    def _broken(self, error: Exception, model: str) -> Failure:
+        log.error("call.broken", exc_info=error, extra={"provider": self.name})
+        return self._failed(FailureKind.INTERNAL, model, "an error inside Raygate; its log says more")
+
+    def _failed(self, kind: FailureKind, model: str, detail: str) -> Failure:
+        return Failure(kind=kind, provider=self.name, model=model, detail=detail)
