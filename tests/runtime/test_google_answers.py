@@ -472,6 +472,20 @@ class TestErrors:
         assert (exhausted.kind, exhausted.retry_after_s) == (FailureKind.QUOTA_EXHAUSTED, 17.5)
         assert not exhausted.retryable
 
+    def test_a_quota_of_a_model_shuts_that_model_alone(self) -> None:
+        """Shape as quoted in google-gemini/gemini-cli#8437."""
+        named = {"quotaId": "GenerateRequestsPerMinutePerProjectPerModel", "quotaDimensions": {"model": "gemini-x"}}
+        unnamed = {"quotaId": "GenerateRequestsPerMinutePerProject", "quotaDimensions": {"location": "global"}}
+        of = "type.googleapis.com/google.rpc.QuotaFailure"
+        one = failed(error(429, "RESOURCE_EXHAUSTED", {"@type": of, "violations": [named]}), 429)
+        assert (one.kind, one.scope) == (FailureKind.RATE_LIMITED, "model")
+        both = failed(error(429, "RESOURCE_EXHAUSTED", {"@type": of, "violations": [named, unnamed]}), 429)
+        assert both.scope == ""
+
+    def test_a_file_that_is_not_ready_says_nothing_of_the_key(self) -> None:
+        failure = failed(error(400, "FAILED_PRECONDITION"), 400)
+        assert (failure.kind, failure.scope) == (FailureKind.FORBIDDEN, "request")
+
     def test_the_field_at_fault_is_named(self) -> None:
         bad = {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [{"field": "contents[0]"}]}
         assert failed(error(400, "INVALID_ARGUMENT", bad), 400).param == "contents[0]"

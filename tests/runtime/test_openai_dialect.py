@@ -748,3 +748,9 @@ def test_models_and_health_are_the_same_free_call() -> None:
     assert (call.method, call.url, call.body) == ("GET", "http://127.0.0.1:8080/v1/models", b"")
     reply = HttpReply(status=200, headers={}, body=b'{"data": [{"id": "a"}, {"id": "b"}]}')
     assert OPENAI.decode_models(reply, LLAMA) == ("a", "b")
+
+
+@pytest.mark.parametrize(("metadata", "scope"), [({"provider_name": "Host", "raw": "busy"}, "model"), ({}, "")])
+def test_a_host_behind_openrouter_that_is_busy_concerns_the_model(metadata: dict[str, str], scope: str) -> None:
+    error = {"code": 429, "message": "Provider returned error", "metadata": metadata}
+    assert failure_of_error(error, TARGET, status=429).scope == scope

@@ -250,6 +250,15 @@ def test_a_key_is_a_literal_or_a_reference(read) -> None:
         resolve_secret(settings.providers["b"].api_key, {})
 
 
+def test_a_provider_may_have_several_keys(read, problems) -> None:
+    one = read(f"providers: {{a: {{kind: openai, api_keys: [{SECRET}, os.environ/KEY]}}}}", KEY="k").providers["a"]
+    assert one.secrets == (SecretStr(SECRET), EnvReference("KEY"))
+    assert SECRET not in repr(one)
+    assert problems("providers: {a: {kind: openai, api_key: x, api_keys: [y]}}") == [
+        "raygate.yaml:1: providers.a: has both `api_key` and `api_keys`: put all keys into `api_keys`"
+    ]
+
+
 def test_other_references_are_resolved_at_once(read) -> None:
     settings = read(
         "providers: {a: {kind: custom, base_url: os.environ/WHERE, headers: {X-Team: os.environ/TEAM}}}",
