@@ -56,6 +56,8 @@ WAKING_S = 0.1
 """How often a manager that has just started looks whether all edges have told what they know."""
 NEWS_S = 0.1
 """A wait that moved by less is no news."""
+MOST_KEPT = 1_000
+"""Batches of one edge that wait for an authority which is not there yet."""
 SPELLS_PER_LIFE = 1_000_000
 
 
@@ -265,11 +267,24 @@ class ManagerActor(ServesCalls):
         try:
             published = await with_.authority.exchange(exchange)
         except Exception:
-            # Its edges go on with their own breakers; observations of a dead authority are worth nothing later.
             self._fresh.add(provider)
+            self._keep(provider, batches, elapsed_s=SENSES.clock() - now, whole=known is None)
             raise
         with_.configured = configured[0]
         self._adopt(published)
+
+    def _keep(self, provider: str, batches: Mapping[str, list[Observed]], *, elapsed_s: float, whole: bool) -> None:
+        """What did not reach its authority, for the next time: all of it where there is none yet, else the waits.
+
+        What a dead one has missed besides is worth nothing later: its edges go on with their own breakers.
+        """
+        for edge, observed in batches.items():
+            kept = [(one if whole else one.waits).aged(elapsed_s) for one in observed]
+            kept = (
+                kept if whole else [one for one in kept if one.keys or one.throttled_for_s or one.model_throttled_for_s]
+            )
+            box = self._outbox[provider][edge]
+            box[:0] = kept[-MOST_KEPT:]
 
     async def _supervise(self) -> None:
         """Make the actors that the settings ask for, let go of those that they no longer do."""

@@ -82,8 +82,11 @@ class _Ward:
         )
 
     def count(self, batch: Observed, bad: int, edge: str, now: float) -> bool:
-        """Calls of an earlier spell do not count. True if the state changed."""
-        if batch.spell < self.breaker.spell:
+        """Calls of an earlier spell do not count. True if the state changed.
+
+        Those without one began before their edge had heard of any authority: while all is well they count.
+        """
+        if batch.spell < self.breaker.spell and (batch.spell or self.is_open):
             return False
         if not self.is_open:
             self.window.add(now, good=batch.good, bad=bad, edge=edge, unreached=min(bad, batch.unreached))

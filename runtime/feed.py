@@ -185,6 +185,28 @@ class Observed:
     model_throttled_for_s: float = 0.0
     keys: tuple[KeyState, ...] = ()
 
+    def aged(self, elapsed_s: float) -> Observed:
+        """The same, told `elapsed_s` later."""
+        keys = (replace(one, retry_in_s=one.retry_in_s - elapsed_s) if one.why else one for one in self.keys)
+        return replace(
+            self,
+            throttled_for_s=max(0.0, self.throttled_for_s - elapsed_s),
+            model_throttled_for_s=max(0.0, self.model_throttled_for_s - elapsed_s),
+            keys=tuple(one for one in keys if not one.why or one.retry_in_s > 0.0),
+        )
+
+    @property
+    def waits(self) -> Observed:
+        """Its waits and keys alone: told twice, they say no more than once."""
+        return Observed(
+            provider=self.provider,
+            model=self.model,
+            spell=self.spell,
+            throttled_for_s=self.throttled_for_s,
+            model_throttled_for_s=self.model_throttled_for_s,
+            keys=self.keys,
+        )
+
     def usage(self) -> ModelUsage:
         """The same for the usage book."""
         failed = sum(self.failures.values())

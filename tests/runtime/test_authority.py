@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -122,6 +123,14 @@ def test_calls_of_an_earlier_spell_do_not_count(door: Door) -> None:
 
 
 # Which door?
+
+
+def test_calls_from_before_anybody_heard_of_an_authority_count_while_all_is_well(door: Door) -> None:
+    new = authority(spell=1_000_000)
+    assert new.apply("edge-1", [replace(down(new, door.__name__, 10), spell=0)], 1.0)
+    assert door(new, 1.0).open
+    assert not new.apply("edge-1", [replace(saw(new, good=10), spell=0)], 40.0), "no probe was out"
+    assert door(new, 40.0).open
 
 
 def test_one_model_in_trouble_shuts_no_other() -> None:
