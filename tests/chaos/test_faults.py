@@ -9,89 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import pytest
 
 from runtime.outcome import Completion, Failure, FailureKind
 from tests.chaos.cells import Cell, ask, cell, cells, rig
+from tests.chaos.expected import EXPECTED, kind_of
 from tests.chaos.faults import EVERY, Cut, Error, Fault, Phase, Reset, Status, Wait
 from tests.chaos.upstream import ChaosUpstream
 from tests.chaos.wires import WIRES, Wire
 
 K = FailureKind
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """The kind of failure of the faulty candidate; None where its answer is good all the same.
-
-    `stream` and `plain` replace `kind` in their mode, `dialects` in both; `ruvllm` never streams, whatever was asked.
-    """
-
-    kind: FailureKind | None
-    plain: FailureKind | None = None
-    stream: FailureKind | None = None
-    dialects: Mapping[str, FailureKind | None] = field(default_factory=dict)
-
-    def of(self, wire: Wire, *, streamed: bool) -> FailureKind | None:
-        if wire.name in self.dialects:
-            return self.dialects[wire.name]
-        if wire.first is None and self.plain is not None:
-            return self.plain
-        return (self.stream if streamed else self.plain) or self.kind
-
-
-EXPECTED: Mapping[str, Expected] = {
-    "refuse": Expected(K.UNAVAILABLE),
-    "reset at accept": Expected(K.UNAVAILABLE),
-    "reset at request": Expected(K.UNAVAILABLE),
-    "reset at head": Expected(K.INTERRUPTED),
-    "reset at body": Expected(K.INTERRUPTED),
-    "reset at content": Expected(K.INTERRUPTED),
-    "reset at end": Expected(K.INTERRUPTED),
-    "hang at accept": Expected(K.TIMED_OUT),
-    "hang at request": Expected(K.TIMED_OUT),
-    "hang at head": Expected(K.TIMED_OUT),
-    "hang at body": Expected(K.INTERRUPTED),
-    "hang at content": Expected(K.INTERRUPTED),
-    "hang at end": Expected(K.INTERRUPTED),
-    # Whoever has an end mark needs no end of the body; Google's streams have none.
-    "hang at whole": Expected(None, dialects={"google": K.INTERRUPTED}),
-    **{f"429, wait {wait}": Expected(K.RATE_LIMITED) for wait in Wait},
-    "500": Expected(K.UNAVAILABLE),
-    "502": Expected(K.UNAVAILABLE),
-    "503": Expected(K.OVERLOADED),
-    "503, wait": Expected(K.OVERLOADED),
-    # Google has no such status, and calls what it does not know UNKNOWN.
-    "529": Expected(K.OVERLOADED, dialects={"google": K.UNAVAILABLE}),
-    "garbled": Expected(K.MALFORMED),
-    "garbled after content": Expected(K.MALFORMED),
-    "cut": Expected(K.INTERRUPTED, plain=K.MALFORMED),
-    "cut after content": Expected(K.INTERRUPTED, plain=K.MALFORMED),
-    "cut at end": Expected(K.INTERRUPTED, plain=K.MALFORMED),
-    "cut short of its length": Expected(K.INTERRUPTED),
-    "cut short of its length at end": Expected(K.INTERRUPTED),
-    "slow drip": Expected(K.TIMED_OUT),
-    "slow drip after content": Expected(K.TIMED_OUT),
-    "quick drip": Expected(None),
-    "comments for ever": Expected(K.TIMED_OUT),
-    "comments after content": Expected(K.TIMED_OUT),
-    "empty deltas for ever": Expected(K.TIMED_OUT),
-    "empty deltas after content": Expected(K.TIMED_OUT),
-    "error in a 200": Expected(K.UNAVAILABLE),
-    "error after content": Expected(K.UNAVAILABLE, dialects={"anthropic": K.OVERLOADED, "google": K.OVERLOADED}),
-    "HTML with 200": Expected(K.MALFORMED),
-    "labelled as text": Expected(None),
-    # Google's streams may come as one JSON array; lines of JSON and whole replies are JSON in a way.
-    "labelled as JSON": Expected(K.MALFORMED, dialects=dict.fromkeys(("google", "ollama", "ruvllm"))),
-    "1 MB on a line": Expected(None),
-    "whole JSON": Expected(None),
-    "whole JSON, labelled as stream": Expected(K.MALFORMED, dialects=dict.fromkeys(("google", "ollama", "ruvllm"))),
-    "empty 200": Expected(K.INTERRUPTED, plain=K.MALFORMED),
-}
-"""The one table of what each fault is to Raygate."""
 
 
 SOON_S = 5.0
@@ -111,7 +39,7 @@ async def test_a_fault_is_what_it_is_and_no_client_is_deceived(name: str) -> Non
 
 def _wrong(one: Cell) -> str:
     """What of a cell is not as it must be; empty if all is."""
-    kind = _kind(one)
+    kind = kind_of(one.fault, one.wire, streamed=one.streamed)
     if kind is None:
         problems = [_unlike("alone", one.alone, one, "bad"), _unlike("paired", one.paired, one, "bad")]
         attempts = [("bad", "ok")]
@@ -132,14 +60,6 @@ def _wrong(one: Cell) -> str:
     if not one.stopped:
         problems.append("the upstream call goes on")
     return "; ".join(filter(None, problems))
-
-
-def _kind(one: Cell) -> FailureKind | None:
-    kind = EXPECTED[one.fault].of(one.wire, streamed=one.streamed)
-    if one.fault == "error in a 200" and one.streamed:
-        # Their events are typed; the same under another status is a broad word.
-        return {"anthropic": K.OVERLOADED, "google": K.OVERLOADED}.get(one.wire.name, kind)
-    return kind
 
 
 def _unlike(which: str, told: object, one: Cell, provider: str) -> str:

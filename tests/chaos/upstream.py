@@ -82,6 +82,7 @@ class ChaosUpstream(Upstream):
     calls: list[Call] = field(default_factory=list)
     pace_s: float = 0.0
     shown: asyncio.Event = field(default_factory=asyncio.Event)
+    shown_s: float = SHOWN_S
 
     @property
     def base_url(self) -> str:
@@ -226,13 +227,16 @@ class ChaosUpstream(Upstream):
             length = str(len(self.wire.reply))
             await exchange.head(200, {"Content-Type": self._type(streamed), "Content-Length": length})
             await exchange.send(said)
-        await self._until_shown(phase, streamed)
+        await self._until_shown(exchange.request, phase, streamed)
 
-    async def _until_shown(self, phase: Phase, streamed: bool) -> None:
+    async def _until_shown(self, request: Received, phase: Phase, streamed: bool) -> None:
         if streamed and phase in (Phase.CONTENT, Phase.END) and self.wire.first is not None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SHOWN_S):
-                    await self.shown.wait()
+                async with asyncio.timeout(self.shown_s):
+                    await self._shown_to(request).wait()
+
+    def _shown_to(self, request: Received) -> asyncio.Event:
+        return self.shown
 
     def _then(self, phase: Phase, streamed: bool, end: Callable[[Exchange], None] | None) -> Behaviour:
         async def behave(exchange: Exchange) -> None:
@@ -257,7 +261,7 @@ class ChaosUpstream(Upstream):
                 await exchange.send(frame(said))
             if then:
                 if said.startswith(self.wire.begun):
-                    await self._until_shown(Phase.CONTENT, streamed)
+                    await self._until_shown(exchange.request, Phase.CONTENT, streamed)
                 await exchange.send(frame(then))
             await exchange.send(LAST_CHUNK)
             exchange.close()
