@@ -85,7 +85,7 @@ class Edge:
         self._stamp: tuple[int, int] | None = None
         self._settings_version = -1
         self._sequence = 0
-        self._unsent: EdgeReport | None = None
+        self._unsent: tuple[EdgeReport, float] | None = None
         self._views: tuple[Published, ...] | None = None
         self._kept: Mapping[str, Published] = {}
         self._trusted_at = 0.0
@@ -286,9 +286,10 @@ class Edge:
     async def _report_news(self) -> None:
         """Tell what did not get through last time, else what is new. Raises whatever keeps it from being told."""
         if self._unsent is None and self._has_news():
-            self._unsent = self._report()
+            self._unsent = (self._report(), SENSES.clock())
         if self._unsent is not None:
-            await self.manager.report(self._unsent)
+            report, made_at = self._unsent
+            await self.manager.report(report.aged(SENSES.clock() - made_at))
             self._unsent = None
             if self._views is not None:
                 # What was kept for the manager before this one has gone first.

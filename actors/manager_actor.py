@@ -91,7 +91,7 @@ class ManagerActor(ServesCalls):
         self._inherited = False
         self._local_model = LocalModelRef()
         self._local_model_of: str | None = None
-        self._outbox: dict[str, dict[str, list[Observed]]] = defaultdict(lambda: defaultdict(list))
+        self._outbox: dict[str, dict[str, list[tuple[Observed, float]]]] = defaultdict(lambda: defaultdict(list))
         self._fresh: set[str] = set()
         self._control: _ControlLoop | None = None
 
@@ -130,7 +130,7 @@ class ManagerActor(ServesCalls):
         for batch in report.observed:
             if not self._is_on(batch.provider):
                 continue  # an edge that has not heard yet that it is gone; nobody would ever collect this
-            self._outbox[batch.provider][report.edge].append(batch)
+            self._outbox[batch.provider][report.edge].append((batch, SENSES.clock()))
             if batch.failures or batch.keys or self._is_shut(batch.provider):
                 self._hurry(batch.provider)
         self._publish_measured()
@@ -258,7 +258,7 @@ class ManagerActor(ServesCalls):
             policy=authority_policy(self._settings),
             spell_floor=self._incarnation * SPELLS_PER_LIFE,
             last=last,
-            batches={edge: tuple(observed) for edge, observed in batches.items()},
+            batches={edge: tuple(one.aged(now - at) for one, at in seen) for edge, seen in batches.items()},
             views=views,
             settings=None if configured == (with_.configured, False) else self._document,
             endpoint=self._endpoints.get(provider),
@@ -268,23 +268,19 @@ class ManagerActor(ServesCalls):
             published = await with_.authority.exchange(exchange)
         except Exception:
             self._fresh.add(provider)
-            self._keep(provider, batches, elapsed_s=SENSES.clock() - now, whole=known is None)
+            self._keep(provider, batches, whole=known is None)
             raise
         with_.configured = configured[0]
         self._adopt(published)
 
-    def _keep(self, provider: str, batches: Mapping[str, list[Observed]], *, elapsed_s: float, whole: bool) -> None:
+    def _keep(self, provider: str, batches: Mapping[str, list[tuple[Observed, float]]], *, whole: bool) -> None:
         """What did not reach its authority, for the next time: all of it where there is none yet, else the waits.
 
         What a dead one has missed besides is worth nothing later: its edges go on with their own breakers.
         """
-        for edge, observed in batches.items():
-            kept = [(one if whole else one.waits).aged(elapsed_s) for one in observed]
-            kept = (
-                kept if whole else [one for one in kept if one.keys or one.throttled_for_s or one.model_throttled_for_s]
-            )
-            box = self._outbox[provider][edge]
-            box[:0] = kept[-MOST_KEPT:]
+        for edge, seen in batches.items():
+            kept = seen if whole else [(waits, at) for one, at in seen if (waits := one.waits) is not None]
+            self._outbox[provider][edge][:0] = kept[-MOST_KEPT:]
 
     async def _supervise(self) -> None:
         """Make the actors that the settings ask for, let go of those that they no longer do."""

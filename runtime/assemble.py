@@ -75,8 +75,11 @@ class Workshop:
     rng: random.Random
     sleep: Sleep
     env: Mapping[str, str]
-    observations: Observations = field(default_factory=Observations)
+    observations: Observations = field(init=False)
     on_change: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "observations", Observations(self.senses.clock))
 
     def provider(
         self,

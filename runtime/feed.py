@@ -9,8 +9,9 @@ its owner takes from durable storage each time it starts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from runtime.keyring import KeyState
 from runtime.outcome import Blame, Completion, Embeddings, Failure, FailureKind
@@ -196,8 +197,10 @@ class Observed:
         )
 
     @property
-    def waits(self) -> Observed:
-        """Its waits and keys alone: told twice, they say no more than once."""
+    def waits(self) -> Observed | None:
+        """Its waits and keys alone, if it has any: told twice, they say no more than once."""
+        if not (self.keys or self.throttled_for_s or self.model_throttled_for_s):
+            return None
         return Observed(
             provider=self.provider,
             model=self.model,
@@ -249,6 +252,15 @@ class EdgeReport:
     incarnation: int = 0
     views: tuple[Published, ...] = ()
 
+    def aged(self, elapsed_s: float) -> EdgeReport:
+        """The same, told `elapsed_s` later: a wait is over when it would have been."""
+        return replace(
+            self,
+            observed=tuple(one.aged(elapsed_s) for one in self.observed),
+            shut={name: wait_s - elapsed_s for name, wait_s in self.shut.items() if wait_s > elapsed_s},
+            views=tuple(view.aged(elapsed_s) for view in self.views),
+        )
+
 
 @dataclass(slots=True)
 class _Sum:
@@ -267,16 +279,31 @@ class _Sum:
     output_cost_nanousd: int = 0
     unpriced: int = 0
     estimated: int = 0
-    throttled_for_s: float = 0.0
     failures: dict[str, int] = field(default_factory=dict)
     unreached: int = 0
-    model_throttled_for_s: float = 0.0
-    keys: tuple[KeyState, ...] = ()
 
-    def note(self, keys: tuple[KeyState, ...]) -> None:
-        """Of each key the newest state."""
-        if keys:
-            self.keys = tuple({(one.key, one.model): one for one in (*self.keys, *keys)}.values())
+
+@dataclass(slots=True)
+class _Waits:
+    """Moments, for a wait that is told late must not begin anew; of each key the newest state, and when it was."""
+
+    whole: float = 0.0
+    model: float = 0.0
+    keys: dict[tuple[str, str], tuple[KeyState, float]] = field(default_factory=dict)
+
+    def note(self, keys: tuple[KeyState, ...], now: float) -> None:
+        for one in keys:
+            self.keys[(one.key, one.model)] = (one, now)
+
+    def left(self, now: float) -> dict[str, Any]:
+        """As `Observed` has them."""
+        return {
+            "throttled_for_s": max(0.0, self.whole - now),
+            "model_throttled_for_s": max(0.0, self.model - now),
+            "keys": tuple(
+                replace(one, retry_in_s=max(0.0, one.retry_in_s - now + at)) for one, at in self.keys.values()
+            ),
+        }
 
 
 _SUMMED = tuple(column.name for column in fields(_Sum))
@@ -290,8 +317,9 @@ OTHER = "other"
 class Observations:
     """Sums up outcomes until the next report. Bounded by the number of models, not of requests, and by `MOST_SUMS`."""
 
-    def __init__(self) -> None:
-        self._sums: dict[tuple[str, str, int], _Sum] = {}
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._sums: dict[tuple[str, str, int], tuple[_Sum, _Waits]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._sums)
@@ -307,8 +335,8 @@ class Observations:
         keys: tuple[KeyState, ...] = (),
     ) -> None:
         """`keys` are those whose state this call has changed."""
-        total = self._sum(provider, model, spell)
-        total.note(keys)
+        total, waits = self._sum(provider, model, spell)
+        waits.note(keys, self._clock())
         if isinstance(outcome, Failure):
             blame = outcome.handling.blame
             total.failures[outcome.kind] = total.failures.get(outcome.kind, 0) + 1
@@ -320,11 +348,11 @@ class Observations:
             else:
                 total.silent += 1
             if blame is Blame.BAD or outcome.kind is FailureKind.RATE_LIMITED:
-                wait_s = outcome.retry_after_s or 0.0
+                until = self._clock() + (outcome.retry_after_s or 0.0)
                 if outcome.scope == "model":
-                    total.model_throttled_for_s = max(total.model_throttled_for_s, wait_s)
+                    waits.model = max(waits.model, until)
                 elif outcome.scope != "key":
-                    total.throttled_for_s = max(total.throttled_for_s, wait_s)
+                    waits.whole = max(waits.whole, until)
         else:
             total.good += 1
             total.answered += 1
@@ -346,22 +374,31 @@ class Observations:
 
     def probe_succeeded(self, provider: str, model: str, *, spell: int, keys: tuple[KeyState, ...] = ()) -> None:
         """A probe's first content arrived; its outcome follows when the call ends."""
-        total = self._sum(provider, model, spell)
+        total, waits = self._sum(provider, model, spell)
         total.good += 1
-        total.note(keys)
+        waits.note(keys, self._clock())
 
-    def _sum(self, provider: str, model: str, spell: int) -> _Sum:
+    def _sum(self, provider: str, model: str, spell: int) -> tuple[_Sum, _Waits]:
         key = (provider, model, spell)
         if key not in self._sums and len(self._sums) >= MOST_SUMS:
             key = (provider, OTHER, spell)
-        return self._sums.setdefault(key, _Sum())
+        if key not in self._sums:
+            self._sums[key] = (_Sum(), _Waits())
+        return self._sums[key]
 
     def take(self) -> tuple[Observed, ...]:
         """All sums so far; starts anew."""
         taken, self._sums = self._sums, {}
+        now = self._clock()
         return tuple(
-            Observed(provider=provider, model=model, spell=spell, **{name: getattr(total, name) for name in _SUMMED})
-            for (provider, model, spell), total in taken.items()
+            Observed(
+                provider=provider,
+                model=model,
+                spell=spell,
+                **{name: getattr(total, name) for name in _SUMMED},
+                **waits.left(now),
+            )
+            for (provider, model, spell), (total, waits) in taken.items()
         )
 
 

@@ -92,7 +92,7 @@ def rig(
     """A provider that plays these steps, the last one for good."""
     clock = clock or FakeClock()
     scripted = Recording(Script(steps, loop=loop), sleep or clock.sleep)
-    observations = Observations()
+    observations = Observations(clock)
     changes: list[float] = []
     provider = EdgeProvider(
         spec=ProviderSpec(

@@ -174,6 +174,6 @@ async def test_an_overload_that_names_a_wait_is_waited_for() -> None:
     assert (overloaded.kind, overloaded.retry_after_s) == (K.OVERLOADED, 9.0)
     made.clock.advance(8.9)
     assert kind(await made.provider.complete(ask("hi"))) is K.THROTTLED
-    assert made.observations.take()[0].model_throttled_for_s == 9.0
+    assert made.observations.take()[0].model_throttled_for_s < 0.2
     made.clock.advance(0.1)
     assert isinstance(await made.provider.complete(ask("hi")), Completion)

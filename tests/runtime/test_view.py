@@ -12,6 +12,7 @@ from runtime.feed import MOST_SUMS, OTHER, DoorState, EdgeReport, Measured, Obse
 from runtime.keyring import KeyState
 from runtime.outcome import Completion, Cost, Failure, FailureKind, Usage
 from runtime.view import EDGE_TTL_S, SharedView, Waking, latencies, strictest
+from tests.fakes.clock import FakeClock
 
 
 def report(edge: str, sequence: int, *, latency_s: float = 1.0, answered: int = 1, in_flight: int = 0) -> EdgeReport:
@@ -94,7 +95,7 @@ def answered(**said: object) -> Completion:
 
 
 def test_observations_add_up_until_they_are_taken() -> None:
-    seen = Observations()
+    seen = Observations(FakeClock())
     cost = Cost(input_nanousd=1, output_nanousd=2, total_nanousd=3)
     for outcome in (
         answered(cost=cost),
@@ -115,14 +116,14 @@ def test_observations_add_up_until_they_are_taken() -> None:
 
 
 def test_calls_of_different_spells_are_kept_apart() -> None:
-    seen = Observations()
+    seen = Observations(FakeClock())
     seen.add("p", "m", answered(), spell=1, latency_s=0.1)
     seen.add("p", "m", answered(), spell=2, latency_s=0.1)
     assert [one.spell for one in seen.take()] == [1, 2]
 
 
 def test_names_from_callers_do_not_fill_the_memory() -> None:
-    seen = Observations()
+    seen = Observations(FakeClock())
     for at in range(3 * MOST_SUMS):
         seen.add("p", f"made-up-{at}", Failure(kind=FailureKind.MODEL_NOT_FOUND), spell=0, latency_s=0.1)
     taken = seen.take()
@@ -137,7 +138,7 @@ def test_a_published_state_ages() -> None:
 
 
 def test_what_a_failure_speaks_of_decides_what_its_wait_shuts() -> None:
-    seen = Observations()
+    seen = Observations(FakeClock())
     for failure in (
         Failure(kind=FailureKind.RATE_LIMITED, retry_after_s=4.0, scope="provider"),
         Failure(kind=FailureKind.RATE_LIMITED, retry_after_s=5.0, scope="model"),
@@ -152,8 +153,24 @@ def test_what_a_failure_speaks_of_decides_what_its_wait_shuts() -> None:
     assert (one.throttled_for_s, one.model_throttled_for_s, one.bad, one.unreached) == (4.0, 7.0, 2, 1)
 
 
+def test_a_wait_is_over_in_time_also_when_it_is_told_late() -> None:
+    clock = FakeClock()
+    seen = Observations(clock)
+    throttled = KeyState(key="k", why="throttled", retry_in_s=5.0)
+    for scope in ("provider", "model"):
+        failure = Failure(kind=FailureKind.RATE_LIMITED, retry_after_s=4.0, scope=scope)
+        seen.add("p", "m", failure, spell=3, latency_s=0.5, keys=(throttled,))
+    clock.advance(1.0)
+    (one,) = seen.take()
+    assert (one.throttled_for_s, one.model_throttled_for_s, one.keys[0].retry_in_s) == (3.0, 3.0, 4.0)
+    later = EdgeReport(edge="e", sequence=1, observed=(one,), shut={"p": 2.0, "q": 9.0}).aged(3.0)
+    assert (later.observed[0].throttled_for_s, later.shut) == (0.0, {"q": 6.0})
+    assert later.observed[0].keys[0].retry_in_s == 1.0
+    assert later.aged(1.0).observed[0].waits is None
+
+
 def test_of_each_key_the_newest_state_is_told() -> None:
-    seen = Observations()
+    seen = Observations(FakeClock())
     refused, well = KeyState(key="k", why="disabled", retry_in_s=9.0), KeyState(key="k")
     seen.add("p", "m", Failure(kind=FailureKind.UNAUTHENTICATED), spell=3, latency_s=0.5, keys=(refused,))
     seen.probe_succeeded("p", "m", spell=3, keys=(well,))

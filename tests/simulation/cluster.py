@@ -19,7 +19,7 @@ from runtime.authority import Authority
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import Catalog
 from runtime.edge_provider import AskPermit, EdgeProvider, Senses
-from runtime.feed import EdgeReport, Observations, Published
+from runtime.feed import EdgeReport, Published
 from runtime.gateway import Gateway
 from runtime.settings import Settings
 from runtime.transport.base import Transport
@@ -69,7 +69,6 @@ class Edge:
         self._adopted = adopted
         self.clock = loop.time
         self.urgent = asyncio.Event()
-        self.observations = Observations()
         self.published: dict[str, Published] = {}
         self.cut_until = 0.0
         self.counted: Counter[str] = Counter()
@@ -80,9 +79,9 @@ class Edge:
             rng=rng,
             sleep=asyncio.sleep,
             env={},
-            observations=self.observations,
             on_change=self.urgent.set,
         )
+        self.observations = workshop.observations
         catalog = Catalog(settings)
         self.providers: dict[str, EdgeProvider] = {}
         for provider in settings.providers:
@@ -154,11 +153,16 @@ class Edge:
 
 @dataclass(slots=True)
 class Granted:
-    """A permit that an authority gave away. `reported`: somebody has told what became of it."""
+    """A permit that an authority gave away. `reported`: somebody has told what became of it.
+
+    `whole`: the provider's own door was one of those that it is for; else it is for the model's alone.
+    """
 
     at: float
     spell: int
     edge: str
+    model: str
+    whole: bool
     reported: bool = False
     good: bool = False
 
@@ -234,7 +238,7 @@ class Center:
             return None
         answer = authority.permit(self.now, model)
         if isinstance(answer, Permit) and answer.probe:
-            self._grant(edge, provider, answer)
+            self._grant(edge, provider, model, answer)
             self._publish(authority.published(self.now), provider)
         await asyncio.sleep(self.network.delay())
         return answer
@@ -243,15 +247,20 @@ class Center:
         granted = self.granted.get(provider, [])
         return bool(granted) and granted[-1].good
 
-    def _grant(self, edge: Edge, provider: str, permit: Permit) -> None:
+    def _grant(self, edge: Edge, provider: str, model: str, permit: Permit) -> None:
         self.note("permit", provider, edge.name, permit.spell)
         before = self.granted.setdefault(provider, [])
         ttl_s = self.settings.breaker.probe_ttl_s
         if before and permit.spell <= before[-1].spell:
             self.wrong(f"{provider}: the permit of spell {permit.spell} is not above that of {before[-1].spell}")
-        if before and not before[-1].reported and self.now < before[-1].at + ttl_s - 1e-6:
-            self.wrong(f"{provider}: a second permit while the first of {before[-1].at:.3f} is out, to {edge.name}")
-        before.append(Granted(self.now, permit.spell, edge.name))
+        granted = Granted(
+            self.now, permit.spell, edge.name, model, whole=self.authorities[provider].published(self.now).open
+        )
+        for one in before:
+            out = not one.reported and self.now < one.at + ttl_s - 1e-6
+            if out and (one.model == model or (one.whole and granted.whole)):
+                self.wrong(f"{provider}: a second permit while the first of {one.at:.3f} is out, to {edge.name}")
+        before.append(granted)
 
     def _begin(self, provider: str) -> None:
         known = self._published.get(provider)
