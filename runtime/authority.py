@@ -17,6 +17,7 @@ counts what began in its own spell or later, so late results of an earlier one c
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -183,7 +184,8 @@ class Authority:
         self._whole.trip(now, why, for_s=for_s)
 
     def close(self) -> None:
-        """Admit at once and forget what led to the opening."""
+        """Admit at once and forget what led to the opening, also what an edge may still tell of it."""
+        self._began = -math.inf
         self._whole.breaker.close()
         self._whole.window.clear()
         self._whole.throttled_until, self._whole.why = 0.0, ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.conformance.test_providers import *  # noqa: F403  # pytest finds the
 from tests.e2e.conftest import Live
 
 ACTORS = ("provider", "manager")
+COUNT = count()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +35,10 @@ def having(request: pytest.FixtureRequest, live: Live) -> laws.Having:
 
     @asynccontextmanager
     async def having(*steps: Any, loop: bool = True, **said: Any) -> AsyncGenerator[Subject]:
-        one = {"kind": "scripted", "default_model": MODEL, "script": {"steps": list(steps), "loop": loop}, **said}
+        # At an address of its own: what is known of a provider outlives its settings, and these failures are not to.
+        url = f"http://one-{next(COUNT)}.test"
+        script = {"steps": list(steps), "loop": loop}
+        one = {"kind": "scripted", "base_url": url, "default_model": MODEL, "script": script, **said}
         await asyncio.to_thread(live.switch, providers={PROVIDER: one})
         ref: Provider = ManagerRef() if request.param == "manager" else _provider()
         await ref.initialize()

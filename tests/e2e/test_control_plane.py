@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import ray
 
@@ -27,6 +28,14 @@ def as_it_was(live: Live) -> Iterator[None]:
     for name in ("alpha", "beta"):
         live.control(live.provider(name), "reopen")
     live.switch()
+    # For a while after a manager's start edges do not believe it that what they know to be shut is not.
+    with live.client() as client:
+        for name in ("alpha", "beta"):
+            until(lambda: all(_answers(client, name) for _ in range(8)), f"{name} is open everywhere")  # noqa: B023
+
+
+def _answers(client: httpx.Client, provider: str) -> bool:
+    return client.post("/v1/chat/completions", json=_body(f"{provider}/say")).status_code == 200
 
 
 def test_no_actor_call_per_request_and_none_per_token(live: Live) -> None:
