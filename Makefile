@@ -21,11 +21,13 @@ UPSTREAMS := .upstreams
 AIMOCK    := 1.43.0
 LLMOCK    := 0.2.2
 
+CHAOS_PROCESSES := $(addprefix tests/chaos/test_,kills.py dead_upstream.py live_faults.py)
+
 # People's own clients, each in an environment of its own, with every version pinned.
 CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
-.PHONY: up down status install test chaos test-upstreams test-clients prove-wire fmt lock clean
+.PHONY: up down status install test chaos chaos-processes chaos-sockets test-upstreams test-clients prove-wire fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -49,7 +51,13 @@ test: $(VENV)/.dev
 # Every fault of an upstream of ours, in every dialect, over real sockets: the tests in full, then the table. make test
 # runs a short version. At most five minutes.
 chaos: $(VENV)/.dev
-	RAYGATE_CHAOS=full timeout 240 $(BIN)/pytest tests/chaos
+	@$(MAKE) --silent --no-print-directory --jobs 2 --output-sync=target chaos-processes chaos-sockets
+
+chaos-processes: $(VENV)/.dev
+	RAYGATE_CHAOS=full timeout 295 $(BIN)/pytest $(CHAOS_PROCESSES)
+
+chaos-sockets: $(VENV)/.dev
+	RAYGATE_CHAOS=full timeout 295 $(BIN)/pytest tests/chaos tests/simulation $(CHAOS_PROCESSES:%=--ignore=%)
 	@timeout 60 $(BIN)/python -m tests.chaos.table
 
 # Asks independent fake upstreams, over real sockets. Needed beside the rest: Node 20 or newer with npm.

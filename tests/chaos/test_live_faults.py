@@ -355,14 +355,15 @@ async def _throttle(made: Farm, one: Told) -> str:
     reply = await asking
     failed = f"{provider}/{one.name}={kind}"
     answered = reply.looks_complete and reply.attempts == 2 and reply.failed_attempts == failed
-    # On a busy machine the wait comes back from the authority later than it began, and the one retry meets a shut gate.
-    gave_up = one.alone and reply.attempts == 2 and reply.status == one.status
+    # A 503 is a failure, too: with those of the other cells it may have opened the breaker, and the retry is refused.
+    gave_up = one.alone and one.status != 429 and reply.attempts == 2 and reply.status == one.status
     if gave_up:
         print(f"\n{one.name}: waited {reply.took_s:.1f} s for its retry, which was refused all the same")
     if not (answered or gave_up):
         return str(reply)
     if gave_up or not one.alone:
-        # It is asked again, as soon as it may be, by those who come then.
+        # It is asked again, as soon as it may be, by those who come then; a replica has to have heard of the wait.
+        await asyncio.sleep(max(0.0, told_at + SPREAD_S - time.monotonic()))
         while len(upstream.times_of(one.name)) < 2 and time.monotonic() < ends + 10.0:
             await ask(made, one.name, one.name, streamed=one.streamed)
             await asyncio.sleep(0.02)

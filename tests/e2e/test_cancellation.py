@@ -124,7 +124,8 @@ async def _call(live: Live, path: str, body: dict[str, Any], leave: asyncio.Even
 
 def _counted(live: Live, provider: str) -> Counter[str]:
     """The requests in the books that were given up but had used their question, by model."""
-    report: UsageReport = ray.get(live.manager.usage.remote("all"), timeout=30)
+    # The provider's own book: the manager's has many models by now, and keeps the names of some.
+    report: UsageReport = ray.get(live.provider(provider).usage.remote("all"), timeout=30)
     ours = {name.partition("/")[2]: one for name, one in report.models.items() if name.startswith(f"{provider}/")}
     return Counter(
         {
