@@ -40,12 +40,13 @@ LATE_S = 10.0
 class _Ward:
     """One door for the whole cluster."""
 
-    __slots__ = ("breaker", "by_free_call", "throttled_until", "why", "window")
+    __slots__ = ("breaker", "by_free_call", "throttled_until", "wait_id", "why", "window")
 
     def __init__(self, policy: AuthorityPolicy, spell: int, spells: Iterator[int], rng: random.Random | None) -> None:
         self.breaker = Breaker(breaker_of(policy), spell=spell, spells=spells, rng=rng)
         self.window = Window(span_s=policy.span_s)
         self.throttled_until = 0.0
+        self.wait_id = 0
         self.by_free_call = False
         self.why = ""
 
@@ -63,11 +64,11 @@ class _Ward:
         self.window.clear()
         self.why, self.by_free_call = why, False
 
-    def wait(self, wait_s: float, now: float) -> bool:
+    def wait(self, wait_s: float, now: float, wait_id: int) -> bool:
         """The provider asked for it. True if it is longer than what was known."""
         if wait_s <= 0.0 or now + wait_s <= self.throttled_until:
             return False
-        self.throttled_until = now + wait_s
+        self.throttled_until, self.wait_id = now + wait_s, wait_id
         return True
 
     def retry_in_s(self, now: float) -> float:
@@ -80,6 +81,7 @@ class _Ward:
             throttled_for_s=max(0.0, self.throttled_until - now),
             why=self.why,
             ramp_left_s=self.breaker.ramp_left_s(now),
+            wait_id=self.wait_id,
         )
 
     def count(self, batch: Observed, bad: int, edge: str, now: float) -> bool:
@@ -150,14 +152,14 @@ class Authority:
         for batch in observed:
             if batch.good or batch.bad:
                 self._traffic_at = now
-            changed |= self._whole.wait(batch.throttled_for_s, now)
+            changed |= self._whole.wait(batch.throttled_for_s, now, batch.wait_id)
             for state in batch.keys:
                 changed |= self._note(state, now)
             changed |= self._whole.count(batch, batch.bad, edge, now)
             in_trouble = batch.bad > 0 or batch.model_throttled_for_s > 0.0
             ward = self._ward(batch.model, now) if in_trouble else self._models.get(batch.model)
             if ward is not None:
-                changed |= ward.wait(batch.model_throttled_for_s, now)
+                changed |= ward.wait(batch.model_throttled_for_s, now, batch.model_wait_id)
                 changed |= ward.count(batch, batch.bad - batch.unreached, edge, now)
         return self._judge(now) or changed
 
@@ -204,6 +206,7 @@ class Authority:
             throttled_for_s=whole.throttled_for_s,
             why=whole.why,
             ramp_left_s=whole.ramp_left_s,
+            wait_id=whole.wait_id,
             models={model: state for model, state in states.items() if state.is_news},
             keys=self._locked(now),
         )
@@ -328,7 +331,7 @@ class Authority:
             ward = self._ward(model, now) if model else self._whole
             if ward is None:
                 continue
-            changed |= ward.wait(state.throttled_for_s, now)
+            changed |= ward.wait(state.throttled_for_s, now, state.wait_id)
             if state.open and state.retry_in_s >= ward.breaker.retry_in_s(now):
                 ward.trip(now, state.why, for_s=state.retry_in_s)
                 changed = True

@@ -14,11 +14,15 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from collections.abc import Iterator
 
 from runtime.backoff import throttle_s
 from runtime.breaker import Breaker, BreakerPolicy, Closed, share_since
 from runtime.feed import DoorState
+
+MOST_TOLD = 16
+"""Waits that a door knows for its own when they come back."""
 
 NEWS_S = 0.1
 """A wait that grew by less is no news for others: a burst of 429s is one event, not a report each."""
@@ -31,11 +35,23 @@ of the same: without this, a call that waited as long as it was told is refused 
 class Door:
     """`now` is the edge's own monotonic clock."""
 
-    __slots__ = ("_rng", "_throttles", "asking", "breaker", "healed_at", "open", "open_until", "own_probe_at", "until")
+    __slots__ = (
+        "_rng",
+        "_throttles",
+        "_told",
+        "asking",
+        "breaker",
+        "healed_at",
+        "open",
+        "open_until",
+        "own_probe_at",
+        "until",
+    )
 
     def __init__(self, policy: BreakerPolicy, rng: random.Random, spells: Iterator[int]) -> None:
         self._rng = rng
         self._throttles = 0
+        self._told: deque[int] = deque(maxlen=MOST_TOLD)
         # A door that was forgotten and made anew must not take late results for its own.
         self.breaker = Breaker(policy, spell=next(spells), spells=spells, rng=rng)
         self.until = 0.0
@@ -75,15 +91,17 @@ class Door:
         if state.ramp_left_s > 0.0:
             self.healed_at = now + state.ramp_left_s - self.breaker.policy.ramp_s
         self.open, self.open_until = state.open, now + state.retry_in_s
-        # The provider asked for this wait: nobody shortens it, and an authority that restarted may not know it.
+        # The provider asked for this wait: nobody shortens it, and an authority that restarted may not know it. What
+        # this edge was told itself comes back late, and is no longer wait for that.
         until = now + state.throttled_for_s
-        if until - self.until > ECHO_S:
+        if until - self.until > ECHO_S and state.wait_id not in self._told:
             self.until = until
 
     def view(self, now: float) -> DoorState:
         """What a new authority must know of it. An own trip stays this edge's own."""
         wait_s = max(0.0, self.open_until - now) if self.open else 0.0
-        return DoorState(open=self.open, retry_in_s=wait_s, throttled_for_s=max(0.0, self.until - now))
+        throttled_for_s = max(0.0, self.until - now)
+        return DoorState(open=self.open, retry_in_s=wait_s, throttled_for_s=throttled_for_s, wait_id=self.wait_id)
 
     def throttle(self, retry_after_s: float | None, now: float) -> bool:
         """One more 429, or another answer that names a wait. True if that is news for others.
@@ -97,7 +115,14 @@ class Door:
             # Else it was sent before the wait began: a burst's answers are not so many reasons to wait longer.
             self._throttles += 1
             self.until = now + throttle_s(self._throttles, self._rng)
+        if self.until > before:
+            self._told.append(self._rng.getrandbits(62) + 1)
         return self.until - max(before, now) > NEWS_S
+
+    @property
+    def wait_id(self) -> int:
+        """Of the last wait that this edge was told; 0 before the first."""
+        return self._told[-1] if self._told else 0
 
     def answered(self) -> None:
         """A success: how often it was too much no longer counts."""

@@ -136,7 +136,7 @@ class Entrance:
         self.standing.load.end(self.senses.clock(), latency_s=None)
         self.standing.gate.settle(ticket, silent, self.senses.clock())
         if ticket.probe:
-            self.observations.add(self.name, ticket.model, silent, spell=ticket.spell, latency_s=0.0)
+            self.observations.probe_unused(self.name, ticket.model, spell=ticket.spell)
             self.on_change()
         return failure
 
@@ -227,7 +227,15 @@ class Entrance:
             if ttft_s is not None and isinstance(settled, Completion):
                 settled = replace(settled, ttft_s=ttft_s)
         self._tell(done.keys)
-        self.observations.add(self.name, model, settled, spell=ticket.spell, latency_s=latency_s, keys=done.keys)
+        self.observations.add(
+            self.name,
+            model,
+            settled,
+            spell=ticket.spell,
+            latency_s=latency_s,
+            keys=done.keys,
+            wait_id=done.wait_id,
+        )
         self._book.add(self.name, model, settled, latency_s=latency_s, at_s=self.senses.wall())
         if done.urgent:
             self.on_change()

@@ -24,14 +24,16 @@ from runtime.wire import crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoorState:
     """A provider or one of its models as its authority sees it. `open` means: nobody calls before `retry_in_s`, then
-    only with a probe's permit. `throttled_for_s` is what the provider itself asked us to wait. `ramp_left_s` is for
-    how long it does not get its full share of the traffic yet, having just healed."""
+    only with a probe's permit. `throttled_for_s` is what the provider itself asked us to wait; by `wait_id` the edge
+    that was told so knows it again. `ramp_left_s` is for how long it does not get its full share of the traffic yet,
+    having just healed."""
 
     open: bool = False
     retry_in_s: float = 0.0
     throttled_for_s: float = 0.0
     why: str = ""
     ramp_left_s: float = 0.0
+    wait_id: int = 0
 
     @property
     def is_shut(self) -> bool:
@@ -75,6 +77,7 @@ class Published:
     ramp_left_s: float = 0.0
     models: Mapping[str, DoorState] = field(default_factory=dict)
     keys: tuple[KeyState, ...] = ()
+    wait_id: int = 0
 
     @property
     def whole(self) -> DoorState:
@@ -85,6 +88,7 @@ class Published:
             throttled_for_s=self.throttled_for_s,
             why=self.why,
             ramp_left_s=self.ramp_left_s,
+            wait_id=self.wait_id,
         )
 
     def aged(self, elapsed_s: float) -> Published:
@@ -185,6 +189,8 @@ class Observed:
     unreached: int = 0
     model_throttled_for_s: float = 0.0
     keys: tuple[KeyState, ...] = ()
+    wait_id: int = 0
+    model_wait_id: int = 0
 
     def aged(self, elapsed_s: float) -> Observed:
         """The same, told `elapsed_s` later."""
@@ -208,6 +214,8 @@ class Observed:
             throttled_for_s=self.throttled_for_s,
             model_throttled_for_s=self.model_throttled_for_s,
             keys=self.keys,
+            wait_id=self.wait_id,
+            model_wait_id=self.model_wait_id,
         )
 
     def usage(self) -> ModelUsage:
@@ -287,8 +295,8 @@ class _Sum:
 class _Waits:
     """Moments, for a wait that is told late must not begin anew; of each key the newest state, and when it was."""
 
-    whole: float = 0.0
-    model: float = 0.0
+    whole: tuple[float, int] = (0.0, 0)
+    model: tuple[float, int] = (0.0, 0)
     keys: dict[tuple[str, str], tuple[KeyState, float]] = field(default_factory=dict)
 
     def note(self, keys: tuple[KeyState, ...], now: float) -> None:
@@ -298,8 +306,10 @@ class _Waits:
     def left(self, now: float) -> dict[str, Any]:
         """As `Observed` has them."""
         return {
-            "throttled_for_s": max(0.0, self.whole - now),
-            "model_throttled_for_s": max(0.0, self.model - now),
+            "throttled_for_s": max(0.0, self.whole[0] - now),
+            "wait_id": self.whole[1],
+            "model_throttled_for_s": max(0.0, self.model[0] - now),
+            "model_wait_id": self.model[1],
             "keys": tuple(
                 replace(one, retry_in_s=max(0.0, one.retry_in_s - now + at)) for one, at in self.keys.values()
             ),
@@ -333,8 +343,9 @@ class Observations:
         spell: int,
         latency_s: float,
         keys: tuple[KeyState, ...] = (),
+        wait_id: int = 0,
     ) -> None:
-        """`keys` are those whose state this call has changed."""
+        """`keys` are those whose state this call has changed, `wait_id` is of the wait that it was told, if any."""
         total, waits = self._sum(provider, model, spell)
         waits.note(keys, self._clock())
         if isinstance(outcome, Failure):
@@ -348,11 +359,11 @@ class Observations:
             else:
                 total.silent += 1
             if blame is Blame.BAD or outcome.kind is FailureKind.RATE_LIMITED:
-                until = self._clock() + (outcome.retry_after_s or 0.0)
+                wait = (self._clock() + (outcome.retry_after_s or 0.0), wait_id)
                 if outcome.scope == "model":
-                    waits.model = max(waits.model, until)
+                    waits.model = max(waits.model, wait)
                 elif outcome.scope != "key":
-                    waits.whole = max(waits.whole, until)
+                    waits.whole = max(waits.whole, wait)
         else:
             total.good += 1
             total.answered += 1
@@ -377,6 +388,10 @@ class Observations:
         total, waits = self._sum(provider, model, spell)
         total.good += 1
         waits.note(keys, self._clock())
+
+    def probe_unused(self, provider: str, model: str, *, spell: int) -> None:
+        """A probe was permitted, and nobody was asked after all."""
+        self._sum(provider, model, spell)[0].silent += 1
 
     def _sum(self, provider: str, model: str, spell: int) -> tuple[_Sum, _Waits]:
         key = (provider, model, spell)

@@ -66,12 +66,13 @@ class AskAuthority:
 class Settled:
     """What a call did to the doors. `urgent`: others should hear of it at once, not with the next batch.
 
-    `failure` with its `scope` as it was taken, `keys` whose state is news.
+    `failure` with its `scope` as it was taken, `keys` whose state is news, `wait_id` of the wait that it names.
     """
 
     urgent: bool
     failure: Failure | None = None
     keys: tuple[KeyState, ...] = ()
+    wait_id: int = 0
 
 
 class Gate:
@@ -233,7 +234,8 @@ class Gate:
             changed |= self._wait(ticket, failure, now)
             if failure.kind is FailureKind.RATE_LIMITED and failure.retry_after_s is None:
                 failure = replace(failure, retry_after_s=self._wait_s(ticket, failure.scope, now))
-        return Settled(urgent=changed or ticket.probe or bool(news), failure=failure, keys=news)
+        urgent = changed or ticket.probe or bool(news)
+        return Settled(urgent=urgent, failure=failure, keys=news, wait_id=self._wait_id(ticket, failure, now))
 
     # How it does it.
 
@@ -320,6 +322,16 @@ class Gate:
         if failure.scope == "provider":
             return self._whole.throttle(named, now)
         return failure.scope == "model" and self._door(ticket.model, now).throttle(named, now)
+
+    def _wait_id(self, ticket: Ticket, failure: Failure | None, now: float) -> int:
+        """Of the last wait of what this failure has shut."""
+        match failure.scope if failure is not None else "":
+            case "provider":
+                return self._whole.wait_id
+            case "model":
+                return self._door(ticket.model, now).wait_id
+            case _:
+                return 0
 
     def _wait_s(self, ticket: Ticket, scope: str, now: float) -> float:
         """How long what was shut stays so."""

@@ -148,6 +148,7 @@ def strictest(views: Iterable[Published]) -> Published:
         throttled_for_s=whole.throttled_for_s,
         why=whole.why,
         ramp_left_s=whole.ramp_left_s,
+        wait_id=whole.wait_id,
         models={model: _stricter(states) for model, states in doors.items()},
         keys=tuple(keys.values()),
     )
@@ -155,12 +156,14 @@ def strictest(views: Iterable[Published]) -> Published:
 
 def _stricter(states: list[DoorState]) -> DoorState:
     shut = [state for state in states if state.open]
+    longest = max(states, key=lambda state: state.throttled_for_s)
     return DoorState(
         open=bool(shut),
         retry_in_s=max((state.retry_in_s for state in shut), default=0.0),
-        throttled_for_s=max(state.throttled_for_s for state in states),
+        throttled_for_s=longest.throttled_for_s,
         why=next((state.why for state in (*shut, *states) if state.why), ""),
         ramp_left_s=max(state.ramp_left_s for state in states),
+        wait_id=longest.wait_id,
     )
 
 

@@ -492,3 +492,22 @@ class Laws(RuleBasedStateMachine):
 
 
 TestLaws = Laws.TestCase
+
+
+@pytest.mark.parametrize("scope", ["provider", "model"])
+def test_what_comes_back_of_ones_own_wait_makes_it_no_longer_however_late(scope: str) -> None:
+    door = gate(1)
+    told = door.settle(ticket(door, 0.0), replace(limited(5.0), scope=scope), 0.0)
+    assert told.wait_id
+    own = DoorState(throttled_for_s=5.0, wait_id=told.wait_id)
+    others = DoorState(throttled_for_s=5.0, wait_id=told.wait_id + 1)
+
+    def adopt(state: DoorState, now: float) -> None:
+        whole = {"throttled_for_s": state.throttled_for_s, "wait_id": state.wait_id} if scope == "provider" else {}
+        models = {"": state} if scope == "model" else {}
+        door.adopt(Published(provider="p", spell=1, models=models, **whole), now)
+
+    adopt(own, 3.0)
+    assert door.retry_in_s(3.0) == 2.0
+    adopt(others, 3.0)
+    assert door.retry_in_s(3.0) == 5.0, "somebody else was told later"

@@ -169,6 +169,13 @@ def test_a_wait_is_over_in_time_also_when_it_is_told_late() -> None:
     assert later.aged(1.0).observed[0].waits is None
 
 
+def test_a_probe_that_was_not_used_is_no_request() -> None:
+    seen = Observations(FakeClock())
+    seen.probe_unused("p", "m", spell=3)
+    (one,) = seen.take()
+    assert (one.silent, one.usage().requests) == (1, 0)
+
+
 def test_of_each_key_the_newest_state_is_told() -> None:
     seen = Observations(FakeClock())
     refused, well = KeyState(key="k", why="disabled", retry_in_s=9.0), KeyState(key="k")

@@ -322,21 +322,24 @@ class World:
 
     # After the weather.
 
-    async def heal(self) -> None:
-        """All is well again: everybody must notice in bounded time, and then every request succeeds at once."""
-        self.note("weather over")
-        open_s, ttl_s = self.settings.breaker.open_max_s, self.settings.breaker.probe_ttl_s
-        # Keys that were refused are good again in ten minutes, or with a free call, which nobody makes here.
+    def _mend_keys(self) -> None:
+        """Keys that were refused are good again in ten minutes, or with a free call, which nobody makes here."""
         for edge in self.edges:
             for provider in edge.providers.values():
                 provider.standing.gate.keys.hold(())
                 provider.standing.gate.keys.hold(provider.spec.secrets.values())
         for authority in self.center.authorities.values():
             authority._keys.clear()
+
+    async def heal(self) -> None:
+        """All is well again: everybody must notice in bounded time, and then every request succeeds at once."""
+        self.note("weather over")
+        open_s, ttl_s = self.settings.breaker.open_max_s, self.settings.breaker.probe_ttl_s
         until = self.loop.time() + LONGEST_THROTTLE_S + 4.0 * (open_s + ttl_s) + 30.0
         looks = 0
         # Once is not enough: reports that were held up may open a breaker that was closed.
         while looks < 2:
+            self._mend_keys()
             shut = await self._shut()
             if self.loop.time() > until:
                 self.broken(f"still shut long after all trouble: {', '.join(shut.values())}")
