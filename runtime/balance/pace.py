@@ -1,0 +1,135 @@
+"""How fast, how busy and how reliable a model at a provider is: means that forget with time.
+
+A `Batch` is what some calls came to (one call is a batch of one), a `Pace` what all batches so far say. Each edge has
+its own; the manager has one over everybody's. The time to the first token and the time for each further one are kept
+apart, because a long answer is no slow one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+TAU_S = 5.0
+"""A sample this old counts 1/e of a fresh one."""
+
+FAILED_TAU_S = 2.0
+"""Failures count for less long: what a provider does now matters more than what it did."""
+
+OUTPUT_TAU_S = 60.0
+"""How long answers are changes with what people ask, not with the provider's day."""
+
+LEAST_STEP = 1 / 32
+"""Samples of one moment share it: each counts as if this part of its tau had passed, so a mean is of 32 at least."""
+
+OUTPUT_LEAST_STEP = 1 / 512
+"""Lengths of answers differ so much that the mean of a few says little."""
+
+RISES = 8
+"""How many times faster a peak-EWMA rises than it falls."""
+
+LEAP = 2.0
+"""One sample counts for at most so many times the mean."""
+
+
+class Mean:
+    """A mean whose weights follow elapsed time; `value` is None until the first sample.
+
+    With `peak` it rises fast and falls slowly, so that the first calls of a slowdown show it. Finagle's and tower's
+    peak-EWMA jumps to every sample above it. Latencies of LLMs have long tails, so there the unluckiest call of the
+    last seconds stands for all, and whoever is asked most has the most bad luck. Here a sample above the mean is taken
+    at `LEAP` times the mean at most, and moves it `RISES` times faster than one below.
+    """
+
+    __slots__ = ("_at", "_least_s", "_peak", "_tau_s", "value")
+
+    def __init__(self, tau_s: float, *, peak: bool = False, least_step: float = LEAST_STEP) -> None:
+        self._tau_s = tau_s
+        self._least_s = least_step * tau_s
+        self._peak = peak
+        self._at = 0.0
+        self.value: float | None = None
+
+    def add(self, sample: float, now: float) -> None:
+        """`now` never falls."""
+        if self.value is None:
+            self.value = sample
+        else:
+            keep = math.exp(-max(now - self._at, self._least_s) / self._tau_s)
+            if self._peak and sample > self.value > 0.0:
+                keep = keep**RISES
+                sample = min(sample, LEAP * self.value)
+            self.value = self.value * keep + sample * (1.0 - keep)
+        self._at = now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What some calls came to. Answers are heard twice, for a long one says early how fast it began.
+
+    `begun` have given their first token: after `ttft_s` in sum, while `load` calls (in sum) were under way there when
+    they were sent. `answered` have ended, `token_s` after their first tokens, with `tokens` of output.
+    """
+
+    begun: int = 0
+    ttft_s: float = 0.0
+    load: int = 0
+    answered: int = 0
+    token_s: float = 0.0
+    tokens: int = 0
+    failed: int = 0
+
+
+class Pace:
+    """`now` is monotonic, in seconds; `at` is when anything was last heard."""
+
+    __slots__ = ("_failed", "_load", "_output", "_per_token", "_ttft", "at")
+
+    def __init__(self) -> None:
+        self._ttft = Mean(TAU_S, peak=True)
+        self._per_token = Mean(TAU_S, peak=True)
+        self._load = Mean(TAU_S)
+        self._output = Mean(OUTPUT_TAU_S, least_step=OUTPUT_LEAST_STEP)
+        self._failed = Mean(FAILED_TAU_S)
+        self.at: float | None = None
+
+    def add(self, batch: Batch, now: float) -> None:
+        if not (batch.begun or batch.answered or batch.failed):
+            return
+        self.at = now
+        # A call that began is one that works so far; its end must not count it twice.
+        if calls := batch.begun + batch.failed:
+            self._failed.add(batch.failed / calls, now)
+        # An error returns fast and must not look like speed, so it sets no time.
+        if batch.begun:
+            self._ttft.add(batch.ttft_s / batch.begun, now)
+            self._load.add(batch.load / batch.begun, now)
+        if batch.answered:
+            self._output.add(batch.tokens / batch.answered, now)
+        if batch.tokens:
+            self._per_token.add(batch.token_s / batch.tokens, now)
+
+    @property
+    def ttft_s(self) -> float | None:
+        """To the first token; None while unmeasured."""
+        return self._ttft.value
+
+    @property
+    def per_token_s(self) -> float | None:
+        """For each token of output; None while unmeasured."""
+        return self._per_token.value
+
+    @property
+    def usual_load(self) -> float:
+        """The calls that were under way when this was measured."""
+        return self._load.value or 0.0
+
+    @property
+    def output_tokens(self) -> float | None:
+        """How long answers usually are."""
+        return self._output.value
+
+    @property
+    def failed(self) -> float:
+        """The recent share of calls that failed."""
+        return self._failed.value or 0.0
