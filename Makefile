@@ -27,7 +27,8 @@ CHAOS_PROCESSES := $(addprefix tests/chaos/test_,kills.py dead_upstream.py live_
 CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
-.PHONY: up down status install test chaos chaos-processes chaos-sockets test-upstreams test-clients prove-wire fmt lock clean
+.PHONY: up down status install test chaos chaos-processes chaos-sockets test-upstreams test-clients prove-wire \
+	bench-balance fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -73,6 +74,10 @@ test-clients: $(VENV)/.dev
 # The proof on recorded traffic of the real APIs, as tables. RAYGATE_SHARED names the folder that holds wire/dev.
 prove-wire: $(VENV)/.dev
 	@$(BIN)/python -m tests.wire.report
+
+# Simulates the strategies (minutes of both cores), prints the table and renews docs/balance.md with its plots.
+bench-balance: $(VENV)/.dev
+	@$(BIN)/python -m bench.balance
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff format .
