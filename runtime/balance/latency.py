@@ -18,8 +18,8 @@ the next report (Mitzenmacher 2000, "How useful is old information?"). Even draw
 them meet.
 
 What nobody measured for a while is measured again: one idle candidate, for `EXPLORED` of the requests per `DUE_S` since
-it was heard of, `MOST_EXPLORED` at most. One that was never measured is tried by `NEW` of the requests while nobody
-calls it.
+it was heard of, `MOST_EXPLORED` at most. One that was never measured is tried at once, by one call alone: whatever
+comes of that is its first measurement.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from runtime.price import ASSUMED_OUTPUT_TOKENS
 EXPLORED = 0.005
 DUE_S = 2.0
 MOST_EXPLORED = 0.05
-NEW = 0.1
 
 FADE_S = 30.0
 """Failures this long ago count 1/e: whoever is not asked cannot show that it recovered."""
@@ -47,6 +46,9 @@ PATIENCE = 2.0
 PULL = 2
 """The power of speed by which two are drawn. More is better for the longest answers where views are fresh, and worse
 where twenty providers share a load that the fastest cannot bear."""
+
+SLOWEST = 1_000.0
+"""Times the usual: more than this says no more."""
 
 LEAST = 0.02
 """The least share of successes that is reckoned with, and the least part of `base` that an idle server takes."""
@@ -78,7 +80,9 @@ def penalty(entry: Entry) -> float:
 
 def slowdown(entry: Entry) -> float:
     """How many times slower than measured it must be by now, because it owes us a first token for so long."""
-    return max(1.0, entry.silent_s / (PATIENCE * entry.ttft_s)) if entry.ttft_s else 1.0
+    if entry.ttft_s is None or entry.silent_s <= PATIENCE * entry.ttft_s:
+        return 1.0
+    return min(SLOWEST, entry.silent_s / max(PATIENCE * entry.ttft_s, 1e-9))
 
 
 def base_s(entry: Entry, asked: Asked, home: Candidate | None = None) -> float | None:
@@ -157,7 +161,7 @@ def _explored(entries: Sequence[Entry], rng: random.Random) -> int | None:
     idle = [at for at, entry in enumerate(entries) if entry.load <= 1 and not entry.silent_s]
     new = [at for at in idle if entries[at].measured_ago_s is None and not entries[at].load]
     if new:
-        return rng.choice(new) if rng.random() < NEW else None
+        return rng.choice(new)
     due = [(ago, at) for at in idle if (ago := entries[at].measured_ago_s) is not None and ago > DUE_S]
     if not due:
         return None

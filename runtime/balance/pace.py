@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from runtime.outcome import Blame, Completion, Embeddings, Failure, FailureKind
+
 TAU_S = 5.0
 """A sample this old counts 1/e of a fresh one."""
 
@@ -106,7 +108,7 @@ class Pace:
             self._load.add(batch.load / batch.begun, now)
         if batch.answered:
             self._output.add(batch.tokens / batch.answered, now)
-        if batch.tokens:
+        if batch.tokens and batch.token_s:
             self._per_token.add(batch.token_s / batch.tokens, now)
 
     @property
@@ -133,3 +135,16 @@ class Pace:
     def failed(self) -> float:
         """The recent share of calls that failed."""
         return self._failed.value or 0.0
+
+
+def batch_of(outcome: Completion | Embeddings | Failure, latency_s: float, *, load: int) -> Batch:
+    """What the end of one call says. A stream has told of its first token before (`ttft_s`); of a whole answer nobody
+    knows when it began to come, so all of its time is taken for the time to the first token.
+    """
+    if isinstance(outcome, Failure):
+        blamed = outcome.handling.blame is Blame.BAD or outcome.kind is FailureKind.RATE_LIMITED
+        return Batch(failed=int(blamed))
+    tokens = outcome.usage.output_tokens
+    if isinstance(outcome, Completion) and outcome.ttft_s is not None:
+        return Batch(answered=1, token_s=max(0.0, latency_s - outcome.ttft_s), tokens=tokens)
+    return Batch(begun=1, ttft_s=latency_s, load=load, answered=1, tokens=tokens)

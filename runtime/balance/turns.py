@@ -17,15 +17,17 @@ class Turns:
     """Smooth weighted round-robin, as nginx does it: each pays in its weight, the richest is asked and pays for all.
 
     With weights 5, 1, 1 that is a a b a c a a, not a a a a a b c. Each name takes its own turns, or two would share
-    one rhythm. A gateway begins somewhere in the round, so that many replicas with few requests each are even, too.
+    one rhythm. `scattered` ones begin somewhere in the round, so that many replicas with few requests each are even,
+    too; others begin with the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, scattered: bool = False) -> None:
+        self.scattered = scattered
         self._purses: dict[str, dict[Candidate, float]] = {}
 
     def copy(self) -> Turns:
         """To look ahead without taking a turn."""
-        other = Turns()
+        other = Turns(scattered=self.scattered)
         other._purses = {key: dict(purse) for key, purse in self._purses.items()}
         return other
 
@@ -35,7 +37,7 @@ class Turns:
             if len(self._purses) >= MOST_KEYS:
                 self._purses.clear()
             self._purses[key] = {}
-            for _ in range(rng.randrange(len(entries))):
+            for _ in range(rng.randrange(len(entries)) if self.scattered else 0):
                 self._turn(self._purses[key], entries)
         return self._turn(self._purses[key], entries)
 

@@ -29,7 +29,7 @@ def test_latency_does_not_send_thirty_of_thirty_to_the_first_that_was_measured()
     """Unmeasured counted as infinitely slow, and nobody was explored."""
     measured = Entry(candidate=Candidate("first", "m"), ttft_s=0.5, measured_ago_s=0.1)
     entries = [measured, *(Entry(candidate=Candidate(name, "m")) for name in ("second", "third"))]
-    asked = chosen(entries, "latency", 300)
+    asked = chosen(entries, "latency")
     assert min(asked["second"], asked["third"]) > 0
 
 
