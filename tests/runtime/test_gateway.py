@@ -467,3 +467,45 @@ async def test_the_route_chooses_what_follows_from_a_filter(filtered: Step) -> N
         assert (outcome.text, tried(outcome.attempts)) == ("from b", [("a", "content_filtered"), ("b", "ok")])
     for one in await both_ways(Rigs(a=filtered, b=filtered, settings=route_of("a/m", "b/m", content_filter="next"))):
         assert kind(one) is K.CONTENT_FILTERED
+
+
+# Why.
+
+
+async def test_a_plan_is_explained_without_a_call_or_a_turn() -> None:
+    prices = {"a/a-model": {"price": {"input": "1", "output": "1"}}}
+    made = Rigs(a=text("a"), b=text("b"), settings={"models": prices, "strategy": "cost"})
+    for _ in range(2):
+        told = made.gateway.explain(ask("hi"))
+        assert not isinstance(told, Failure)
+        first, second = told["candidates"]  # type: ignore[misc]
+        assert (told["strategy"], first["provider"], second["provider"]) == ("cost", "a", "b")
+        assert first["terms"]["expected_nanousd"] > 0
+        assert second["terms"]["expected_nanousd"] is None
+    assert made.calls() == {"a": 0, "b": 0}
+
+
+async def test_who_was_left_out_is_named_with_the_reason() -> None:
+    made = Rigs(a=text("a"), b=text("b"), settings={"routes": {"m": {"targets": ["a/m", "b/m"], "residency": ["eu"]}}})
+    told = made.gateway.explain(ask("hi", model="m"))
+    assert not isinstance(told, Failure)
+    assert [one["why"] for one in told["dropped"]] == ["residency", "residency"]  # type: ignore[attr-defined]
+    failure = await made.failure(ask("hi", model="m"))
+    assert failure.code == "no_candidate"
+    assert "not tagged eu" in failure.detail
+
+
+async def test_a_route_has_a_strategy_of_its_own() -> None:
+    rules = [{"targets": ["b"], "pattern": "code"}]
+    made = Rigs(a=text("a"), b=text("b"), settings={"routes": {"m": {"targets": ["a/m", "b/m"], "rules": rules}}})
+    assert (await made.answer(ask("some code", model="m"))).provider == "b"
+    assert {(await made.answer(ask("hi"))).provider for _ in range(2)} == {"a", "b"}
+
+
+async def test_a_stream_tells_how_fast_its_provider_is() -> None:
+    made = Rigs(a=text("one two three", delay_s=0.5), settings={"strategy": "latency"})
+    await streamed(made.gateway, ask("hi"))
+    vitals = made.gateway.policy.upstreams["a"].vitals("a-model", made.clock())
+    assert vitals.ttft_s == pytest.approx(0.5)
+    assert (vitals.silent_s, vitals.failed) == (0.0, 0.0)
+    assert vitals.output_tokens is not None
