@@ -127,7 +127,9 @@ class EdgeProvider(Entrance):
         reading: Reading | None = None
         spent_s = 0.0
         ttft_s: float | None = None
-        beside = self.standing.asks(ticket, begun)
+        # Tickets of one spell are equal, calls are not.
+        call_id = object()
+        beside = self.standing.asks(call_id, begun)
         try:
             limits = self._patient(self._limits(request, begun), request.model)
             opened = await open_stream(
@@ -144,7 +146,7 @@ class EdgeProvider(Entrance):
                 reading = opened
                 async with reading:
                     ttft_s = spent_s
-                    self.standing.hears(ticket)
+                    self.standing.hears(call_id)
                     begun_s = Batch(begun=1, ttft_s=ttft_s, load=beside)
                     self.standing.measure(request.model, begun_s, self.senses.clock())
                     self._first_content(ticket, request.model)
@@ -169,7 +171,7 @@ class EdgeProvider(Entrance):
             outcome = self._given_up(request)
             raise
         finally:
-            self.standing.hears(ticket)
+            self.standing.hears(call_id)
             spent_s += 0.0 if reading is None else reading.waited_s
             settled = self._settle(ticket, request.model, _counted(outcome, request, reading), spent_s, ttft_s=ttft_s)
         yield StreamEnd(outcome=settled)
