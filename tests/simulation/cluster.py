@@ -103,7 +103,9 @@ class Edge:
     def adopt(self, published: Published, latency_s: dict[str, float]) -> None:
         self.published[published.provider] = published
         self.providers[published.provider].standing.adopt(published, latency_s, self.clock())
-        self._adopted(self, published.provider, published.throttled_for_s)
+        # What the provider told this edge itself comes back late: its own moment is the one that counts.
+        told_here = published.wait_id in self.providers[published.provider].standing.gate._whole._told
+        self._adopted(self, published.provider, 0.0 if told_here else published.throttled_for_s)
 
     async def tell(self, center: Center) -> None:
         """As `actors.edge.Edge._tell`: once a second, at once on a change, again what did not get through."""
