@@ -127,9 +127,7 @@ class EdgeProvider(Entrance):
         reading: Reading | None = None
         spent_s = 0.0
         ttft_s: float | None = None
-        # Tickets of one spell are equal, calls are not.
-        call_id = object()
-        beside = self.standing.asks(call_id, begun)
+        beside = self.standing.asks(ticket, begun)
         try:
             limits = self._patient(self._limits(request, begun), request.model)
             opened = await open_stream(
@@ -146,7 +144,7 @@ class EdgeProvider(Entrance):
                 reading = opened
                 async with reading:
                     ttft_s = spent_s
-                    self.standing.hears(call_id)
+                    self.standing.hears(ticket)
                     begun_s = Batch(begun=1, ttft_s=ttft_s, load=beside)
                     self.standing.measure(request.model, begun_s, self.senses.clock())
                     self._first_content(ticket, request.model)
@@ -171,7 +169,7 @@ class EdgeProvider(Entrance):
             outcome = self._given_up(request)
             raise
         finally:
-            self.standing.hears(call_id)
+            self.standing.hears(ticket)
             spent_s += 0.0 if reading is None else reading.waited_s
             settled = self._settle(ticket, request.model, _counted(outcome, request, reading), spent_s, ttft_s=ttft_s)
         yield StreamEnd(outcome=settled)
