@@ -33,12 +33,10 @@ from actors.provider_actor import ProviderActor
 from actors.refs import AuthorityRef, LocalModelRef, Unreachable, last_line
 from actors.store import Store
 from runtime.assemble import authority_policy
-from runtime.dialects.openai_surface import parse_chat
 from runtime.feed import DoorState, EdgeReport, Endpoint, Exchange, KeyInfo, Observed, Published, Snapshot
 from runtime.outcome import Failure
 from runtime.provider import Provider
 from runtime.reports import ProviderStatus, Shut, UsagePeriod, UsageReport, locked_of
-from runtime.request import Request
 from runtime.settings import ProviderKind, Settings, effective
 from runtime.settings.difference import references
 from runtime.usage import UsageBook
@@ -477,11 +475,6 @@ class ManagerActor(ServesCalls):
         """Over all edges, since this manager started; the ledger of a later part outlives it."""
         with self._lock:
             return self._book.report(period, SENSES.wall())
-
-    async def explain(self, request: Request | Mapping[str, Any]) -> Mapping[str, object] | Failure:
-        """Whom a request would go to as the manager sees things now, and why: `Gateway.explain`."""
-        parsed = request if isinstance(request, Request) else parse_chat(request)
-        return parsed if isinstance(parsed, Failure) else (await self._ready_edge()).gateway.explain(parsed)
 
     def _make_edge(self) -> Edge:
         return Edge(f"{MANAGER}@{os.getpid()}", node=node_id(), env=environment(), via_actors=True)

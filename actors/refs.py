@@ -332,11 +332,6 @@ class ManagerRef(RemoteProvider):
     def __init__(self) -> None:
         super().__init__("raygate", MANAGER)
 
-    async def explain(self, request: Request) -> Mapping[str, object] | Failure:
-        """Whom the manager would ask, and why. Raises `Unreachable`."""
-        told: Mapping[str, object] | Failure = await self._control("explain", request)
-        return told
-
     async def complete(self, request: Request) -> Outcome:
         return await self._once_back(super().complete, request)
 

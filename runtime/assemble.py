@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from runtime import price_list
 from runtime.admission import AdmissionPolicy
-from runtime.balance.plan import Routing, StrategyName
 from runtime.breaker import BreakerPolicy
 from runtime.cache import AnswerCache
 from runtime.catalog import Catalog
@@ -22,7 +21,7 @@ from runtime.feed import AuthorityPolicy, Endpoint, Observations
 from runtime.gate import Gate
 from runtime.hedge import HedgePolicy
 from runtime.keyring import Key
-from runtime.plan import Policy, Route, Traits
+from runtime.plan import Policy, Route
 from runtime.provider import Upstream
 from runtime.request import AttemptLimits, Sampling
 from runtime.settings import (
@@ -38,6 +37,7 @@ from runtime.settings import (
     resolve_secret,
 )
 from runtime.standing import Standing
+from runtime.strategy import STRATEGIES
 from runtime.transport.aiohttp_transport import AiohttpTransport
 from runtime.transport.base import Limits, Transport
 from runtime.transport.scripted import ScriptedTransport
@@ -174,15 +174,14 @@ def policy_of(
         for name, one in settings.providers.items()
     }
     general = Route(retry=retry_policy(settings), hedge=_hedge(settings.hedge))
-    routes = {name: _route(one, general, settings.strategy) for name, one in settings.routes.items()}
+    routes = {name: _route(one, general) for name, one in settings.routes.items()}
     if (default := routes.get(settings.default_model)) is not None:
         routes[""] = default
     hedges = [route.hedge for route in (general, *routes.values()) if route.hedge is not None]
     return Policy(
         catalog=catalog or Catalog(settings),
         upstreams=upstreams,
-        routing=Routing(strategy=settings.strategy),
-        scattered=settings.replicas > 1,
+        strategy=STRATEGIES[settings.strategy],
         general=general,
         routes=routes,
         times_answers=any(hedge.after_s is None for hedge in hedges),
@@ -193,20 +192,11 @@ def policy_of(
         fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
         cache=_cache(settings, cache),
         single_flight=settings.cache.single_flight,
-        traits={
-            name: Traits(
-                weight=one.weight,
-                priority=one.priority,
-                tags=frozenset(one.tags),
-                local=one.kind in (ProviderKind.LOCAL, ProviderKind.OLLAMA, ProviderKind.RUVLLM),
-            )
-            for name, one in settings.providers.items()
-        },
-        quality={name: one.quality for name, one in settings.models.items() if one.quality is not None},
+        priority={name: one.priority for name, one in settings.providers.items() if one.priority},
     )
 
 
-def _route(ours: RouteSettings, general: Route, strategy: StrategyName) -> Route:
+def _route(ours: RouteSettings, general: Route) -> Route:
     """A route's own settings over the general ones."""
     retry = replace(
         general.retry,
@@ -220,15 +210,6 @@ def _route(ours: RouteSettings, general: Route, strategy: StrategyName) -> Route
         hedge=general.hedge if ours.hedge is None else _hedge(ours.hedge),
         continue_streams=ours.continue_streams,
         larger=ours.larger,
-        routing=None
-        if ours.strategy is None and not (ours.rules or ours.sticky)
-        else Routing(
-            strategy=ours.strategy or ("rules" if ours.rules else strategy),
-            mode=ours.mode,
-            rules=tuple(one.rule() for one in ours.rules),
-            sticky=ours.sticky,
-        ),
-        residency=frozenset(ours.residency),
     )
 
 

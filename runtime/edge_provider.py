@@ -15,7 +15,6 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 
 from runtime.admitted import Admitted, AtOnce, Calls
-from runtime.balance.pace import Batch
 from runtime.catalog import ModelInfo
 from runtime.defaults import with_defaults
 from runtime.dialects.base import ChunkDecoder, Dialect, HttpCall, HttpReply, Target
@@ -127,7 +126,6 @@ class EdgeProvider(Entrance):
         reading: Reading | None = None
         spent_s = 0.0
         ttft_s: float | None = None
-        beside = self.standing.asks(ticket, begun)
         try:
             limits = self._patient(self._limits(request, begun), request.model)
             opened = await open_stream(
@@ -144,9 +142,6 @@ class EdgeProvider(Entrance):
                 reading = opened
                 async with reading:
                     ttft_s = spent_s
-                    self.standing.hears(ticket)
-                    begun_s = Batch(begun=1, ttft_s=ttft_s, load=beside)
-                    self.standing.measure(request.model, begun_s, self.senses.clock())
                     self._first_content(ticket, request.model)
                     yield self._start(reading.decoder, call, request)
                     for delta in reading.held:
@@ -169,7 +164,6 @@ class EdgeProvider(Entrance):
             outcome = self._given_up(request)
             raise
         finally:
-            self.standing.hears(ticket)
             spent_s += 0.0 if reading is None else reading.waited_s
             settled = self._settle(ticket, request.model, _counted(outcome, request, reading), spent_s, ttft_s=ttft_s)
         yield StreamEnd(outcome=settled)

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from runtime.balance.pace import batch_of
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import Catalog
 from runtime.dialects.base import HttpCall, Target
@@ -238,7 +237,6 @@ class Entrance:
             wait_id=done.wait_id,
         )
         self._book.add(self.name, model, settled, latency_s=latency_s, at_s=self.senses.wall())
-        self.standing.measure(model, batch_of(settled, latency_s, load=self.standing.load.in_flight), now)
         if done.urgent:
             self.on_change()
         return settled

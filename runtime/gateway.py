@@ -14,8 +14,6 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from runtime.attempts import Attempts, Live, Run, Sleep, spent_s
-from runtime.balance.entry import Candidate
-from runtime.balance.turns import Turns
 from runtime.continuation import Continuation, continuable
 from runtime.outcome import (
     Delta,
@@ -28,10 +26,11 @@ from runtime.outcome import (
     StreamEvent,
     StreamStart,
 )
-from runtime.plan import Policy, Route, balanced_plan, chat_plan, embed_plan
+from runtime.plan import Policy, Route, chat_plan, embed_plan
 from runtime.price import CostEstimate
 from runtime.request import EmbedRequest, Request
 from runtime.single_flight import SingleFlight
+from runtime.strategy import Candidate
 from runtime.together import Together
 
 __all__ = ["Gateway", "Policy", "Route", "Sleep"]
@@ -54,7 +53,7 @@ class Gateway(Together):
         super().__init__(policy)
         self._clock = clock
         self._rng = rng
-        self._turns = Turns(scattered=policy.scattered)
+        self._turns: dict[str, int] = {}
         self._attempts = Attempts(clock=clock, sleep=sleep, rng=rng)
         self._once = SingleFlight(clock)
 
@@ -69,14 +68,14 @@ class Gateway(Together):
         return self._stream(request)
 
     async def _complete(self, request: Request) -> Outcome:
-        plan = self._plan(request)
+        plan = self._plan(request, self._turn(request.model))
         if isinstance(plan, Failure):
             return replace(plan, request_id=request.request_id)
         run = self._attempts.begin(self.policy, request, plan)
         return self._finished(await self._attempts.reach(run, _ask_whole), run)
 
     async def _stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
-        plan = self._plan(request)
+        plan = self._plan(request, self._turn(request.model))
         if isinstance(plan, Failure):
             yield StreamEnd(outcome=replace(plan, request_id=request.request_id))
             return
@@ -134,7 +133,7 @@ class Gateway(Together):
         return live if isinstance(live, Live) else None
 
     async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
-        plan = embed_plan(self.policy, request, turns=self._turns, now=self._clock(), rng=self._rng)
+        plan = embed_plan(self.policy, request, turn=self._turn(request.model), now=self._clock(), rng=self._rng)
         if isinstance(plan, Failure):
             return replace(plan, request_id=request.request_id)
         run = self._attempts.begin(self.policy, request, plan)
@@ -145,18 +144,10 @@ class Gateway(Together):
 
     async def estimate_cost(self, request: Request) -> CostEstimate | Failure:
         """At the first candidate as things stand now."""
-        plan = self._plan(request, turns=self._turns.copy())
+        plan = self._plan(request, self._turns.get(request.model, 0))
         if isinstance(plan, Failure):
             return plan
         return await self.policy.upstreams[plan[0].provider].estimate_cost(replace(request, model=plan[0].model))
-
-    def explain(self, request: Request) -> Mapping[str, object] | Failure:
-        """In which order the request's candidates would be asked now, with every term of every score, and who was left
-        out for what. Nobody is called, and no turn is taken.
-        """
-        turns = self._turns.copy()
-        made = balanced_plan(self.policy, request, turns=turns, now=self._clock(), rng=self._rng)
-        return made if isinstance(made, Failure) else {"model": request.model, **made.told()}
 
     async def metrics(self) -> Mapping[str, float]:
         ours = {"answers.shared": float(self._once.shared), "answers.cached": float(self._once.cached)}
@@ -166,8 +157,16 @@ class Gateway(Together):
         await self._attempts.settled()
         await super().close()
 
-    def _plan(self, request: Request, *, turns: Turns | None = None) -> list[Candidate] | Failure:
-        return chat_plan(self.policy, request, turns=turns or self._turns, now=self._clock(), rng=self._rng)
+    def _plan(self, request: Request, turn: int) -> list[Candidate] | Failure:
+        return chat_plan(self.policy, request, turn=turn, now=self._clock(), rng=self._rng)
+
+    def _turn(self, model: str) -> int:
+        """How many requests for this name came before. Names take their own turns, or two would share one rhythm."""
+        if len(self._turns) >= MOST_TURNS and model not in self._turns:
+            self._turns.clear()
+        turn = self._turns.get(model, 0)
+        self._turns[model] = turn + 1
+        return turn
 
     def _finished(self, outcome: Outcome, run: Run) -> Outcome:
         attempts = tuple(run.attempts)

@@ -1,6 +1,6 @@
 """Whom to ask for a request, and in which order: settings, what is known of the candidates, and the strategy.
 
-    name ─► catalogue ─► usable ─► balance (filters, strategy) ─► fallback models behind
+    name ─► catalogue ─► usable ─► affordable ─► strategy ─► fallback models behind
 
 How a request is carried (attempts, limits, hedging) is its `Route`: that of the name that was asked for, if the
 settings have one, else the general one.
@@ -12,12 +12,6 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runtime.balance.asked import asked_of
-from runtime.balance.entry import Asked, Candidate, Entry, Why
-from runtime.balance.plan import Plan, Routing
-from runtime.balance.plan import plan as balance
-from runtime.balance.score import tabled
-from runtime.balance.turns import Turns
 from runtime.cache import AnswerCache
 from runtime.catalog import Catalog
 from runtime.defaults import with_defaults
@@ -27,6 +21,7 @@ from runtime.outcome import Failure, FailureKind
 from runtime.price import estimate
 from runtime.provider import Upstream
 from runtime.request import AttemptLimits, EmbedRequest, Request, Sampling
+from runtime.strategy import Candidate, Entry, Strategy, order, round_robin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +29,7 @@ class Route:
     """How requests by one name are carried.
 
     `timeout_s` bounds a request's own deadline, too. Without `hedge` nobody is asked beside a slow one. `larger` are
-    names to ask where a request was too long. `routing` orders the candidates; None goes by the general one.
-    `residency` are tags of which a provider must have all.
+    names to ask where a request was too long.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -44,22 +38,6 @@ class Route:
     hedge: HedgePolicy | None = None
     continue_streams: bool = False
     larger: tuple[str, ...] = ()
-    routing: Routing | None = None
-    residency: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traits:
-    """What the settings say of a provider that matters for the choice."""
-
-    weight: float = 1.0
-    priority: int = 0
-    tags: frozenset[str] = frozenset()
-    local: bool = False
-
-
-PLAIN = Traits()
-IN_TURN = Routing(strategy="round_robin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,26 +47,22 @@ class Policy:
     `routes` are by the name that was asked for, empty for none; `general` is for all other names.
     `ceilings_nanousd` are the most that one request may cost at a provider, by its settings; `sampling` is what a
     provider fills in, which counts for the estimate; `fallback_models` are asked at the same provider after all that
-    the request's own model resolved to. `traits` are by provider, `quality` by provider/model. `times_answers`: some
-    route wants to know how long answers take. `scattered`: there are more gateways than this one, and not all should
-    take their first turn with the same provider.
+    the request's own model resolved to. `times_answers`: some route wants to know how long answers take.
     """
 
     catalog: Catalog
     upstreams: Mapping[str, Upstream]
-    routing: Routing = IN_TURN
+    strategy: Strategy = round_robin
     general: Route = field(default_factory=Route)
     routes: Mapping[str, Route] = field(default_factory=dict)
     deadline_s: float = 600.0
     ceilings_nanousd: Mapping[str, int] = field(default_factory=dict)
     sampling: Mapping[str, Sampling] = field(default_factory=dict)
     fallback_models: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    traits: Mapping[str, Traits] = field(default_factory=dict)
-    quality: Mapping[str, float] = field(default_factory=dict)
+    priority: Mapping[str, int] = field(default_factory=dict)
     cache: AnswerCache | None = None
     single_flight: bool = True
     times_answers: bool = False
-    scattered: bool = False
 
     def route(self, name: str) -> Route:
         return self.routes.get(name, self.general)
@@ -101,19 +75,23 @@ class Policy:
 
 
 def chat_plan(
-    policy: Policy, request: Request, *, turns: Turns, now: float, rng: random.Random
+    policy: Policy, request: Request, *, turn: int, now: float, rng: random.Random
 ) -> list[Candidate] | Failure:
     """The candidates in the order in which to ask them; never empty."""
-    made = balanced_plan(policy, request, turns=turns, now=now, rng=rng)
-    if isinstance(made, Failure):
-        return made
-    ordered = list(made.candidates)
-    if not ordered:
-        # Who lacks a feature refuses without a call, and says which part of the request asks for it; how long a request
-        # really is, the provider knows better. All else that is against a candidate is for us to say.
-        ordered = [one.candidate for one in made.dropped if one.why in (Why.FEATURE, Why.CONTEXT)]
-    if not ordered:
-        return _nobody(request, made)
+    resolved = resolve(policy, request.model)
+    if isinstance(resolved, Failure):
+        return resolved
+    affordable = [one for one in resolved if within_ceiling(policy, request, one)]
+    if not affordable:
+        return Failure(
+            kind=FailureKind.BUDGET_EXCEEDED,
+            model=request.model,
+            code="max_cost_exceeded",
+            detail="no candidate is expected to cost at most what this request may (an unknown price is "
+            "no expectation); raise max_cost, lower max_tokens, or choose a cheaper model",
+        )
+    entries = [_entry(policy, candidate, now, request) for candidate in affordable]
+    ordered = order(policy.strategy, entries, turn=turn, rng=rng)
     # Behind everyone whom the request's own model resolved to, and in the order of the settings.
     spares = [
         Candidate(provider, model)
@@ -123,48 +101,15 @@ def chat_plan(
     return list(dict.fromkeys([*ordered, *(one for one in spares if within_ceiling(policy, request, one))]))
 
 
-def balanced_plan(policy: Policy, request: Request, *, turns: Turns, now: float, rng: random.Random) -> Plan | Failure:
-    """The same with all its reasons, without the fallback models, and perhaps with nobody in it."""
-    resolved = resolve(policy, request.model)
-    if isinstance(resolved, Failure):
-        return resolved
-    route = policy.route(request.model)
-    asked = asked_of(request, residency=route.residency)
-    entries = [_entry(policy, candidate, now, request) for candidate in dict.fromkeys(resolved)]
-    return balance(entries, asked, route.routing or policy.routing, turns=turns, key=request.model, rng=rng)
-
-
-def _nobody(request: Request, made: Plan) -> Failure:
-    """Why there is nobody to ask, where somebody would be there for a request that demands less."""
-    reasons = {one.why for one in made.dropped}
-    if Why.COST in reasons:
-        return Failure(
-            kind=FailureKind.BUDGET_EXCEEDED,
-            model=request.model,
-            code="max_cost_exceeded",
-            detail="no candidate is expected to cost at most what this request may (an unknown price is "
-            "no expectation); raise max_cost, lower max_tokens, or choose a cheaper model",
-        )
-    told = "; ".join(f"{one.candidate}: {one.detail}" for one in made.dropped)
-    return Failure(
-        kind=FailureKind.UNSUPPORTED,
-        model=request.model,
-        code="no_candidate",
-        detail=f"nobody fits what is demanded of a provider ({told}); demand less, or add a provider",
-    )
-
-
 def embed_plan(
-    policy: Policy, request: EmbedRequest, *, turns: Turns, now: float, rng: random.Random
+    policy: Policy, request: EmbedRequest, *, turn: int, now: float, rng: random.Random
 ) -> list[Candidate] | Failure:
     """Whoever has the first candidate's model: vectors of another one would be worthless beside these."""
     resolved = resolve(policy, request.model)
     if isinstance(resolved, Failure):
         return resolved
-    entries = [_entry(policy, one, now) for one in dict.fromkeys(resolved) if one.model == resolved[0].model]
-    asked = Asked(residency=policy.route(request.model).residency)
-    made = balance(entries, asked, policy.routing, turns=turns, key=request.model, rng=rng)
-    return list(made.candidates) or _nobody(Request(messages=(), model=request.model), made)
+    entries = [_entry(policy, one, now) for one in resolved if one.model == resolved[0].model]
+    return order(policy.strategy, entries, turn=turn, rng=rng)
 
 
 def larger_of(policy: Policy, route: Route, request: Request) -> list[Candidate]:
@@ -210,51 +155,25 @@ def within_ceiling(policy: Policy, request: Request, candidate: Candidate) -> bo
     ceiling = min((limit for limit in limits if limit is not None), default=None)
     if ceiling is None:
         return True
-    bound = _bound_nanousd(policy, request, candidate)
-    return bound is not None and bound <= ceiling
-
-
-def _bound_nanousd(policy: Policy, request: Request, candidate: Candidate) -> int | None:
     sent = with_defaults(request, policy.sampling.get(candidate.provider, Sampling()))
     expected = estimate(sent, policy.catalog.info(candidate.provider, candidate.model))
-    return expected.cost.total_nanousd if expected.cost else None
+    return expected.cost is not None and expected.cost.total_nanousd <= ceiling
 
 
 def _entry(policy: Policy, candidate: Candidate, now: float, request: Request | None = None) -> Entry:
     vitals = policy.upstreams[candidate.provider].vitals(candidate.model, now)
-    traits = policy.traits.get(candidate.provider, PLAIN)
-    ceiling = policy.ceilings_nanousd.get(candidate.provider) if request else None
-    bounded = request is not None and (ceiling is not None or request.cost.max_cost_nanousd is not None)
-    quality, typical_s = tabled(candidate.model)
-    provider, model = (False, False) if request is None else _preferred(request, candidate)
     return Entry(
         candidate=candidate,
         in_flight=vitals.in_flight,
-        others_in_flight=vitals.others_in_flight,
-        ttft_s=vitals.ttft_s,
-        per_token_s=vitals.per_token_s,
-        usual_load=vitals.usual_load,
-        silent_s=vitals.silent_s,
-        failed=vitals.failed,
-        measured_ago_s=vitals.measured_ago_s,
+        latency_s=vitals.latency_s,
         retry_in_s=vitals.retry_in_s,
-        ramp=vitals.share,
-        weight=traits.weight,
-        priority=traits.priority,
-        preferred_provider=provider,
-        preferred_model=model,
-        output_tokens=vitals.output_tokens,
-        bound_nanousd=_bound_nanousd(policy, request, candidate) if bounded and request else None,
-        ceiling_nanousd=ceiling,
-        info=policy.catalog.info(candidate.provider, candidate.model),
-        quality=policy.quality.get(str(candidate), quality),
-        typical_s=typical_s if vitals.latency_s is None else vitals.latency_s,
-        local=traits.local,
-        tags=traits.tags,
+        share=vitals.share,
+        priority=policy.priority.get(candidate.provider, 0),
+        preferred=request is not None and _prefers(request, candidate),
     )
 
 
-def _preferred(request: Request, candidate: Candidate) -> tuple[bool, bool]:
-    """Whether the request prefers the provider, and whether the model."""
+def _prefers(request: Request, candidate: Candidate) -> bool:
     models, providers = request.cost.preferred_models, request.cost.preferred_providers
-    return candidate.provider in providers, candidate.model in models or str(candidate) in models
+    full = f"{candidate.provider}/{candidate.model}"
+    return candidate.model in models or full in models or candidate.provider in providers

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runtime.admission import Admission, AdmissionPolicy
-from runtime.balance.pace import Batch, Pace
 from runtime.feed import Published
 from runtime.gate import Gate
 from runtime.load import Load
@@ -23,18 +22,6 @@ class Vitals:
     in_flight: int
     latency_s: float | None
     share: float = 1.0
-    others_in_flight: int = 0
-    ttft_s: float | None = None
-    per_token_s: float | None = None
-    usual_load: float = 0.0
-    silent_s: float = 0.0
-    failed: float = 0.0
-    measured_ago_s: float | None = None
-    output_tokens: float | None = None
-
-
-MOST_PACES = 500
-"""Models whose pace is remembered. Names come from callers, so they must not fill the memory."""
 
 
 class Standing:
@@ -45,8 +32,6 @@ class Standing:
         self.load = Load()
         self.queue: Admission | None = None
         self.shared: Mapping[str, float] = {}
-        self._paces: dict[str, Pace] = {}
-        self._silent: dict[object, float] = {}
 
     def limit(self, policy: AdmissionPolicy | None, clock: Callable[[], float], rng: random.Random) -> None:
         """How many calls at once, from now on, and who waits for a place; None for no limit.
@@ -71,34 +56,4 @@ class Standing:
         # The shared mean holds more traffic than our own; ours serves until the first snapshot has one.
         latency_s = self.shared.get(model, self.load.latency_s.value)
         gate = self.gate
-        pace = self._paces.get(model)
-        if pace is None:
-            return Vitals(gate.retry_in_s(now, model), self.load.in_flight, latency_s, gate.share(now, model))
-        return Vitals(
-            gate.retry_in_s(now, model),
-            self.load.in_flight,
-            latency_s,
-            gate.share(now, model),
-            ttft_s=pace.ttft_s,
-            per_token_s=pace.per_token_s,
-            usual_load=pace.usual_load,
-            silent_s=now - min(self._silent.values(), default=now),
-            failed=pace.failed,
-            measured_ago_s=None if pace.at is None else now - pace.at,
-            output_tokens=pace.output_tokens,
-        )
-
-    def asks(self, call: object, now: float) -> int:
-        """A stream was asked for, and is silent until `hears`. Returns how many calls are under way beside it."""
-        self._silent[call] = now
-        return self.load.in_flight - 1
-
-    def hears(self, call: object) -> None:
-        """Its first token has come, or its end."""
-        self._silent.pop(call, None)
-
-    def measure(self, model: str, batch: Batch, now: float) -> None:
-        """What calls of a model came to."""
-        if model not in self._paces and len(self._paces) >= MOST_PACES:
-            self._paces.clear()
-        self._paces.setdefault(model, Pace()).add(batch, now)
+        return Vitals(gate.retry_in_s(now, model), self.load.in_flight, latency_s, gate.share(now, model))

@@ -34,7 +34,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "get", "/v1/models", "The models of all providers; in Anthropic's form for its clients.", "", "ModelList"
     ),
-    Operation("post", "/v1/route/explain", "Whom a request would go to, and why; nobody is asked.", "ChatRequest"),
     Operation("get", "/v1/models/{model}", "One model: `provider/model`."),
     Operation("post", "/v1/messages", "Chat, as Anthropic's.", "MessagesRequest", "Object", _ANTHROPIC),
     Operation("post", "/v1/messages/count_tokens", "An estimate of the input.", "CountRequest", "Object", _ANTHROPIC),
