@@ -90,7 +90,8 @@ def plan(
     choice = _Choice(asked, routing, turns, key, rng, home)
     order: list[Scored] = []
     for tier in _tiers(open_, asked, by_preference=routing.strategy != "balanced"):
-        order += _ramped(_stuck(_ordered(tier, choice), choice), rng)
+        order += _stuck(_ordered(tier, choice), choice)
+    order = _ramped(order, rng)
     order += [
         Scored(entry, {"shut_for_s": entry.retry_in_s}) for entry in sorted(shut, key=lambda entry: entry.retry_in_s)
     ]
