@@ -42,7 +42,8 @@ def settings(fake_url: str, *, data_path: str) -> dict[str, Any]:
     A throttle shuts a provider for everybody, so each client that runs has a `busy-N` to be throttled by, and a
     `hasty-N`, which has one try and two seconds.
     """
-    openai = {"kind": "custom", "base_url": f"{fake_url}/v1", "api_key": "sk-fake-of-the-fake", "price": PRICE}
+    # Without a key of its own: one that a client's 401 shuts would be shut for the next client, too.
+    openai = {"kind": "custom", "base_url": f"{fake_url}/v1", "price": PRICE}
     return {
         "port": 0,
         "data_path": data_path,
