@@ -1,0 +1,115 @@
+"""What is written down about money: an intent before an attempt's first byte, a settlement after its last one.
+
+    Intent ──► … the attempt … ──► Settlement          journal of the process that makes the attempt
+       └──────────────┬───────────────┘
+                     Row                               the ledger, exactly one for each attempt
+
+An intent whose settlement never came was cut off by a crash: its row costs the whole hold, estimated and flagged.
+Money is integers of nano-dollars, moments are milliseconds since the epoch, durations are milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag
+
+from runtime.outcome import Cost, Usage
+from runtime.wire import crosses
+
+
+class Flag(IntFlag):
+    """What is special about an attempt. Stored as a number: values are never given another meaning.
+
+    `ESTIMATED`: its usage is ours, not the provider's. `LOST`: the process died before it knew, and the hold stands for
+    the cost. `UNPRICED`: something was used at an unknown price, and the cost is None. `OVERRUN`: it came to more than
+    its hold, or after its lease was taken back. `RECONCILED`: it was corrected by what the provider reported later.
+    """
+
+    CACHED = 1
+    CANCELLED = 2
+    PARTIAL = 4
+    HEDGED = 8
+    RETRIED = 16
+    ESTIMATED = 32
+    LOST = 64
+    UNPRICED = 128
+    OVERRUN = 256
+    STREAMED = 512
+    RECONCILED = 1024
+
+
+NO_FLAGS = Flag(0)
+NO_USAGE = Usage()
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who pays for a request: the key's public id, and the team and organisation above it; empty where there is none.
+
+    `tags` are the key's and the request's own. `strict`: a hard budget stands behind it, and an unknown price
+    is refused.
+    """
+
+    key: str = ""
+    team: str = ""
+    org: str = ""
+    tags: tuple[str, ...] = ()
+    strict: bool = False
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An attempt that is about to be made. `attempt` is unique for ever: the writer's own name and a number.
+
+    `hold_nanousd` is the most that it can cost, None where no price is known. `lease` names what it is paid from, empty
+    where nothing limits its account. `route` is the name that was asked for.
+    """
+
+    attempt: str
+    at_ms: int
+    request_id: str = ""
+    account: Account = Account()
+    route: str = ""
+    provider: str = ""
+    model: str = ""
+    hold_nanousd: int | None = None
+    lease: str = ""
+    flags: Flag = NO_FLAGS
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What an attempt came to. `outcome` is "ok", a kind of failure, or one of `CACHED`, `HEDGED`, `SHARED`.
+
+    `unsent`: the provider never saw it, and there is no row. `ttft_ms` is the time to its first content.
+    """
+
+    attempt: str
+    at_ms: int
+    outcome: str
+    usage: Usage = NO_USAGE
+    cost: Cost | None = None
+    latency_ms: float = 0.0
+    ttft_ms: float | None = None
+    flags: Flag = NO_FLAGS
+    unsent: bool = False
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One attempt in the ledger. `flags` are those of both halves."""
+
+    intent: Intent
+    settlement: Settlement
+
+    @property
+    def flags(self) -> Flag:
+        return self.intent.flags | self.settlement.flags
+
+    @property
+    def cost_nanousd(self) -> int | None:
+        return self.settlement.cost.total_nanousd if self.settlement.cost else None
