@@ -49,8 +49,9 @@ test: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# Every fault of an upstream of ours, in every dialect, over real sockets: the tests in full, then the table. make test
-# runs a short version. At most five minutes.
+# Every fault of an upstream of ours, in every dialect, over real sockets; killed processes, a dead upstream, callers who
+# leave in masses; and simulated clusters under thousands of faults. make test runs a short version. At most five minutes
+# on a machine that does nothing else: what is timed here fails on a busy one.
 chaos: $(VENV)/.dev
 	@$(MAKE) --silent --no-print-directory --jobs 2 --output-sync=target chaos-processes chaos-sockets
 

@@ -21,9 +21,8 @@ from actors.clock import monotonic
 from actors.edge import Edge
 from actors.environment import node_id
 from actors.lifeline import Callers
-from runtime.admission import Admission
 from runtime.admitted import Admitted
-from runtime.assemble import admission_policy
+from runtime.assemble import Places
 from runtime.catalog import ModelInfo
 from runtime.dialects.openai_surface import parse_chat, parse_embed
 from runtime.outcome import Embeddings, Failure, Outcome, StreamEnd, StreamEvent
@@ -31,7 +30,6 @@ from runtime.price import CostEstimate
 from runtime.provider import Provider
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
 from runtime.request import EmbedRequest, Request
-from runtime.settings import AdmissionSettings
 
 Asked = Request | Mapping[str, Any]
 """A request, or the JSON body of an OpenAI chat completion as a dict."""
@@ -46,8 +44,7 @@ class ServesCalls(ABC):
     def __init__(self) -> None:
         self._edge: Edge | None = None
         self._starting: asyncio.Task[Edge] | None = None
-        self._admission: Admission | None = None
-        self._admitting: AdmissionSettings | None = None
+        self._places = Places(monotonic, random.Random(), most_in_flight=MOST_IN_FLIGHT, most_queued=MOST_QUEUED)
         self.received: Counter[str] = Counter()
         self._callers = Callers()
 
@@ -135,7 +132,7 @@ class ServesCalls(ABC):
 
     async def metrics(self) -> Mapping[str, float]:
         own = {f"calls.{method}": float(count) for method, count in self.received.items()}
-        if (ours := self._admission) is not None:
+        if (ours := self._places.queue) is not None:
             own |= {"admission.queued": ours.queued, "admission.waited": ours.waited, "admission.shed": ours.shed}
         return {**await (await self._must()).metrics(), **own}
 
@@ -186,16 +183,7 @@ class ServesCalls(ABC):
         """The provider's calls, made once there is a place for them here."""
         if self._edge is None:
             raise RuntimeError("calls are admitted only after the edge has started")
-        ours = self._edge.settings.admission
-        if ours is not self._admitting:
-            self._admitting = ours
-            policy = admission_policy(ours, most_in_flight=MOST_IN_FLIGHT, most_queued=MOST_QUEUED)
-            if self._admission is None:
-                self._admission = Admission(policy, monotonic, random.Random())
-            else:
-                self._admission.follow(policy)
-        assert self._admission is not None  # noqa: S101  # made above
-        return Admitted(provider, self._admission)
+        return Admitted(provider, self._places.under(self._edge.settings.admission))
 
 
 Timed = TypeVar("Timed", Request, EmbedRequest)

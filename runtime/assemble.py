@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from runtime import price_list
-from runtime.admission import AdmissionPolicy
+from runtime.admission import Admission, AdmissionPolicy
 from runtime.breaker import BreakerPolicy
 from runtime.cache import AnswerCache
 from runtime.catalog import Catalog
@@ -141,6 +141,38 @@ def admission_policy(
         max_queued=min(ours.max_queued, most_queued or ours.max_queued),
         max_wait_s=ours.max_wait_s,
     )
+
+
+class Places:
+    """A process's queue for places: made for the first settings that it is asked under, then following them."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        rng: random.Random,
+        *,
+        on_change: Callable[[Admission], None] = lambda _: None,
+        most_in_flight: int | None = None,
+        most_queued: int | None = None,
+    ) -> None:
+        self.queue: Admission | None = None
+        self._clock, self._rng, self._on_change = clock, rng, on_change
+        self._most_in_flight, self._most_queued = most_in_flight, most_queued
+        self._followed: AdmissionSettings | None = None
+
+    def under(self, ours: AdmissionSettings) -> Admission:
+        """The queue, by these settings."""
+        queue = self.queue
+        if queue is not None and ours is self._followed:
+            return queue
+        self._followed = ours
+        policy = admission_policy(ours, most_in_flight=self._most_in_flight, most_queued=self._most_queued)
+        if queue is not None:
+            queue.follow(policy)
+            return queue
+        self.queue = made = Admission(policy, self._clock, self._rng)
+        made.on_change = lambda: self._on_change(made)
+        return made
 
 
 def places(ours: ProviderSettings, settings: Settings) -> AdmissionPolicy | None:

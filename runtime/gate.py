@@ -204,6 +204,9 @@ class Gate:
                 wait_s = retry_in_s
                 for door in doors:
                     door.open_until = now + retry_in_s
+            case None if not doors:
+                # It was closed while its authority was asked: a call like any other.
+                return replace(ticket, probe=ask.permit.probe or ask.whole.probe)
             case None if all(now >= door.own_probe_at for door in doors):
                 for door in doors:
                     door.probe_by_itself(now)

@@ -19,13 +19,12 @@ from actors.edge import Edge
 from actors.refs import Unreachable
 from runtime.admission import Admission
 from runtime.admitted import Admitted
-from runtime.assemble import admission_policy
+from runtime.assemble import Places
 from runtime.dialects.ollama.generate import asks_to_load, render_loaded
 from runtime.dialects.ollama.render import Shape
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 from runtime.request import Json
-from runtime.settings import AdmissionSettings
 from serve import answer, auth
 from serve.asked import Asked, no_such_model
 from serve.endpoints import CHATS, Chat, route_of, surface_of, with_betas
@@ -41,8 +40,7 @@ class GatewayApp:
     def __init__(self, open_edge: Callable[[], Awaitable[Edge]]) -> None:
         self._open_edge = open_edge
         self._edge: Edge | None = None
-        self._admission: Admission | None = None
-        self._admitting: AdmissionSettings | None = None
+        self._places = Places(monotonic, random.Random(), on_change=self._count)
 
     @property
     def edge(self) -> Edge:
@@ -59,22 +57,12 @@ class GatewayApp:
     @property
     def admission(self) -> Admission:
         """This replica's queue for places, under the settings of this moment."""
-        ours = self.edge.settings.admission
-        if self._admission is None:
-            self._admission = Admission(admission_policy(ours), monotonic, random.Random(), on_change=self._count)
-        elif ours is not self._admitting:
-            self._admission.follow(admission_policy(ours))
-        self._admitting = ours
-        return self._admission
+        return self._places.under(self.edge.settings.admission)
 
-    def _count(self) -> None:
+    def _count(self, queue: Admission) -> None:
         """The manager hears of it with the next report."""
-        if (ours := self._admission) is not None:
-            self.edge.counters.update(
-                waiting=ours.queued - self.edge.counters["waiting"],
-                waited=ours.waited - self.edge.counters["waited"],
-                shed=ours.shed - self.edge.counters["shed"],
-            )
+        counters = self.edge.counters
+        counters["waiting"], counters["waited"], counters["shed"] = queue.queued, queue.waited, queue.shed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -102,6 +102,16 @@ def test_a_granted_probe_carries_the_authoritys_spell() -> None:
     assert (granted.spell, granted.probe) == (8, True)
 
 
+def test_news_that_it_is_closed_makes_a_probe_that_nobody_answered_for_a_call_like_any_other() -> None:
+    door = gate()
+    door.adopt(published(open_for_s=0.0), now=0.0)
+    ask = asked(door, 0.0)
+    door.adopt(published(), now=0.5)
+    granted = door.granted(ask, None, 1.0)
+    assert isinstance(granted, Ticket)
+    assert not granted.probe
+
+
 def test_a_denied_probe_is_not_asked_for_again_too_soon() -> None:
     door = gate()
     door.adopt(published(open_for_s=0.0), now=0.0)

@@ -311,7 +311,8 @@ class World:
         permit = self._may_probe.pop(task, None)
         edge = next(one for one in self.edges if one.name == call.edge)
         published = edge.published.get(call.provider)
-        if asked and permit is None:
+        shut = published is not None and (published.open or any(one.open for one in published.models.values()))
+        if asked and permit is None and shut:
             self.note("own probe", call.edge, call.provider)
             key = (call.edge, call.provider)
             if now < (before := self._own_probes.get(key, 0.0)) + 0.75 * self.settings.breaker.open_s - EPSILON_S:
