@@ -191,7 +191,8 @@ class Completion:
 class FailureKind(StrEnum):
     """Why a call failed. `HANDLING` says what follows from each.
 
-    `BAD_KEY` is the caller's key at Raygate; `UNAUTHENTICATED` is Raygate's key at a provider. `REFUSED` and
+    `BAD_KEY` is the caller's key at Raygate, and `NOT_ALLOWED` what that key may not do; `UNAUTHENTICATED` and
+    `FORBIDDEN` are the same of Raygate's key at a provider. `REFUSED` and
     `THROTTLED` are Raygate's own: nobody was asked, as a provider is ill or full, or had said wait (`RATE_LIMITED`).
     """
 
@@ -201,6 +202,7 @@ class FailureKind(StrEnum):
     CONTENT_FILTERED = "content_filtered"
     TOO_LARGE = "too_large"
     BAD_KEY = "bad_key"
+    NOT_ALLOWED = "not_allowed"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     MODEL_NOT_FOUND = "model_not_found"
@@ -265,6 +267,9 @@ HANDLING: dict[FailureKind, Handling] = {
     FailureKind.CONTENT_FILTERED: Handling(blame=_GOOD, try_again=False, try_elsewhere=False, status=400, type=_CALLER),
     FailureKind.TOO_LARGE: Handling(blame=_GOOD, try_again=False, try_elsewhere=False, status=413, type=_CALLER),
     FailureKind.BAD_KEY: Handling(blame=_SILENT, try_again=False, try_elsewhere=False, status=401, type=_CALLER),
+    FailureKind.NOT_ALLOWED: Handling(
+        blame=_SILENT, try_again=False, try_elsewhere=False, status=403, type="permission_error"
+    ),
     # The provider refused *our* key: the caller's own key was right, so no 401 for them.
     FailureKind.UNAUTHENTICATED: Handling(
         blame=_SILENT, try_again=False, try_elsewhere=True, status=502, type="upstream_authentication_error"

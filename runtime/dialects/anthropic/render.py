@@ -19,6 +19,7 @@ ERRORS: Mapping[FailureKind, tuple[int, str]] = {
     _K.CONTENT_FILTERED: (400, "invalid_request_error"),
     _K.TOO_LARGE: (413, "request_too_large"),
     _K.BAD_KEY: (401, "authentication_error"),
+    _K.NOT_ALLOWED: (403, "permission_error"),
     # The provider refused our key: the caller's own was right.
     _K.UNAUTHENTICATED: (502, "api_error"),
     _K.FORBIDDEN: (502, "api_error"),
