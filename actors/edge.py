@@ -18,7 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from actors.clock import SENSES
-from actors.refs import AuthorityRef, ManagerRef, ProviderRef, last_line
+from actors.launch.processes import MARK
+from actors.ledger_ref import LedgerRef
+from actors.passes import Passes
+from actors.refs import AuthorityRef, ManagerRef, ProviderRef, Unreachable, last_line
 from runtime.assemble import Workshop, breaker_policy, places, policy_of
 from runtime.catalog import Catalog
 from runtime.edge_provider import EdgeProvider
@@ -64,11 +67,15 @@ class Edge:
         # A process may start its edge again, and count its reports from 1 again: that is another edge.
         self.name = f"{name}:{secrets.token_hex(3)}"
         self.node = node
+        self._env = env
         self._own = own
         self._via_actors = via_actors
         self.settings = Settings()
         self.keys: Mapping[str, KeyInfo] = {}
         self.manager = ManagerRef()
+        self.ledger = LedgerRef()
+        self.passes = Passes(self.ledger.present, SENSES.clock, away=Unreachable)
+        self._accounts = (0, 0)
         self.counters: Counter[str] = Counter()
         self._rng = random.Random()
         self._urgent = asyncio.Event()
@@ -101,6 +108,11 @@ class Edge:
         """True once a first snapshot was applied."""
         return self._ready.is_set()
 
+    @property
+    def behind_proxy(self) -> bool:
+        """Whether whoever calls this process over HTTP is our own HAProxy, whose word can be trusted."""
+        return bool(self._env.get(MARK)) and self._env.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
+
     async def start(self) -> None:
         """Follow the feed and report; returns once the first snapshot was applied."""
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tell())]
@@ -131,6 +143,9 @@ class Edge:
             self.settings = Settings.from_document(snapshot.settings)
             self._settings_version = snapshot.settings_version
         self.keys = {key.sha256: key for key in snapshot.keys}
+        if (accounts := snapshot.accounts) is not None and accounts.stamp != self._accounts:
+            self._accounts = accounts.stamp
+            self.passes.renew(accounts.revoked)
         # A manager that has just restarted does not know yet where a provider listens. It listens there all the same.
         self._endpoints = {
             **{name: one for name, one in self._endpoints.items() if self._is_local(name)},

@@ -1,24 +1,15 @@
-"""Callers' keys: 256 bits of chance each, so one SHA-256 is enough to store them and to look them up by."""
+"""The first key, which `raygate up` makes; all others are the ledger's."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 from pathlib import Path
 
 from runtime.feed import KeyInfo
+from runtime.ledger.accounts import KEY_BYTES, new_key, sha256_of
 
-PREFIX = "rg-"
 BOOTSTRAP_FILE = "key"
-
-
-def new_key() -> str:
-    return PREFIX + secrets.token_urlsafe(32)
-
-
-def sha256_of(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def bootstrap_key(folder: Path) -> tuple[KeyInfo, str | None]:
@@ -27,7 +18,7 @@ def bootstrap_key(folder: Path) -> tuple[KeyInfo, str | None]:
     Its file is readable by its owner only; there the command line finds it again.
     """
     path = folder / BOOTSTRAP_FILE
-    made = new_key()
+    made = new_key(secrets.token_bytes(KEY_BYTES)).text
     fresh = made if write_once(path, made) else None
     return KeyInfo(sha256=sha256_of(path.read_text().strip()), name="bootstrap", admin=True), fresh
 

@@ -27,13 +27,15 @@ from actors.clock import SENSES
 from actors.edge import Edge
 from actors.environment import environment, node_id
 from actors.leaving import Leaving
+from actors.ledger_actor import LedgerActor
+from actors.ledger_ref import LedgerRef
 from actors.local_model import LocalModelActor
-from actors.names import LOCAL_MODEL, MANAGER, provider_actor
+from actors.names import LEDGER, LOCAL_MODEL, MANAGER, provider_actor
 from actors.provider_actor import ProviderActor
 from actors.refs import AuthorityRef, LocalModelRef, Unreachable, last_line
 from actors.store import Store
 from runtime.assemble import authority_policy
-from runtime.feed import DoorState, EdgeReport, Endpoint, Exchange, KeyInfo, Observed, Published, Snapshot
+from runtime.feed import AccountsNews, DoorState, EdgeReport, Endpoint, Exchange, KeyInfo, Observed, Published, Snapshot
 from runtime.outcome import Failure
 from runtime.provider import Provider
 from runtime.reports import ProviderStatus, Shut, UsagePeriod, UsageReport, locked_of
@@ -71,7 +73,8 @@ class ManagerActor(ServesCalls):
 
     def __init__(self, folder: str) -> None:
         super().__init__()
-        self._store = Store(Path(folder))
+        self._folder = Path(folder)
+        self._store = Store(self._folder)
         self._incarnation = self._store.next_incarnation(MANAGER)
         self._version = 0
         self._settings_version, self._document = self._store.settings()
@@ -89,6 +92,8 @@ class ManagerActor(ServesCalls):
         self._authorities: dict[str, _Correspondence] = {}
         self._leaving = Leaving()
         self._inherited = False
+        self._ledger = LedgerRef()
+        self._accounts: AccountsNews | None = None
         self._local_model = LocalModelRef()
         self._local_model_of: str | None = None
         self._outbox: dict[str, dict[str, list[tuple[Observed, float]]]] = defaultdict(lambda: defaultdict(list))
@@ -224,6 +229,7 @@ class ManagerActor(ServesCalls):
         if self._control is None:
             self._control = _ControlLoop()
             self._control.keep(_forever("supervise", self._supervise, every_s=HEARTBEAT_TICKS * TICK_S))
+            self._control.keep(_forever("ledger", self._follow_ledger, every_s=0.0))
             self._control.keep(
                 _forever(
                     "local_model",
@@ -304,6 +310,7 @@ class ManagerActor(ServesCalls):
                     log.warning("supervise.failed", extra={"provider": name, "why": last_line(error)})
                 if name not in self._authorities:
                     self._authorities[name] = self._correspond(name)
+            await asyncio.to_thread(supervisor.ensure, LEDGER, LedgerActor, str(self._folder), here=True)
             local = self._local_provider()
             if local is not None:
                 self._leaving.stays(LOCAL_MODEL)
@@ -337,6 +344,18 @@ class ManagerActor(ServesCalls):
             )
         )
         return ours
+
+    async def _follow_ledger(self) -> None:
+        """Pass on to all edges what they must know of keys at once."""
+        known = self._accounts.stamp if self._accounts else (0, 0)
+        try:
+            news = await self._ledger.news(known, self._settings.feed.poll_s)
+        except Unreachable:
+            await asyncio.sleep(TICK_S)
+            return
+        if news is not None and news.stamp != known:
+            self._accounts = news
+            self._publish()
 
     async def _look_after_local_model(self) -> None:
         """Tell the embedded model's actor what to serve; it may have restarted and listen elsewhere."""
@@ -373,6 +392,7 @@ class ManagerActor(ServesCalls):
             measured=self._view.measured(),
             endpoints=tuple(self._endpoints.values()),
             keys=self._keys,
+            accounts=self._accounts,
         )
 
     def _publish(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 NAMESPACE = "raygate"
 MANAGER = "manager"
 LOCAL_MODEL = "local-model"
+LEDGER = "ledger"
 CONTROL = "control"
 """The concurrency group of feed, reports and health: a thread of its own, so that a flood of calls cannot starve it."""
 

@@ -139,6 +139,23 @@ class KeyInfo:
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountsNews:
+    """What edges must know at once of a ledger's accounts: that they have changed, and which keys were revoked.
+
+    `epoch` rises with every new owner of the ledger, `version` with every change under it.
+    """
+
+    epoch: int
+    version: int
+    revoked: tuple[str, ...] = ()
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        return (self.epoch, self.version)
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The whole published state. `settings` is left out (None) for a reader that has that version already."""
 
@@ -150,6 +167,7 @@ class Snapshot:
     measured: tuple[Measured, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     keys: tuple[KeyInfo, ...] = ()
+    accounts: AccountsNews | None = None
 
     @property
     def stamp(self) -> tuple[int, int]:

@@ -28,6 +28,7 @@ from runtime.outcome import (
 )
 from runtime.provider import Answers
 from runtime.request import Json, Request
+from serve.auth import Caller
 from serve.errors import Refused, answer_failure
 from serve.http import JSON, Exchange, Headers
 
@@ -41,10 +42,10 @@ KEEP_ALIVE_S = 15.0
 _STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 
-def parse(body: Json, parser: Parse, *, request_id: str, tenant: str) -> Request | Failure:
-    """The request in this body, or what is wrong with it."""
+def parse(body: Json, parser: Parse, *, request_id: str, caller: Caller) -> Request | Failure:
+    """The caller's request in this body, or what is wrong with it."""
     parsed = parser(body)
-    return parsed if isinstance(parsed, Failure) else replace(parsed, request_id=request_id, tenant=tenant)
+    return parsed if isinstance(parsed, Failure) else replace(parsed, request_id=request_id, tenant=caller.tenant)
 
 
 def json_of(body: bytes) -> Json:

@@ -25,8 +25,9 @@ from runtime.dialects.ollama.render import Shape
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 from runtime.request import Json
-from serve import answer, auth
+from serve import admin, answer
 from serve.asked import Asked, no_such_model
+from serve.auth import Caller, caller_of
 from serve.endpoints import CHATS, Chat, route_of, surface_of, with_betas
 from serve.errors import Refused, answer_failure
 from serve.http import ClientGone, Exchange, Receive, Scope, Send, TooLarge
@@ -111,36 +112,38 @@ class GatewayApp:
 
     async def _route(self, exchange: Exchange, request_id: str) -> None:
         path = exchange.path.removeprefix("/v1").rstrip("/")
-        if (chat := CHATS.get(path)) is not None:
+        if path.startswith(admin.PREFIX + "/"):
+            await admin.answer(self._asked(exchange, path, request_id, await caller_of(exchange, self.edge)))
+        elif (chat := CHATS.get(path)) is not None:
             exchange.surface = chat.surface
-            await self._chat(exchange, chat, request_id, self._admit(exchange, "POST"))
+            self._only(exchange, "POST")
+            await self._chat(exchange, chat, request_id, await caller_of(exchange, self.edge))
         elif (route := route_of(path, exchange)) is not None:
             exchange.surface = route.surface
-            if route.key:
-                tenant = self._admit(exchange, route.method)
-            else:
-                tenant = ""
-                self._only(exchange, route.method)
-            asked = Asked(exchange, self.edge, self.target, path, request_id, tenant=tenant, admission=self.admission)
-            await route.handle(asked)
+            self._only(exchange, route.method)
+            caller = await caller_of(exchange, self.edge) if route.key else Caller()
+            await route.handle(self._asked(exchange, path, request_id, caller))
         else:
             exchange.surface = surface_of(path, exchange)
             detail = f"there is nothing at {exchange.path[:200]}; GET /docs lists what there is"
             raise Refused(FailureKind.BAD_REQUEST, detail, status=404, code="unknown_url")
 
-    async def _chat(self, exchange: Exchange, chat: Chat, request_id: str, tenant: str) -> None:
+    def _asked(self, exchange: Exchange, path: str, request_id: str, caller: Caller) -> Asked:
+        return Asked(exchange, self.edge, self.target, path, request_id, caller=caller, admission=self.admission)
+
+    async def _chat(self, exchange: Exchange, chat: Chat, request_id: str, caller: Caller) -> None:
         self.edge.counters["requests"] += 1
         body = await exchange.body(self.edge.settings.max_body_bytes)
         admission = self.admission
         # Whoever has to go anyway is told so before any work is done for him.
-        if (shed := admission.refuses(tenant)) is not None:
+        if (shed := admission.refuses(caller.tenant)) is not None:
             await answer_failure(exchange, shed.failure())
             return
         said = answer.json_of(body)
         if chat.loads is not None and (model := asks_to_load(said)) is not None:
             await self._load(exchange, said, model, chat.loads)
             return
-        request = answer.parse(with_betas(said, exchange), chat.parse, request_id=request_id, tenant=tenant)
+        request = answer.parse(with_betas(said, exchange), chat.parse, request_id=request_id, caller=caller)
         if isinstance(request, Failure):
             await answer_failure(exchange, request)
             return
@@ -159,20 +162,6 @@ class GatewayApp:
         if await self.target.model_info(model) is None:
             raise no_such_model(model)
         await exchange.reply_json(200, render_loaded(body, model, shape))
-
-    def _admit(self, exchange: Exchange, method: str) -> str:
-        """The caller's tenant. Raises `Refused`."""
-        self._only(exchange, method)
-        if not self.edge.settings.auth:
-            return ""
-        key = auth.presented(exchange)
-        holder = auth.holder(key, self.edge.keys)
-        if holder is None:
-            # OpenAI's own words come first: clients such as LiteLLM tell this error by them.
-            said = "Incorrect API key provided: it is not known here" if key else "no key was sent"
-            detail = f"{said}; send a Raygate key as 'Authorization: Bearer rg-...' (raygate status says where it lies)"
-            raise Refused(FailureKind.BAD_KEY, detail, code="invalid_api_key")
-        return holder.tenant
 
     @staticmethod
     def _only(exchange: Exchange, method: str) -> None:

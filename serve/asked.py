@@ -11,6 +11,7 @@ from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 from runtime.request import Json
 from serve.answer import json_of
+from serve.auth import Caller
 from serve.errors import Refused
 from serve.http import Exchange
 
@@ -24,13 +25,13 @@ class Asked:
     target: Provider
     path: str
     request_id: str
-    tenant: str
+    caller: Caller
     admission: Admission
 
     async def json_if_room(self) -> Json:
         """The body, unless there is not even room to wait. Raises `Refused`."""
         body = await self.body()
-        if (shed := self.admission.refuses(self.tenant)) is not None:
+        if (shed := self.admission.refuses(self.caller.tenant)) is not None:
             refuse(shed.failure())
         return json_of(body)
 

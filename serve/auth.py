@@ -1,12 +1,63 @@
-"""Who may call."""
+"""Who calls, and whether he may.
+
+key ─► SHA-256 ─► the snapshot's own keys (bootstrap: an admin, no limits)
+               └► the ledger's pass, which the edge remembers ─► its networks, its expiry
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
-from actors.keys import sha256_of
-from runtime.feed import KeyInfo
+from actors.clock import SENSES
+from actors.edge import Edge
+from runtime.ledger.accounts import Pass, allowed, sha256_of
+from runtime.ledger.rows import Account
+from runtime.outcome import Failure, FailureKind
+from serve.errors import Refused
 from serve.http import Exchange
+
+PEER = b"x-raygate-peer"
+"""Where our HAProxy writes who called it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose request it is. `tenant`: nothing remembered is shared between tenants, and they take turns.
+
+    Without a `pass_` nothing limits him: the key that `raygate up` made, or a Raygate that asks for none.
+    """
+
+    account: Account = Account()
+    tenant: str = ""
+    admin: bool = False
+    pass_: Pass | None = None
+
+
+ANYBODY = Caller(admin=True)
+"""Where no key is asked for; that is only allowed where nobody else can call."""
+
+
+async def caller_of(exchange: Exchange, edge: Edge) -> Caller:
+    """Who shows the key of this request. Raises `Refused`."""
+    if not edge.settings.auth:
+        return ANYBODY
+    key = presented(exchange)
+    if not key:
+        raise _refused("no key was sent")
+    sha256 = sha256_of(key)
+    # Looking up a hash tells an attacker nothing by its timing about any stored one.
+    if (known := edge.keys.get(sha256)) is not None:
+        return Caller(Account(key=known.name), known.tenant, known.admin)
+    found = await edge.passes.of(sha256)
+    if isinstance(found, Pass):
+        found_out = allowed(found, now=SENSES.wall(), ip=_address(exchange, edge))
+        if found_out is None:
+            account = found.account
+            return Caller(account, account.team or account.key, found.admin, found)
+        found = found_out
+    if found.kind is FailureKind.BAD_KEY and found.code is None:
+        raise _refused("it is not known here")
+    raise _told(found)
 
 
 def presented(exchange: Exchange) -> str:
@@ -17,6 +68,19 @@ def presented(exchange: Exchange) -> str:
     return exchange.header(b"x-api-key").strip()
 
 
-def holder(key: str, known: Mapping[str, KeyInfo]) -> KeyInfo | None:
-    """Whose key it is. Looking up a hash tells an attacker nothing by its timing about any stored one."""
-    return known.get(sha256_of(key)) if key else None
+def _address(exchange: Exchange, edge: Edge) -> str:
+    """Who called: the proxy's word for it, where it is our own proxy that calls us."""
+    return (exchange.header(PEER) if edge.behind_proxy else "") or exchange.peer
+
+
+def _refused(why: str) -> Refused:
+    # OpenAI's own words come first: clients such as LiteLLM tell this error by them.
+    said = why if why == "no key was sent" else f"Incorrect API key provided: {why}"
+    detail = f"{said}; send a Raygate key as 'Authorization: Bearer rg-...' (raygate status says where it lies)"
+    return Refused(FailureKind.BAD_KEY, detail, code="invalid_api_key")
+
+
+def _told(failure: Failure) -> Refused:
+    refused = Refused(failure.kind, failure.detail)
+    refused.failure = failure
+    return refused

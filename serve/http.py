@@ -46,7 +46,18 @@ class Exchange:
     Serve puts `x-request-id` on every answer; Anthropic's clients look for `request-id`.
     """
 
-    __slots__ = ("_receive", "_send", "headers", "method", "path", "query_string", "request_id", "started", "surface")
+    __slots__ = (
+        "_receive",
+        "_send",
+        "headers",
+        "method",
+        "path",
+        "peer",
+        "query_string",
+        "request_id",
+        "started",
+        "surface",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
@@ -54,6 +65,8 @@ class Exchange:
         self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         self.query_string: bytes = scope.get("query_string", b"")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.peer: str = (scope.get("client") or ("",))[0]
+        """The address of whoever holds the other end of the connection, which may be a proxy of ours."""
         self.request_id = ""
         self.started = False
         self.surface: Surface = OPENAI

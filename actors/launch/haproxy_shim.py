@@ -110,6 +110,9 @@ def tighten(text: str, *, stats: str = "off", log: bool = False, max_body: int =
         out.append(line)
         if bare == "mode http" and section == "defaults":
             out += _error_lines()
+        if bare.startswith("bind ") and section == "frontend http_frontend":
+            # Whoever calls may not name an address of his own.
+            out.append("    http-request set-header x-raygate-peer %[src]")
         if bare.startswith("bind ") and section == "frontend http_frontend" and max_body > 0:
             # `return`, not `deny`: HAProxy answers its own denials with an empty body whatever http-error says
             out.append(

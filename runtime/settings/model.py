@@ -282,6 +282,15 @@ class CacheSettings(_Part):
     single_flight: bool = True
 
 
+class LedgerSettings(_Part):
+    """Where attempts and accounts are written down, and how safely.
+
+    `synchronous`: `full` survives a loss of power, for an fsync with each batch; `normal` the death of any process.
+    """
+
+    synchronous: Literal["full", "normal"] = "full"
+
+
 class RaySettings(_Part):
     """How to find or start Ray. Without an `address` a local one is started."""
 
@@ -324,6 +333,7 @@ class Settings(_Part):
     feed: FeedSettings = FeedSettings()
     admission: AdmissionSettings = AdmissionSettings()
     cache: CacheSettings = CacheSettings()
+    ledger: LedgerSettings = LedgerSettings()
     ray: RaySettings = RaySettings()
     local: LocalSettings = LocalSettings()
     providers: dict[str, ProviderSettings] = {}

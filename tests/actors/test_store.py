@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from actors.keys import BOOTSTRAP_FILE, bootstrap_key, sha256_of, write_once
+from actors.keys import BOOTSTRAP_FILE, bootstrap_key, write_once
 from actors.store import Store
 from runtime.feed import KeyInfo
+from runtime.ledger.accounts import sha256_of
 
 TAKE = """
 import sys

@@ -13,12 +13,13 @@ from typing import Any, cast
 import pytest
 
 from actors.edge import Edge
-from actors.keys import sha256_of
+from actors.passes import Passes
 from actors.refs import Unreachable
 from runtime.assemble import policy_of
 from runtime.dialects.scripted import Status, Step
 from runtime.feed import KeyInfo
 from runtime.gateway import Gateway
+from runtime.ledger.accounts import Pass, sha256_of
 from runtime.outcome import Completion, Delta, Failure, FailureKind, StreamEnd, StreamEvent, StreamStart
 from runtime.request import Request, ask
 from runtime.settings import Settings
@@ -49,7 +50,13 @@ class FakeEdge:
         self.ready = True
         self.manager = Manager()
         self.gateway: Any = Gateway(policy_of(settings, upstreams), clock=rig.clock, rng=random.Random(1))
+        self.behind_proxy = False
+        self.ledger: Any = None
+        self.passes = Passes(self._present, rig.clock, away=Unreachable)
         self.stopped = False
+
+    async def _present(self, sha256: str) -> Pass | Failure:
+        return Failure(kind=FailureKind.BAD_KEY) if self.ledger is None else await self.ledger.present(sha256)
 
     async def stop(self) -> None:
         self.stopped = True

@@ -1,0 +1,201 @@
+"""Keys and accounts over HTTP: a real ledger in SQLite behind the real application."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.feed import KeyInfo
+from runtime.ledger.accounts import Pass, sha256_of
+from runtime.ledger.ledger import Ledger
+from runtime.ledger.store.base import StoreFailure
+from runtime.ledger.store.sqlite import SqliteStore
+from runtime.outcome import Failure
+from runtime.request import Json
+from tests.fakes.asgi import Call
+from tests.serve.test_app import Served
+
+ROOT = "rg-root"
+NOW = 1_790_000_000.0
+
+
+class Near:
+    """The ledger as an edge sees it, without the way between."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    async def present(self, sha256: str) -> Pass | Failure:
+        return self.ledger.present(sha256)
+
+    async def ask(self, what: str, *args: Json, who: str, **named: Json) -> Json | Failure:
+        return await self.ledger.ask(what, *args, who=who, **named)
+
+
+class Office:
+    """An application with a ledger, and an admin who asks it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.served = Served()
+        self.served.edge.ledger = Near(ledger)
+        root = KeyInfo(sha256=sha256_of(ROOT), name="bootstrap", admin=True)
+        self.served.edge.keys = {root.sha256: root}
+        self.chance = 0
+
+    async def ask(self, method: str, path: str, body: Any = None, key: str = ROOT) -> Call:
+        headers = [(b"authorization", f"Bearer {key}".encode())]
+        data = b"" if body is None else json.dumps(body).encode()
+        path, _, query = path.partition("?")
+        call = Call(method, f"/admin/{path}", body=data, headers=headers)
+        call.scope["query_string"] = query.encode()
+        return await self.served(call)
+
+    async def got(self, method: str, path: str, body: Any = None) -> Any:
+        call = await self.ask(method, path, body)
+        assert call.status == 200, call.body
+        return json.loads(call.body)
+
+    async def chat(self, key: str, **scope: Any) -> Call:
+        body = {"model": "one/m", "messages": [{"role": "user", "content": "hi"}]}
+        headers = [(b"authorization", f"Bearer {key}".encode())]
+        call = Call("POST", "/v1/chat/completions", body=json.dumps(body).encode(), headers=headers)
+        call.scope.update(scope)
+        return await self.served(call)
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncGenerator[Office]:
+    store = await SqliteStore.open(tmp_path / "ledger.db", synchronous="normal")
+    assert not isinstance(store, StoreFailure)
+    count = iter(range(1, 256))
+    ledger = await Ledger.open(store, "test", wall=lambda: NOW, chance=lambda size: bytes([next(count)] * size))
+    assert not isinstance(ledger, StoreFailure)
+    yield Office(ledger)
+    await ledger.close()
+
+
+async def test_a_key_is_shown_once_and_lets_its_holder_in(office: Office) -> None:
+    made = await office.got("POST", "keys", {"name": "ci"})
+    assert made["key"].startswith("rg-")
+    assert (await office.chat(made["key"])).status == 200
+    listed = await office.got("GET", "keys")
+    assert [one["name"] for one in listed["keys"]] == ["ci"]
+    assert "key" not in listed["keys"][0]
+    assert made["key"] not in json.dumps(listed)
+    assert sha256_of(made["key"]) not in json.dumps(listed)
+
+
+async def test_a_revoked_key_lets_nobody_in(office: Office) -> None:
+    made = await office.got("POST", "keys", {"name": "ci"})
+    await office.chat(made["key"])
+    await office.got("DELETE", f"keys/{made['id']}")
+    office.served.edge.passes.renew({made["id"]})
+    call = await office.chat(made["key"])
+    assert (call.status, call.error()["code"]) == (401, "key_revoked")
+
+
+async def test_only_an_admin_is_answered(office: Office) -> None:
+    made = await office.got("POST", "keys", {"name": "ci"})
+    call = await office.ask("GET", "keys", key=made["key"])
+    assert (call.status, call.error()["code"]) == (403, "admin_only")
+    chief = await office.got("POST", "keys", {"name": "chief", "admin": True})
+    assert (await office.ask("GET", "keys", key=chief["key"])).status == 200
+    assert (await office.ask("GET", "keys", key="rg-nobody")).status == 401
+
+
+async def test_a_key_is_good_in_its_networks_alone(office: Office) -> None:
+    made = await office.got("POST", "keys", {"networks": ["10.0.0.0/8"]})
+    assert (await office.chat(made["key"], client=("10.1.2.3", 5))).status == 200
+    call = await office.chat(made["key"], client=("192.168.0.1", 5))
+    assert (call.status, call.error()["code"]) == (403, "ip_not_allowed")
+
+
+async def test_a_callers_own_word_for_his_address_counts_for_nothing(office: Office) -> None:
+    made = await office.got("POST", "keys", {"networks": ["10.0.0.0/8"]})
+    headers = [(b"authorization", f"Bearer {made['key']}".encode()), (b"x-raygate-peer", b"10.1.1.1")]
+    call = await office.chat(made["key"], client=("192.168.0.1", 5), headers=headers)
+    assert call.status == 403
+    # Our own proxy writes that header anew, and what it says counts.
+    office.served.edge.behind_proxy = True
+    assert (await office.chat(made["key"], client=("127.0.0.1", 5), headers=headers)).status == 200
+
+
+async def test_teams_and_organisations_stand_above_keys(office: Office) -> None:
+    await office.got("POST", "orgs/acme", {"name": "Acme", "budgets": [{"period": "monthly", "limit_usd": 100}]})
+    await office.got("POST", "teams/red", {"org": "acme", "rate": {"requests_per_min": 60}})
+    made = await office.got("POST", "keys", {"team": "red"})
+    assert (made["team"], made["org"]) == ("red", "acme")
+    found = await office.got("GET", "accounts")
+    assert found["orgs"][0]["budgets"][0]["limit_usd"] == 100
+    assert found["teams"][0]["rate"]["requests_per_min"] == 60
+
+
+async def test_a_budget_takes_the_place_of_the_one_for_the_same_period(office: Office) -> None:
+    made = await office.got("POST", "keys", {})
+    where = f"budgets/key/{made['id']}"
+    await office.got("POST", where, {"period": "daily", "limit_usd": "0.50"})
+    await office.got("POST", where, {"period": "day", "limit_usd": 2})
+    await office.got("POST", where, {"period": "total", "limit_usd": 9})
+    key = await office.got("GET", f"keys/{made['id']}")
+    assert [(one["period"], one["limit_nanousd"]) for one in key["budgets"]] == [
+        ("day", 2 * 10**9),
+        ("total", 9 * 10**9),
+    ]
+    await office.got("DELETE", f"{where}/total")
+    assert (await office.ask("DELETE", f"{where}/total")).status == 404
+
+
+async def test_every_change_leaves_a_trail_that_says_who(office: Office) -> None:
+    made = await office.got("POST", "keys", {"name": "ci"})
+    await office.got("PATCH", f"keys/{made['id']}", {"name": "cd"})
+    trail = (await office.got("GET", "audit"))["entries"]
+    assert [(one["who"], one["what"]) for one in trail] == [("bootstrap", "key.created"), ("bootstrap", "key.changed")]
+    assert (trail[1]["before"]["name"], trail[1]["after"]["name"]) == ("ci", "cd")
+    assert sha256_of(made["key"]) not in json.dumps(trail)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "says"),
+    [
+        ("POST", "keys", {"nmae": "x"}, "nmae"),
+        ("POST", "keys", {"budgets": [{"period": "yearly", "limit_usd": 1}]}, "period"),
+        ("POST", "keys", {"budgets": [{"period": "daily", "limit_usd": -1}]}, "limit_usd"),
+        ("POST", "keys", {"team": "nobody"}, "no team 'nobody'"),
+        ("POST", "keys", {"networks": ["here"]}, "no IP range"),
+        ("POST", "keys", {"expires_at": 1, "expires_in_days": 1}, "expires_at"),
+        ("POST", "keys", [], "body"),
+        ("POST", "budgets/house/x", {"period": "daily", "limit_usd": 1}, "house"),
+        ("POST", "teams/a b", {}, "a b"),
+        ("GET", "audit?afer=1", None, "afer"),
+        ("GET", "audit?after=x", None, "digits"),
+    ],
+)
+async def test_what_is_wrong_is_named(office: Office, method: str, path: str, body: Any, says: str) -> None:
+    call = await office.ask(method, path, body)
+    assert call.status in (400, 404)
+    assert says in call.error()["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("PUT", "keys", 405), ("GET", "nothing", 404), ("GET", "keys/none", 404)],
+)
+async def test_what_there_is_not(office: Office, method: str, path: str, status: int) -> None:
+    assert (await office.ask(method, path, {} if method == "PUT" else None)).status == status
+
+
+async def test_accounts_outlive_their_ledger(tmp_path: Path) -> None:
+    for turn in range(2):
+        store = await SqliteStore.open(tmp_path / "ledger.db", synchronous="normal")
+        assert not isinstance(store, StoreFailure)
+        ledger = await Ledger.open(store, "test", wall=lambda: NOW, chance=lambda size: b"x" * size)
+        assert not isinstance(ledger, StoreFailure)
+        office = Office(ledger)
+        if turn == 0:
+            made = await office.got("POST", "keys", {"name": "ci"})
+        assert (await office.chat(made["key"])).status == 200
+        await ledger.close()
