@@ -17,6 +17,10 @@ from serve.cli.errors import BAD_INPUT, FAILED, Ended
 app = typer.Typer(rich_markup_mode=None, add_completion=True, pretty_exceptions_enable=False)
 config_app = typer.Typer(rich_markup_mode=None, help="Look after settings files.")
 app.add_typer(config_app, name="config")
+keys_app = typer.Typer(rich_markup_mode=None, help="Make, list and revoke callers' keys.")
+app.add_typer(keys_app, name="keys")
+budget_app = typer.Typer(rich_markup_mode=None, help="Bound what keys, teams and organisations spend.")
+app.add_typer(budget_app, name="budget")
 
 
 class Proxy(StrEnum):
@@ -142,6 +146,100 @@ def apply(
     from serve.cli import config
 
     config.apply(file, dry_run=dry_run, as_json=as_json)
+
+
+@keys_app.command("create")
+def create_key(  # noqa: PLR0917  # typer calls it by name
+    name: Annotated[str, typer.Argument(help="What people know it by.")] = "",
+    team: Annotated[str, typer.Option(help="The team whose budgets also hold.")] = "",
+    models: Annotated[list[str] | None, typer.Option("--model", "-m", help="May use; * and ? match. Repeat.")] = None,
+    routes: Annotated[list[str] | None, typer.Option("--route", help="May ask for; * and ? match. Repeat.")] = None,
+    networks: Annotated[list[str] | None, typer.Option("--network", help="May call from, as 10.0.0.0/8.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="Stands in every row. Repeat.")] = None,
+    budget: Annotated[list[str] | None, typer.Option(help="As 50/month or 5/day, in dollars. Repeat.")] = None,
+    requests_per_min: Annotated[int | None, typer.Option(min=0)] = None,
+    tokens_per_min: Annotated[int | None, typer.Option(min=0)] = None,
+    concurrent: Annotated[int | None, typer.Option(min=0, help="Requests at one time.")] = None,
+    expires_in_days: Annotated[float | None, typer.Option(min=0)] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="May also do what this command does.")] = False,
+    url: Url = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Make a key. It is shown this one time."""
+    from serve.cli import accounts
+
+    rate = {"requests_per_min": requests_per_min, "tokens_per_min": tokens_per_min, "concurrent": concurrent}
+    wish = {
+        "name": name,
+        "team": team,
+        "models": models or [],
+        "routes": routes or [],
+        "networks": networks or [],
+        "tags": tags or [],
+        "budgets": [accounts.budget_of(said) for said in budget or []],
+        "rate": {what: most for what, most in rate.items() if most is not None},
+        "admin": admin,
+        **({} if expires_in_days is None else {"expires_in_days": expires_in_days}),
+    }
+    accounts.create(wish, url=url, key=key, as_json=as_json)
+
+
+@keys_app.command("list")
+def list_keys(url: Url = "", key: Key = "", as_json: Json = False) -> None:
+    """List all keys with their limits, never the keys themselves."""
+    from serve.cli import accounts
+
+    accounts.listed(url=url, key=key, as_json=as_json)
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    account: Annotated[str, typer.Argument(metavar="ID")], url: Url = "", key: Key = "", as_json: Json = False
+) -> None:
+    """End a key for good, within a second everywhere."""
+    from serve.cli import accounts
+
+    accounts.revoke(account, url=url, key=key, as_json=as_json)
+
+
+class Scope(StrEnum):
+    KEY = "key"
+    TEAM = "team"
+    ORG = "org"
+
+
+@budget_app.command("set")
+def set_budget(  # noqa: PLR0917  # typer calls it by name
+    scope: Scope,
+    account: Annotated[str, typer.Argument(metavar="ID")],
+    budget: Annotated[str, typer.Argument(help="As 50/month, 5/day or 100/total, in dollars.")],
+    warn_at: Annotated[float, typer.Option(min=0, max=1, help="The share of it at which there is a warning.")] = 0.8,
+    soft: Annotated[bool, typer.Option("--soft", help="Warn only.")] = False,
+    url: Url = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Bound what a key, a team or an organisation spends in a period."""
+    from serve.cli import accounts
+
+    wish = {**accounts.budget_of(budget), "warn_at": warn_at, "hard": not soft}
+    accounts.set_budget(scope.value, account, wish, url=url, key=key, as_json=as_json)
+
+
+@budget_app.command("remove")
+def remove_budget(  # noqa: PLR0917  # typer calls it by name
+    scope: Scope,
+    account: Annotated[str, typer.Argument(metavar="ID")],
+    period: Annotated[str, typer.Argument(help="hour, day, week, month or total")],
+    url: Url = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Take a budget away."""
+    from serve.cli import accounts
+
+    accounts.remove_budget(scope.value, account, period, url=url, key=key, as_json=as_json)
 
 
 def run(args: Sequence[str] | None) -> int:
