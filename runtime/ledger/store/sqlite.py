@@ -20,6 +20,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -37,10 +39,11 @@ from runtime.ledger.store.base import (
     Trouble,
     Where,
 )
-from runtime.ledger.store.columns import COLUMNS, INTENT_COLUMNS, flat_intent, intent_of, row_of
+from runtime.ledger.store.columns import INTENT_COLUMNS, flat_intent, intent_of, row_of
 from runtime.ledger.store.shapes import audit_of, audit_values, cell_of, document_of, document_values, total_of
 from runtime.ledger.store.sorting import Sorted, all_new, flat_rows, sort_out
 from runtime.ledger.store.sqlite_errors import failure_of
+from runtime.ledger.store.statements import Insert
 from runtime.ledger.store.tally import Cell, Cut, tally
 
 T = TypeVar("T")
@@ -53,8 +56,8 @@ PATIENCE_S = 5.0
 TOGETHER = 64
 """Jobs of one transaction, at most."""
 
-WIDE = 64
-"""Rows of one insert: each statement gives up Python's lock once, and others may hold it for milliseconds."""
+WIDE = (256, 32, 4, 1)
+"""Rows of one insert: each statement gives up Python's lock, and another thread that works may keep it for 5 ms."""
 
 
 class Fenced(Exception):
@@ -358,12 +361,6 @@ def migrate(db: sqlite3.Connection, upto: int = migrations.NEWEST) -> None:
         raise
 
 
-_INSERT = f"insert into attempt ({statements.ROW}) values "
-_PLACES = statements.places(len(COLUMNS))
-_ONE = f"{_INSERT}{_PLACES} on conflict do nothing"
-_MANY = f"{_INSERT}{', '.join([_PLACES] * WIDE)} on conflict do nothing"
-
-
 def _append(db: sqlite3.Connection, rows: Sequence[Row]) -> Appended:
     flats = flat_rows(rows)
     folded_ms = db.execute("select number from mark where name = 'folded_ms'").fetchone()[0]
@@ -371,27 +368,33 @@ def _append(db: sqlite3.Connection, rows: Sequence[Row]) -> Appended:
     if all(values[1] >= folded_ms for values in flats):
         # Nearly always nothing is there yet: try that first, and look only where it was wrong.
         db.execute("savepoint fresh")
-        if _insert(db, flats) == len(flats):
+        if _insert(db, statements.NEW_ROWS, flats) == len(flats):
             db.execute("release fresh")
             _add(db, Sorted(flats, [], [], Appended()))
             return all_new(rows, flats)
         db.execute("rollback to fresh")
         db.execute("release fresh")
     sorted_out = sort_out(rows, _stored(db, [values[0] for values in flats]), folded_ms)
-    _insert(db, sorted_out.new)
+    _insert(db, statements.NEW_ROWS, sorted_out.new)
     db.executemany(statements.CORRECT, [(*values, values[0]) for values in sorted_out.corrected])
     _add(db, sorted_out)
     return sorted_out.appended
 
 
-def _insert(db: sqlite3.Connection, flats: Sequence[tuple[Any, ...]]) -> int:
-    written = 0
-    wide = len(flats) - len(flats) % WIDE
-    for begin in range(0, wide, WIDE):
-        written += db.execute(_MANY, [value for values in flats[begin : begin + WIDE] for value in values]).rowcount
-    if wide < len(flats):
-        written += db.executemany(_ONE, flats[wide:]).rowcount
+def _insert(db: sqlite3.Connection, insert: Insert, rows: Sequence[tuple[Any, ...]]) -> int:
+    """How many rows of the table came or changed."""
+    written = begin = 0
+    for wide in WIDE:
+        while len(rows) - begin >= wide:
+            values = list(chain.from_iterable(rows[begin : begin + wide]))
+            written += db.execute(_sql(insert, wide), values).rowcount
+            begin += wide
     return written
+
+
+@lru_cache(maxsize=16 * len(WIDE))
+def _sql(insert: Insert, rows: int) -> str:
+    return insert.of(rows)
 
 
 def _stored(db: sqlite3.Connection, attempts: Sequence[str]) -> Mapping[str, tuple[Any, ...]]:
@@ -404,9 +407,9 @@ def _stored(db: sqlite3.Connection, attempts: Sequence[str]) -> Mapping[str, tup
 
 def _add(db: sqlite3.Connection, sorted_out: Sorted) -> None:
     sums = tally([*sorted_out.new, *sorted_out.corrected], sorted_out.taken)
-    db.executemany(statements.ADD_HOURLY, [(*place, *counts) for place, counts in sums.hourly.items()])
-    db.executemany(statements.ADD_TAGGED, [(*place, *counts) for place, counts in sums.tagged.items()])
-    db.executemany(statements.ADD_TOTAL, [(*place, *counts) for place, counts in sums.totals.items()])
+    _insert(db, statements.ADD_HOURLY, [place + counts for place, counts in sums.hourly.items()])
+    _insert(db, statements.ADD_TAGGED, [place + counts for place, counts in sums.tagged.items()])
+    _insert(db, statements.ADD_TOTAL, [place + counts for place, counts in sums.totals.items()])
 
 
 def _end_intents(db: sqlite3.Connection, attempts: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from runtime.ledger.periods import DAY_MS, Period
@@ -24,18 +25,32 @@ def places(count: int) -> str:
     return f"({', '.join('?' * count)})"
 
 
-def adding(table: str, keys: Sequence[str], sums: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Rows into a table. `otherwise` says what happens to one whose key is there."""
+
+    table: str
+    columns: tuple[str, ...]
+    otherwise: str
+
+    def of(self, rows: int) -> str:
+        """For so many rows, whose values come one after the other."""
+        each = places(len(self.columns))
+        return (
+            f"insert into {self.table} ({', '.join(self.columns)}) values {', '.join([each] * rows)} {self.otherwise}"
+        )
+
+
+def adding(table: str, keys: tuple[str, ...], sums: tuple[str, ...]) -> Insert:
     """Add to the sums of these keys, from nothing where there are none yet."""
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
-    return (
-        f"insert into {table} ({', '.join((*keys, *sums))}) values {places(len(keys) + len(sums))} "
-        f"on conflict ({', '.join(keys)}) do update set {added}"
-    )
+    return Insert(table, (*keys, *sums), f"on conflict ({', '.join(keys)}) do update set {added}")
 
 
 ADD_HOURLY = adding("hourly", HOURLY, MEASURES)
 ADD_TAGGED = adding("hourly_tag", HOURLY_TAG, MEASURES)
 ADD_TOTAL = adding("total", TOTAL, TOTALS)
+NEW_ROWS = Insert("attempt", COLUMNS, "on conflict do nothing")
 CORRECT = f"update attempt set {', '.join(f'{name} = ?' for name in COLUMNS)} where attempt = ?"
 
 

@@ -169,8 +169,9 @@ def is_unpriced(values: Flat) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _flag_counts(flags: int) -> tuple[int, ...]:
-    return tuple(
+def _said_by(flags: int, ok: bool, unpriced: bool) -> Counts:  # noqa: FBT001  # remembered by position
+    """The measures from `attempts` to `unpriced`."""
+    flagged = (
         int(bool(flags & flag))
         for flag in (
             Flag.CACHED,
@@ -185,6 +186,7 @@ def _flag_counts(flags: int) -> tuple[int, ...]:
             Flag.STREAMED,
         )
     )
+    return (1, int(ok), *flagged, int(unpriced))
 
 
 def counts_of(values: Flat) -> Counts:
@@ -192,20 +194,19 @@ def counts_of(values: Flat) -> Counts:
     flags, cost, ttft = values[_FLAGS], values[_COST], values[_TTFT]
     unpriced = cost is None and is_unpriced(values)
     return (
-        1,
-        1 if values[_OUTCOME] == "ok" else 0,
-        *_flag_counts(flags),
-        1 if unpriced else 0,
-        *values[_IN:_TOKENS_END],
-        values[_IN] if unpriced else 0,
-        values[_OUT] if unpriced else 0,
-        cost or 0,
-        values[_COST_IN] or 0,
-        values[_COST_OUT] or 0,
-        (cost or 0) - (values[_WAS] or 0) if flags & _RECONCILED else 0,
-        int(values[_LATENCY] * 1000),
-        0 if ttft is None else 1,
-        0 if ttft is None else int(ttft * 1000),
+        _said_by(flags, values[_OUTCOME] == "ok", unpriced)
+        + values[_IN:_TOKENS_END]
+        + (
+            values[_IN] if unpriced else 0,
+            values[_OUT] if unpriced else 0,
+            cost or 0,
+            values[_COST_IN] or 0,
+            values[_COST_OUT] or 0,
+            (cost or 0) - (values[_WAS] or 0) if flags & _RECONCILED else 0,
+            int(values[_LATENCY] * 1000),
+            0 if ttft is None else 1,
+            0 if ttft is None else int(ttft * 1000),
+        )
     )
 
 
