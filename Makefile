@@ -27,8 +27,8 @@ CHAOS_PROCESSES := $(addprefix tests/chaos/test_,kills.py dead_upstream.py live_
 CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
-.PHONY: up down status install test chaos chaos-processes chaos-sockets test-upstreams test-clients prove-wire \
-	bench-balance fmt lock clean
+.PHONY: up down status install test chaos chaos-processes chaos-sockets test-upstreams test-postgres test-clients prove-wire \
+	bench-balance bench-ledger fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -65,6 +65,16 @@ chaos-sockets: $(VENV)/.dev
 # Asks independent fake upstreams, over real sockets. Needed beside the rest: Node 20 or newer with npm.
 test-upstreams: $(VENV)/.dev $(UPSTREAMS)/.aimock-$(AIMOCK) $(UPSTREAMS)/.llmock-$(LLMOCK)
 	RAYGATE_TEST_UPSTREAMS=1 $(BIN)/pytest tests/upstreams
+
+# The ledger's tests on a Postgres of their own, which is installed where there is none (Debian, as root) and ends with
+# them. On a server of yours: RAYGATE_TEST_POSTGRES=postgresql://… make test
+test-postgres: $(VENV)/.dev
+	@tests/ledger/postgres.sh $(BIN)/pytest tests/ledger
+
+# Settlements per second into the ledger; with Postgres too where there is one.
+bench-ledger: $(VENV)/.dev
+	@if command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1; then \
+	  tests/ledger/postgres.sh $(BIN)/python -m bench.ledger; else $(BIN)/python -m bench.ledger; fi
 
 # People's own clients against a Raygate that runs. ONLY=openai: those alone whose name holds that word; ONLY=--actor:
 # all of them, over the other data path. Needed beside the rest: Node 20 or newer with npm.

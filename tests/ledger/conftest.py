@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from runtime.ledger.store.base import Store, StoreFailure
+from runtime.ledger.store.postgres import PostgresStore
 from runtime.ledger.store.sqlite import SqliteStore
 
 DSN = os.environ.get("RAYGATE_TEST_POSTGRES", "")
@@ -32,9 +34,27 @@ async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
         opened.append(store)
         return store
 
-    yield sqlite
+    schema = f"test_{uuid.uuid4().hex[:12]}"
+
+    async def postgres() -> Store:
+        store = await PostgresStore.open(DSN, schema=schema)
+        assert not isinstance(store, StoreFailure), store
+        opened.append(store)
+        return store
+
+    yield sqlite if request.param == "sqlite" else postgres
     for store in opened:
         await store.close()
+    if request.param == "postgres":
+        await drop(schema)
+
+
+async def drop(schema: str) -> None:
+    import asyncpg
+
+    db = await asyncpg.connect(DSN)
+    await db.execute(f"set client_min_messages = warning; drop schema if exists {schema} cascade")
+    await db.close()
 
 
 @pytest_asyncio.fixture
