@@ -74,7 +74,7 @@ INTENT_COLUMNS = (
     "flags",
 )
 
-_ESTIMATED = int(Flag.ESTIMATED)
+_ESTIMATED, _RECONCILED = int(Flag.ESTIMATED), int(Flag.RECONCILED)
 _PLAIN_COST = ("input_nanousd", "output_nanousd", "total_nanousd", "source", "currency")
 _PLAIN_USAGE = (*TOKENS, "billed_input_tokens", "billed_output_tokens", "server_tool_calls", "estimated")
 # Fields that were added since the columns were: kept in `more`, as they are.
@@ -104,7 +104,7 @@ def tags_of(text: str) -> tuple[str, ...]:
 
 
 def flat(row: Row) -> Flat:
-    """As columns. `was_nanousd` is None: what it cost first is only known where it was corrected."""
+    """As columns. `was_nanousd`, what it cost first, is only said of what was corrected."""
     intent, settled = row.intent, row.settlement
     account, usage, cost = intent.account, settled.usage, settled.cost
     # IntFlag's own operators take a microsecond each.
@@ -144,7 +144,7 @@ def flat(row: Row) -> Flat:
         cost.source if cost else None,
         settled.latency_ms,
         settled.ttft_ms,
-        None,
+        cost.total_nanousd if cost and flags & _RECONCILED else None,
         _more(usage, cost),
     )
     named = intent.route + intent.model + intent.request_id + intent.provider + account.key + account.team + account.org

@@ -242,7 +242,11 @@ class PostgresStore:
         except _Newer as error:
             return StoreFailure(kind=Trouble.NEWER, detail=str(error))
         except Exception as error:  # sorted by its type; a bug is raised again
-            return failure_of(error, self._where)
+            failure = failure_of(error, self._where)
+            if failure.kind is Trouble.UNREACHABLE:
+                # Where one line is broken the others are seldom whole: the next call dials anew.
+                await self._pool.expire_connections()
+            return failure
 
 
 Connection = Any
@@ -288,7 +292,8 @@ def failure_of(error: BaseException, where: str) -> StoreFailure:
         kind = _STATE.get(state) or _CLASS.get(state[:2])
         if kind is None:
             raise error
-    elif isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError):
+    # asyncpg loses count where a line drops in the middle, and says so as an error of its own.
+    elif isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         kind = Trouble.UNREACHABLE
     else:
         raise error

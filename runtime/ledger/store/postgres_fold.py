@@ -14,7 +14,7 @@ from runtime.ledger.store.base import Folded, Retention, StoreFailure
 
 Write = Callable[[Callable[[Any], Awaitable[int]]], Awaitable[int | StoreFailure]]
 
-FOLD_ROWS = 20_000
+FOLD_ROWS = 5_000
 """Rows that go in one transaction: appends wait no longer than that."""
 
 INDEXED = 1.5
