@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from runtime.ledger.rows import Account, Flag, Intent, Row, Settlement
@@ -21,6 +22,9 @@ TOKENS = (
     "audio_input_tokens",
     "audio_output_tokens",
 )
+
+COST_PARTS = ("cached_input_nanousd", "cache_write_nanousd", "reasoning_nanousd", "per_call_nanousd")
+"""What the cost is made of besides its input and output: of these the first two are input, the third is output."""
 
 COLUMNS = (
     "attempt",
@@ -45,6 +49,7 @@ COLUMNS = (
     "cost_nanousd",
     "input_nanousd",
     "output_nanousd",
+    *COST_PARTS,
     "cost_source",
     "latency_ms",
     "ttft_ms",
@@ -75,9 +80,11 @@ INTENT_COLUMNS = (
 )
 
 _ESTIMATED, _RECONCILED = int(Flag.ESTIMATED), int(Flag.RECONCILED)
-_PLAIN_COST = ("input_nanousd", "output_nanousd", "total_nanousd", "source", "currency")
+_PLAIN_COST = ("input_nanousd", "output_nanousd", *COST_PARTS, "total_nanousd", "source", "currency")
 _PLAIN_USAGE = (*TOKENS, "billed_input_tokens", "billed_output_tokens", "server_tool_calls", "estimated")
 # Fields that were added since the columns were: kept in `more`, as they are.
+_COST_FIELDS = frozenset(f.name for f in dataclasses.fields(Cost))
+_NO_PARTS = (None,) * len(COST_PARTS)
 _MORE_COST = tuple((f.name, f.default) for f in dataclasses.fields(Cost) if f.name not in _PLAIN_COST)
 _MORE_USAGE = tuple((f.name, f.default) for f in dataclasses.fields(Usage) if f.name not in _PLAIN_USAGE)
 
@@ -141,6 +148,7 @@ def flat(row: Row) -> Flat:
         cost.total_nanousd if cost else None,
         cost.input_nanousd if cost else None,
         cost.output_nanousd if cost else None,
+        *(_parts(cost) if cost else _NO_PARTS),
         cost.source if cost else None,
         settled.latency_ms,
         settled.ttft_ms,
@@ -151,6 +159,15 @@ def flat(row: Row) -> Flat:
     if named.isprintable() and usage.total_tokens < MOST and (cost is None or cost.total_nanousd < MOST):
         return values
     return tuple(_within(value) for value in values)
+
+
+def _none_of_them(cost: Cost) -> tuple[int, ...]:
+    return (0,) * len(COST_PARTS)
+
+
+_parts: Callable[[Cost], tuple[int, ...]] = (
+    attrgetter(*COST_PARTS) if _COST_FIELDS.issuperset(COST_PARTS) else _none_of_them
+)
 
 
 def _within(value: object) -> object:
@@ -177,10 +194,13 @@ def row_of(values: Sequence[Any]) -> Row:
     """A row as it was written; its flags are all with the settlement."""
     (
         attempt, at_ms, settled_ms, request_id, key, team, org, tags, route, provider, model, lease, hold, flags,
-        outcome, *tokens, billed_in, billed_out, tools, cost, cost_in, cost_out, source, latency, ttft, _was, more,
+        outcome, *tokens, billed_in, billed_out, tools, cost, cost_in, cost_out, read, written, thought,
+        calls, source, latency, ttft, _was, more,
     ) = values  # fmt: skip
     also: dict[str, Any] = json.loads(more) if more else {}
-    known_cost = {name: value for name, value in also.get("cost", {}).items() if name in dict(_MORE_COST)}
+    parts = zip(COST_PARTS, (read, written, thought, calls), strict=True)
+    known_cost = {name: part for name, part in parts if name in _COST_FIELDS}
+    known_cost |= {name: value for name, value in also.get("cost", {}).items() if name in dict(_MORE_COST)}
     known_usage = {name: value for name, value in also.get("usage", {}).items() if name in dict(_MORE_USAGE)}
     return Row(
         intent=Intent(

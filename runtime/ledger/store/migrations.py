@@ -64,8 +64,8 @@ def _first(words: Words) -> tuple[str, ...]:
             *("reconciled", "overrun", "streamed", "unpriced", "input_tokens", "output_tokens"),
             *("cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens", "reasoning_tokens"),
             *("audio_input_tokens", "audio_output_tokens", "unpriced_input_tokens", "unpriced_output_tokens"),
-            *("cost_nanousd", "input_nanousd", "output_nanousd", "corrected_nanousd", "latency_us"),
-            *("answered_first", "ttft_us"),
+            *("cost_nanousd", "input_nanousd", "output_nanousd", "cached_input_nanousd", "cache_write_nanousd"),
+            *("reasoning_nanousd", "per_call_nanousd", "corrected_nanousd", "latency_us", "answered_first", "ttft_us"),
         )
     )
     return (
@@ -80,6 +80,8 @@ def _first(words: Words) -> tuple[str, ...]:
         f"reasoning_tokens {integer} not null, audio_input_tokens {integer} not null, "
         f"audio_output_tokens {integer} not null, billed_input_tokens {integer}, billed_output_tokens {integer}, "
         f"server_tool_calls text, cost_nanousd {integer}, input_nanousd {integer}, output_nanousd {integer}, "
+        f"cached_input_nanousd {integer}, cache_write_nanousd {integer}, reasoning_nanousd {integer}, "
+        f"per_call_nanousd {integer}, "
         f"cost_source text, latency_ms {words.real} not null, ttft_ms {words.real}, was_nanousd {integer}, "
         f"more text){end}",
         "create unique index attempt_once on attempt (attempt)",

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from runtime.ledger.periods import HOUR_MS, Period, start_of
 from runtime.ledger.rows import Flag
-from runtime.ledger.store.columns import AT, TOKENS, Flat, tags_of
+from runtime.ledger.store.columns import AT, COST_PARTS, TOKENS, Flat, tags_of
 
 DIMENSIONS = ("org", "team", "key", "route", "provider", "model")
 TAG_DIMENSIONS = ("org", "team", "key", "tag")
@@ -42,6 +42,7 @@ MEASURES = (
     "cost_nanousd",
     "input_nanousd",
     "output_nanousd",
+    *COST_PARTS,
     "corrected_nanousd",
     "latency_us",
     "answered_first",
@@ -97,6 +98,10 @@ class Sums(NamedTuple):
     cost_nanousd: int = 0
     input_nanousd: int = 0
     output_nanousd: int = 0
+    cached_input_nanousd: int = 0
+    cache_write_nanousd: int = 0
+    reasoning_nanousd: int = 0
+    per_call_nanousd: int = 0
     corrected_nanousd: int = 0
     latency_us: int = 0
     answered_first: int = 0
@@ -150,7 +155,8 @@ class Tally(NamedTuple):
 
 _AT_MS, _KEY, _TEAM, _ORG, _TAGS = AT["at_ms"], AT["key"], AT["team"], AT["org"], AT["tags"]
 _ROUTE, _PROVIDER, _MODEL, _FLAGS = AT["route"], AT["provider"], AT["model"], AT["flags"]
-_OUTCOME, _COST, _COST_IN, _COST_OUT = AT["outcome"], AT["cost_nanousd"], AT["input_nanousd"], AT["output_nanousd"]
+_OUTCOME, _COST, _PARTS_END = AT["outcome"], AT["cost_nanousd"], AT[COST_PARTS[-1]] + 1
+_NO_MONEY = (0,) * (_PARTS_END - _COST)
 _IN, _OUT, _TOKENS_END = AT["input_tokens"], AT["output_tokens"], AT["audio_output_tokens"] + 1
 _LATENCY, _TTFT, _WAS = AT["latency_ms"], AT["ttft_ms"], AT["was_nanousd"]
 _BILLED_IN, _BILLED_OUT, _TOOLS = AT["billed_input_tokens"], AT["billed_output_tokens"], AT["server_tool_calls"]
@@ -199,9 +205,9 @@ def counts_of(values: Flat) -> Counts:
         + (
             values[_IN] if unpriced else 0,
             values[_OUT] if unpriced else 0,
-            cost or 0,
-            values[_COST_IN] or 0,
-            values[_COST_OUT] or 0,
+        )
+        + (_NO_MONEY if cost is None else values[_COST:_PARTS_END])
+        + (
             (cost or 0) - (values[_WAS] or 0) if flags & _RECONCILED else 0,
             int(values[_LATENCY] * 1000),
             0 if ttft is None else 1,
