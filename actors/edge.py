@@ -222,7 +222,7 @@ class Edge:
         longest_s = self.gateway.policy.deadline_s
         remembered = self.gateway.policy.cache if self._cached == self.settings.cache else None
         self._cached = self.settings.cache
-        self.gateway.policy = policy_of(self.settings, upstreams, catalog, remembered)
+        self.gateway.policy = policy_of(self.settings, upstreams, catalog, remembered, self._workshop.ratios)
         for built in retired:
             self._retired[id(built.upstream)] = built.upstream
             asyncio.get_running_loop().call_later(longest_s, self._let_go, built.upstream)

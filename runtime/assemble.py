@@ -38,6 +38,7 @@ from runtime.settings import (
 )
 from runtime.standing import Standing
 from runtime.strategy import STRATEGIES
+from runtime.token_ratio import Ratios
 from runtime.transport.aiohttp_transport import AiohttpTransport
 from runtime.transport.base import Limits, Transport
 from runtime.transport.scripted import ScriptedTransport
@@ -76,6 +77,7 @@ class Workshop:
     sleep: Sleep
     env: Mapping[str, str]
     observations: Observations = field(init=False)
+    ratios: Ratios = field(default_factory=Ratios)
     on_change: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -110,6 +112,7 @@ class Workshop:
             senses=self.senses,
             ask_permit=ask_permit,
             on_change=self.on_change,
+            ratios=self.ratios,
         )
 
     def _transport(self, name: str, ours: ProviderSettings) -> Transport:
@@ -199,8 +202,10 @@ def policy_of(
     upstreams: Mapping[str, Upstream],
     catalog: Catalog | None = None,
     cache: AnswerCache | None = None,
+    ratios: Ratios | None = None,
 ) -> Policy:
-    """What a gateway over these upstreams goes by. `cache` is one that already remembers answers."""
+    """What a gateway over these upstreams goes by. `cache` is one that already remembers answers, `ratios` what was
+    learned of tokens."""
     ceilings = {
         name: settings.max_cost_usd if one.max_cost_usd is None else one.max_cost_usd
         for name, one in settings.providers.items()
@@ -224,6 +229,7 @@ def policy_of(
         fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
         cache=_cache(settings, cache),
         single_flight=settings.cache.single_flight,
+        ratios=ratios,
         priority={name: one.priority for name, one in settings.providers.items() if one.priority},
     )
 

@@ -221,4 +221,8 @@ def _add_costs(one: Cost | None, other: Cost | None) -> Cost | None:
         output_nanousd=one.output_nanousd + other.output_nanousd,
         total_nanousd=one.total_nanousd + other.total_nanousd,
         source=one.source,
+        cached_input_nanousd=one.cached_input_nanousd + other.cached_input_nanousd,
+        cache_write_nanousd=one.cache_write_nanousd + other.cache_write_nanousd,
+        reasoning_nanousd=one.reasoning_nanousd + other.reasoning_nanousd,
+        per_call_nanousd=one.per_call_nanousd + other.per_call_nanousd,
     )

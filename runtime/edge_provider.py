@@ -23,6 +23,7 @@ from runtime.entrance import Asked, AskPermit, Entrance, ProviderSpec, Senses, n
 from runtime.faults import failure_of
 from runtime.fit import fit
 from runtime.fold import deltas_of
+from runtime.hold import hold, within
 from runtime.models import Feature
 from runtime.opening import Reading, open_stream
 from runtime.outcome import (
@@ -40,7 +41,7 @@ from runtime.outcome import (
 from runtime.price import CostEstimate, estimate
 from runtime.reports import HealthReport, ProviderStatus, Shut, UsagePeriod, UsageReport, locked_of
 from runtime.request import EmbedRequest, Request
-from runtime.tokens import embed_tokens, estimate_tokens, estimate_usage, usage_so_far
+from runtime.tokens import embed_tokens, estimate_usage, expected_tokens, learn, usage_so_far
 from runtime.transport.base import Fault, FaultKind, Limits, Transport
 
 __all__ = ["AskPermit", "EdgeProvider", "ProviderSpec", "Senses", "nobody_to_ask"]
@@ -165,7 +166,8 @@ class EdgeProvider(Entrance):
             raise
         finally:
             spent_s += 0.0 if reading is None else reading.waited_s
-            settled = self._settle(ticket, request.model, _counted(outcome, request, reading), spent_s, ttft_s=ttft_s)
+            counted = self._counted(outcome, request, reading)
+            settled = self._settle(ticket, request.model, counted, spent_s, ttft_s=ttft_s)
         yield StreamEnd(outcome=settled)
 
     async def _embed(self, request: EmbedRequest) -> Embeddings | Failure:
@@ -216,8 +218,9 @@ class EdgeProvider(Entrance):
         return reply if isinstance(reply, Failure) else self.dialect.decode_health(reply, target)
 
     async def estimate_cost(self, request: Request) -> CostEstimate | Failure:
-        request = self._named(request)
-        return estimate(with_defaults(request, self.spec.defaults), self.catalog.info(self.name, request.model))
+        request = with_defaults(self._named(request), self.spec.defaults)
+        info = self.catalog.info(self.name, request.model)
+        return replace(estimate(request, info, self.ratios), bound_nanousd=hold(request, info))
 
     async def list_models(self) -> tuple[ModelInfo, ...]:
         # One asks; who comes meanwhile waits for what it learns.
@@ -347,7 +350,9 @@ class EdgeProvider(Entrance):
             return outcome
         usage = outcome.usage
         if usage == NOT_REPORTED:
-            usage = estimate_usage(request, outcome)
+            usage = self._bounded(estimate_usage(request, outcome, self.ratios), request)
+        else:
+            learn(self.ratios, request, outcome)
         return replace(outcome, model=outcome.model or request.model, usage=usage, dropped=call.dropped)
 
     def _faulted(self, fault: Fault, request: Request | EmbedRequest, limits: Limits) -> Failure:
@@ -362,17 +367,25 @@ class EdgeProvider(Entrance):
 
     def _given_up(self, request: Request | EmbedRequest) -> Failure:
         """What a caller leaves that goes away before the end: the provider has had the question at least."""
-        asked = estimate_tokens(request) if isinstance(request, Request) else embed_tokens(request)
-        used = Usage(input_tokens=asked, estimated=True)
+        if isinstance(request, Request):
+            asked = expected_tokens(request, request.model, self.ratios)
+            used = self._bounded(Usage(input_tokens=asked, estimated=True), request)
+        else:
+            used = Usage(input_tokens=embed_tokens(request), estimated=True)
         return replace(self._failed(FailureKind.CANCELLED, request.model, "the caller went away"), usage=used)
 
+    def _counted(self, outcome: Outcome, request: Request, reading: Reading | None) -> Outcome:
+        """A stream that was given up or broke off has used all the same what it had said by then."""
+        broken = isinstance(outcome, Failure) and outcome.kind is not FailureKind.INTERNAL
+        if not broken or reading is None:
+            return outcome
+        return replace(
+            outcome, usage=self._bounded(usage_so_far(request, reading.decoder.so_far(), self.ratios), request)
+        )
 
-def _counted(outcome: Outcome, request: Request, reading: Reading | None) -> Outcome:
-    """A stream that was given up or broke off has used all the same what it had said by then."""
-    broken = isinstance(outcome, Failure) and outcome.kind is not FailureKind.INTERNAL
-    if not broken or reading is None:
-        return outcome
-    return replace(outcome, usage=usage_so_far(request, reading.decoder.so_far()))
+    def _bounded(self, usage: Usage, request: Request) -> Usage:
+        """An estimate is no more than what was held for it."""
+        return within(usage, with_defaults(request, self.spec.defaults), self.catalog.info(self.name, request.model))
 
 
 def _deltas(completion: Completion) -> list[Delta]:

@@ -24,6 +24,7 @@ from runtime.outcome import Completion, Cost, Embeddings, Failure, FailureKind, 
 from runtime.price import cost_of
 from runtime.request import EmbedRequest, Request, Sampling
 from runtime.standing import Standing, Vitals
+from runtime.token_ratio import Ratios
 from runtime.transport.base import Limits
 from runtime.usage import UsageBook
 
@@ -86,6 +87,7 @@ class Entrance:
     senses: Senses
     ask_permit: AskPermit = nobody_to_ask
     on_change: Callable[[], None] = lambda: None
+    ratios: Ratios = field(default_factory=Ratios)
     _book: UsageBook = field(default_factory=UsageBook)
     _keys: dict[str, Key] = field(default_factory=dict)
 

@@ -143,11 +143,15 @@ class Gateway(Together):
         return outcome
 
     async def estimate_cost(self, request: Request) -> CostEstimate | Failure:
-        """At the first candidate as things stand now."""
+        """At the first candidate as things stand now; beside it, at all that might be asked."""
         plan = self._plan(request, self._turns.get(request.model, 0))
         if isinstance(plan, Failure):
             return plan
-        return await self.policy.upstreams[plan[0].provider].estimate_cost(replace(request, model=plan[0].model))
+        found = await asyncio.gather(
+            *(self.policy.upstreams[one.provider].estimate_cost(replace(request, model=one.model)) for one in plan)
+        )
+        options = tuple(one for one in found if not isinstance(one, Failure))
+        return found[0] if isinstance(found[0], Failure) else replace(found[0], options=options)
 
     async def metrics(self) -> Mapping[str, float]:
         ours = {"answers.shared": float(self._once.shared), "answers.cached": float(self._once.cached)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
@@ -64,12 +65,15 @@ Parameter = Literal[
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
-    """List prices in nano-dollars per million tokens; `web_search` in nano-dollars for each search.
+    """List prices in nano-dollars per million tokens; `web_search` in nano-dollars for each search, `per_request` for
+    each call besides its tokens.
 
-    `cached_input` and `cache_write` are None where the provider sells both at the price of any other input.
+    `cached_input` and `cache_write` are None where the provider sells both at the price of any other input, `reasoning`
+    where it sells thoughts as any other output.
     `cache_write_1h` is what it costs to keep input for an hour, `audio_*` what tokens of sound cost: None is unknown.
     `applies_up_to_tokens`: some providers charge more for long prompts. Past this many input tokens all tokens cost
     what `beyond` says; where that is None, the price is unknown here, rather than wrong.
+    `as_of` is the day on which these prices were known to hold; None where nobody said.
     """
 
     input: int
@@ -83,9 +87,12 @@ class Pricing:
     applies_up_to_tokens: int | None = None
     beyond: Pricing | None = None
     source: Literal["catalogue", "settings"] = "catalogue"
+    reasoning: int | None = None
+    per_request: int = 0
+    as_of: date | None = None
 
 
-FREE = Pricing(input=0, output=0)
+FREE = Pricing(input=0, output=0, audio_input=0, audio_output=0, web_search=0)
 """What runs on the user's own machines: zero because we know, not because we do not."""
 
 

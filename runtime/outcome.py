@@ -60,6 +60,9 @@ class Usage:
 class Cost:
     """Integer nano-dollars. An unknown price is no `Cost` at all (None), never a zero.
 
+    `input_nanousd` holds `cached_input_nanousd` and `cache_write_nanousd`, `output_nanousd` holds `reasoning_nanousd`;
+    `per_call_nanousd` (searches, a charge by the request) stands beside them. The three make the total, but where a
+    provider named nothing else than that: what it did not split stays `unsplit_nanousd`, and is not guessed.
     `source` says who named the price: the provider's own answer, the catalogue or the settings.
     """
 
@@ -68,6 +71,27 @@ class Cost:
     total_nanousd: int = 0
     source: Literal["provider", "catalogue", "settings"] = "catalogue"
     currency: Literal["USD"] = "USD"
+    cached_input_nanousd: int = 0
+    cache_write_nanousd: int = 0
+    reasoning_nanousd: int = 0
+    per_call_nanousd: int = 0
+
+    @property
+    def unsplit_nanousd(self) -> int:
+        return self.total_nanousd - self.input_nanousd - self.output_nanousd - self.per_call_nanousd
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """What each thing cost, each nano-dollar once: together they are the total."""
+        return {
+            "input": self.input_nanousd - self.cached_input_nanousd - self.cache_write_nanousd,
+            "cached_input": self.cached_input_nanousd,
+            "cache_write": self.cache_write_nanousd,
+            "output": self.output_nanousd - self.reasoning_nanousd,
+            "reasoning": self.reasoning_nanousd,
+            "per_call": self.per_call_nanousd,
+            "unsplit": self.unsplit_nanousd,
+        }
 
 
 @crosses

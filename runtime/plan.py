@@ -22,6 +22,7 @@ from runtime.price import estimate
 from runtime.provider import Upstream
 from runtime.request import AttemptLimits, EmbedRequest, Request, Sampling
 from runtime.strategy import Candidate, Entry, Strategy, order, round_robin
+from runtime.token_ratio import Ratios
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class Policy:
     cache: AnswerCache | None = None
     single_flight: bool = True
     times_answers: bool = False
+    ratios: Ratios | None = None
 
     def route(self, name: str) -> Route:
         return self.routes.get(name, self.general)
@@ -156,7 +158,7 @@ def within_ceiling(policy: Policy, request: Request, candidate: Candidate) -> bo
     if ceiling is None:
         return True
     sent = with_defaults(request, policy.sampling.get(candidate.provider, Sampling()))
-    expected = estimate(sent, policy.catalog.info(candidate.provider, candidate.model))
+    expected = estimate(sent, policy.catalog.info(candidate.provider, candidate.model), policy.ratios)
     return expected.cost is not None and expected.cost.total_nanousd <= ceiling
 
 

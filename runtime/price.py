@@ -1,16 +1,20 @@
 """Tokens into money, in integers: nano-dollars = tokens × nano-dollars per million / 1,000,000, rounded once.
 
-An unknown price gives no cost (None). It is never a zero, neither in an answer nor in a comparison.
+An unknown price gives no cost (None). It is never a zero, neither in an answer nor in a comparison. What the provider
+itself says that it charged goes before any price list (`Entrance`); this is for all who say nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
+from itertools import accumulate
 
 from runtime.models import ModelInfo, Pricing
 from runtime.outcome import Cost, Usage
 from runtime.request import Request
-from runtime.tokens import estimate_tokens
+from runtime.token_ratio import Ratios
+from runtime.tokens import expected_tokens
 from runtime.wire import crosses
 
 MILLION = 1_000_000
@@ -32,12 +36,20 @@ class CostEstimate:
 
     `confidence` only orders estimates, it is no probability: 0.7 where the request limits its output, 0.4 where
     that had to be assumed, 0.0 without a price.
+    `bound_nanousd` is the most that it can cost there (`hold.hold`), None where nobody knows. `prices_as_of` is the day
+    on which the prices were known to hold. Of a route it is the estimate at whoever would be asked now, and `options`
+    are those at all who might be.
     """
 
     prompt_tokens: int
     completion_tokens: int
     cost: Cost | None = None
     confidence: float = 0.0
+    bound_nanousd: int | None = None
+    prices_as_of: date | None = None
+    provider: str = ""
+    model: str = ""
+    options: tuple[CostEstimate, ...] = ()
 
     @property
     def total_tokens(self) -> int:
@@ -47,29 +59,34 @@ class CostEstimate:
 def cost_of(usage: Usage, pricing: Pricing | None) -> Cost | None:
     """The cost of these tokens and searches, or None where a price of any of them is unknown.
 
-    Half a nano-dollar is rounded up, in the total; the input's share is rounded too and the output's is the rest,
-    so that the parts always make the total. Searches count as input.
+    Half a nano-dollar is rounded up, in the total. The parts are rounded as they add up, so they always make the total.
 
-    >>> cost_of(Usage(input_tokens=1000, output_tokens=500), Pricing(input=150_000_000, output=600_000_000))
-    Cost(input_nanousd=150000, output_nanousd=300000, total_nanousd=450000, source='catalogue', currency='USD')
+    >>> cost = cost_of(Usage(input_tokens=1000, output_tokens=500), Pricing(input=150_000_000, output=600_000_000))
+    >>> cost.input_nanousd, cost.output_nanousd, cost.total_nanousd
+    (150000, 300000, 450000)
     """
-    prices = _at(pricing, usage.input_tokens)
+    prices = prices_at(pricing, usage.input_tokens)
     if prices is None:
         return None
-    came_in, went_out, searched = _input(usage, prices), _output(usage, prices), _searches(usage, prices)
-    if came_in is None or went_out is None or searched is None:
+    came_in, went_out, called = _input(usage, prices), _output(usage, prices), _calls(usage, prices)
+    if came_in is None or went_out is None or called is None:
         return None
-    total = _rounded(came_in + searched + went_out)
-    share = _rounded(came_in + searched)
+    fresh, read, written = came_in
+    spoken, thought = went_out
+    ends = [_rounded(exact) for exact in accumulate((fresh, read, written, called, spoken, thought))]
     return Cost(
-        input_nanousd=share,
-        output_nanousd=total - share,
-        total_nanousd=total,
+        input_nanousd=ends[2],
+        output_nanousd=ends[5] - ends[3],
+        total_nanousd=ends[5],
         source=prices.source,
+        cached_input_nanousd=ends[1] - ends[0],
+        cache_write_nanousd=ends[2] - ends[1],
+        reasoning_nanousd=ends[5] - ends[4],
+        per_call_nanousd=ends[3] - ends[2],
     )
 
 
-def _at(pricing: Pricing | None, input_tokens: int) -> Pricing | None:
+def prices_at(pricing: Pricing | None, input_tokens: int) -> Pricing | None:
     """The prices of a prompt of this length."""
     while pricing is not None:
         if pricing.applies_up_to_tokens is None or input_tokens <= pricing.applies_up_to_tokens:
@@ -78,13 +95,13 @@ def _at(pricing: Pricing | None, input_tokens: int) -> Pricing | None:
     return None
 
 
-def _input(usage: Usage, prices: Pricing) -> int | None:
-    """Tokens times price, in millionths of a nano-dollar."""
+def _input(usage: Usage, prices: Pricing) -> tuple[int, int, int] | None:
+    """Tokens times price, in millionths of a nano-dollar: what was new, read from a cache, written to one."""
     if usage.billed_input_tokens is not None:
-        return usage.billed_input_tokens * prices.input
+        return usage.billed_input_tokens * prices.input, 0, 0
     read, written, kept = usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
     heard = usage.audio_input_tokens
-    if heard and (prices.audio_input is None or read or written):
+    if heard and (prices.audio_input is None or ((read or written) and prices.audio_input)):
         # How much of the sound came from a cache is not said.
         return None
     cached = prices.input if prices.cached_input is None else prices.cached_input
@@ -94,45 +111,60 @@ def _input(usage: Usage, prices: Pricing) -> int | None:
         return None
     # A provider that counts more cached tokens than input tokens has left them out of the latter.
     fresh = max(0, usage.input_tokens - read - written - heard)
-    paid = fresh * prices.input + read * cached + max(0, written - kept) * write
-    return paid + kept * (write_1h or 0) + heard * (prices.audio_input or 0)
+    return (
+        fresh * prices.input + heard * (prices.audio_input or 0),
+        read * cached,
+        max(0, written - kept) * write + kept * (write_1h or 0),
+    )
 
 
-def _output(usage: Usage, prices: Pricing) -> int | None:
-    if usage.billed_output_tokens is not None:
-        return usage.billed_output_tokens * prices.output
+def _output(usage: Usage, prices: Pricing) -> tuple[int, int] | None:
+    """The same of what was said and what was thought."""
+    thought = usage.reasoning_tokens
+    per_thought = prices.output if prices.reasoning is None else prices.reasoning
+    if (billed := usage.billed_output_tokens) is not None:
+        # Thoughts are charged, or left out of what is charged.
+        thought = min(thought, billed)
+        return (billed - thought) * prices.output, thought * per_thought
     spoken = usage.audio_output_tokens
     if spoken and prices.audio_output is None:
         return None
-    return max(0, usage.output_tokens - spoken) * prices.output + spoken * (prices.audio_output or 0)
+    said = max(0, usage.output_tokens - spoken - thought)
+    return said * prices.output + spoken * (prices.audio_output or 0), min(thought, usage.output_tokens) * per_thought
 
 
-def _searches(usage: Usage, prices: Pricing) -> int | None:
+def _calls(usage: Usage, prices: Pricing) -> int | None:
+    """The same of what is charged by the call."""
+    called = prices.per_request * MILLION
     charged = usage.server_tool_calls.keys() - FREE_TOOLS
     if not charged:
-        return 0
+        return called
     if prices.web_search is None or charged - SEARCHES:
         return None
-    return sum(usage.server_tool_calls[name] for name in charged) * prices.web_search * MILLION
+    return called + sum(usage.server_tool_calls[name] for name in charged) * prices.web_search * MILLION
 
 
-def estimate(request: Request, info: ModelInfo | None) -> CostEstimate:
+def estimate(request: Request, info: ModelInfo | None, ratios: Ratios | None = None) -> CostEstimate:
     """What a request may cost at a model, before it is sent. Every alternative answer is paid for."""
     limit = request.sampling.max_tokens
     longest = info.max_output_tokens if info else None
     each = limit if limit is not None else ASSUMED_OUTPUT_TOKENS
     usage = Usage(
-        input_tokens=estimate_tokens(request),
+        input_tokens=expected_tokens(request, info.model if info else request.model, ratios),
         output_tokens=request.choices * (each if longest is None else min(each, longest)),
         estimated=True,
     )
-    cost = cost_of(usage, info.pricing if info else None)
+    pricing = info.pricing if info else None
+    cost = cost_of(usage, pricing)
     known = 0.4 if limit is None else 0.7
     return CostEstimate(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
         cost=cost,
         confidence=known if cost else 0.0,
+        prices_as_of=pricing.as_of if pricing else None,
+        provider=info.provider if info else "",
+        model=info.model if info else "",
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache, lru_cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from runtime.models import ModelInfo, Pricing, per_million
@@ -35,6 +36,7 @@ PER_TOKEN = frozenset(
     {
         "input_mtok",
         "output_mtok",
+        "output_reasoning_mtok",
         "cache_read_mtok",
         "cache_write_mtok",
         "cache_write_1h_mtok",
@@ -60,8 +62,16 @@ of pictures and video that go in: only embedding and live models sell those apar
 
 _NANO = Decimal("1e-9")
 
+AS_OF = {"0.2.3": date(2026, 11, 9)}
+"""The newest change of a price in each version of the data that we have looked at. (It also lists changes that were
+announced for later days, so its own dates cannot tell.)"""
+
 _SEARCHES_BY_PROMPT = re.compile(r"gemini-[12]\.")
 """Models whose searches are charged once a prompt, however many there were (ai.google.dev, grounding)."""
+
+_CHARGES_BY_THE_CALL = re.compile(r"gpt-.*-search|.*/gpt-.*-search|perplexity/sonar|.*-deep-research|.*:online$")
+"""Models that search for every answer and charge for it, at a price that the data lacks: tokens alone would be too
+little (platform.openai.com/docs/pricing, openrouter.ai/perplexity)."""
 
 _loading = threading.Lock()
 
@@ -74,6 +84,12 @@ def find(kind: str, model: str, on: date) -> ModelInfo | None:
 def models(kind: str) -> tuple[str, ...]:
     """The data's own names of all models of this kind."""
     return tuple(one.id for one in _models(kind))
+
+
+@cache
+def as_of() -> date | None:
+    """Until when the data knows of changes: its age. None for a version of the data that nobody has looked at."""
+    return AS_OF.get(version("genai-prices"))
 
 
 def load_soon() -> None:
@@ -93,6 +109,8 @@ def _find(kind: str, model: str, on: date) -> ModelInfo | None:
     pricing = _pricing(listed.get_prices(datetime.combine(on, time(12), UTC)))
     if pricing is not None and _SEARCHES_BY_PROMPT.match(name):
         pricing = replace(pricing, web_search=None)
+    if _CHARGES_BY_THE_CALL.match(name):
+        pricing = None
     return ModelInfo(
         provider="",
         model=model,
@@ -140,6 +158,8 @@ def _pricing(prices: ModelPrice) -> Pricing | None:
             web_search=figures["web_searches_kcount"] // 1_000 if "web_searches_kcount" in figures else None,
             applies_up_to_tokens=end,
             beyond=pricing,
+            reasoning=figures.get("output_reasoning_mtok"),
+            as_of=as_of(),
         )
     return pricing
 

@@ -17,6 +17,7 @@ from actors.edge import Edge
 from actors.environment import environment, node_id, state_folder
 from actors.launch.processes import MARK
 from actors.launch.ray_hook import LOOPBACK
+from runtime import vocabulary
 from serve.app import GatewayApp
 
 ONGOING = 10_000
@@ -26,6 +27,8 @@ ONGOING = 10_000
 async def open_edge() -> Edge:
     """This replica's edge, following the manager's feed."""
     env = environment()
+    # Only where requests come in: it is 60 MB, and its reading holds up whatever else the process does.
+    vocabulary.load_soon()
     await asyncio.to_thread(ensure_manager, state_folder(env), env)
     edge = Edge(f"edge@{node_id()[:8]}:{os.getpid()}", node=node_id(), env=env)
     await edge.start()

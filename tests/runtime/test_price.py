@@ -66,7 +66,7 @@ def test_cached_tokens_have_their_own_price() -> None:
 
 def test_cached_tokens_cost_like_others_where_no_price_is_named() -> None:
     plain = Pricing(input=1_000_000, output=0)
-    assert cost_of(Usage(input_tokens=10, cached_input_tokens=5), plain) == cost_of(Usage(input_tokens=10), plain)
+    assert total(Usage(input_tokens=10, cached_input_tokens=5), plain) == total(Usage(input_tokens=10), plain)
 
 
 def test_writing_the_cache_costs_more() -> None:
@@ -106,7 +106,7 @@ def test_searches_are_charged_by_the_search() -> None:
     # 1,000 × 1,000 + 2 × 10,000,000
     searched = Usage(input_tokens=1000, server_tool_calls={"web_search": 2, "web_fetch": 3})
     cost = cost_of(searched, CLAUDE)
-    assert cost == Cost(input_nanousd=21_000_000, total_nanousd=21_000_000)
+    assert cost == Cost(input_nanousd=1_000_000, per_call_nanousd=20_000_000, total_nanousd=21_000_000)
     assert total(searched, MINI) is None
     assert total(Usage(server_tool_calls={"code_execution": 1}), CLAUDE) is None
     assert total(Usage(server_tool_calls={"web_fetch": 1}), MINI) == 0
@@ -149,20 +149,106 @@ def test_it_is_rounded_once() -> None:
     assert cost == Cost(input_nanousd=0, output_nanousd=1, total_nanousd=1)
 
 
-@given(st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**12), st.integers(0, 10**12))
-def test_parts_make_the_total(tokens_in: int, tokens_out: int, price_in: int, price_out: int) -> None:
+def test_what_a_request_costs_besides_its_tokens_is_charged_once() -> None:
+    # sonar: $1 and $1 per million tokens and $12 per thousand requests: 1,000 × 1,000 + 12,000,000
+    sonar = Pricing(input=1_000_000_000, output=1_000_000_000, per_request=12_000_000)
+    cost = cost_of(Usage(input_tokens=1000), sonar)
+    assert cost == Cost(input_nanousd=1_000_000, per_call_nanousd=12_000_000, total_nanousd=13_000_000)
+
+
+def test_thoughts_may_have_a_price_of_their_own() -> None:
+    # sonar-deep-research: $8 an answered and $3 a thought million: 10 × 8,000 + 90 × 3,000
+    thinker = Pricing(input=2_000_000_000, output=8_000_000_000, reasoning=3_000_000_000)
+    cost = cost_of(Usage(output_tokens=100, reasoning_tokens=90), thinker)
+    assert cost == Cost(output_nanousd=350_000, reasoning_nanousd=270_000, total_nanousd=350_000)
+
+
+def test_thoughts_are_part_of_the_output_and_never_counted_twice() -> None:
+    plain = total(Usage(output_tokens=100), MINI)
+    assert total(Usage(output_tokens=100, reasoning_tokens=60), MINI) == plain
+    assert total(Usage(output_tokens=100, reasoning_tokens=130), MINI) == plain, "a provider counted them beside it"
+
+
+def test_a_whole_invoice_by_hand() -> None:
+    """claude-haiku-4-5, a long chat: each part in its own line."""
+    usage = Usage(
+        input_tokens=10_000,
+        cached_input_tokens=7_000,
+        cache_write_tokens=2_000,
+        cache_write_1h_tokens=500,
+        output_tokens=800,
+        reasoning_tokens=300,
+        server_tool_calls={"web_search": 1},
+    )
+    cost = cost_of(usage, CLAUDE)
+    assert cost is not None
+    assert cost.parts == {
+        "input": 1_000 * 1_000,
+        "cached_input": 7_000 * 100,
+        "cache_write": 1_500 * 1_250 + 500 * 2_000,
+        "output": 500 * 5_000,
+        "reasoning": 300 * 5_000,
+        "per_call": 10_000_000,
+        "unsplit": 0,
+    }
+    assert cost.total_nanousd == sum(cost.parts.values()) == 18_575_000
+
+
+TOKENS, PRICES = st.integers(0, 10**7), st.integers(0, 10**12)
+MAYBE = st.none() | PRICES
+
+
+@given(
+    st.builds(
+        Usage,
+        input_tokens=TOKENS,
+        output_tokens=TOKENS,
+        cached_input_tokens=TOKENS,
+        cache_write_tokens=TOKENS,
+        cache_write_1h_tokens=TOKENS,
+        reasoning_tokens=TOKENS,
+        billed_output_tokens=st.none() | TOKENS,
+        server_tool_calls=st.dictionaries(st.just("web_search"), st.integers(0, 9)),
+    ),
+    st.builds(
+        Pricing,
+        input=PRICES,
+        output=PRICES,
+        cached_input=MAYBE,
+        cache_write=PRICES,
+        cache_write_1h=PRICES,
+        reasoning=MAYBE,
+        web_search=PRICES,
+        per_request=PRICES,
+    ),
+)
+def test_parts_make_the_total(usage: Usage, pricing: Pricing) -> None:
+    cost = cost_of(usage, pricing)
+    assert cost is not None
+    assert min(cost.parts.values()) >= 0
+    assert sum(cost.parts.values()) == cost.total_nanousd
+    assert cost.unsplit_nanousd == 0
+
+
+@given(TOKENS, TOKENS, PRICES, PRICES)
+def test_a_total_is_exact_to_half_a_nanodollar(tokens_in: int, tokens_out: int, price_in: int, price_out: int) -> None:
     cost = cost_of(Usage(input_tokens=tokens_in, output_tokens=tokens_out), Pricing(input=price_in, output=price_out))
     assert cost is not None
-    assert cost.input_nanousd + cost.output_nanousd == cost.total_nanousd
-    assert cost.output_nanousd >= 0
     exact = tokens_in * price_in + tokens_out * price_out
     assert abs(cost.total_nanousd * 1_000_000 - exact) <= 500_000
+
+
+def test_a_total_that_was_not_split_is_not_split() -> None:
+    cost = Cost(total_nanousd=1_000, source="provider")
+    assert (cost.input_nanousd, cost.output_nanousd, cost.parts["unsplit"]) == (0, 0, 1_000)
 
 
 def test_an_unknown_price_is_no_cost_and_free_is_one() -> None:
     usage = Usage(input_tokens=1000, output_tokens=1000)
     assert cost_of(usage, None) is None
     assert cost_of(usage, FREE) == Cost()
+    heard = Usage(input_tokens=10, audio_input_tokens=5, cached_input_tokens=8, audio_output_tokens=3, output_tokens=3)
+    assert cost_of(heard, FREE) == Cost(), "what runs on one's own machine is free whatever it hears"
 
 
 def test_a_list_price_is_not_stretched() -> None:

@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -32,6 +33,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     bytes: st.binary(max_size=8),
     type(None): st.none(),
+    date: st.dates(),
     object: st.text(max_size=8),
     Any: st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=8),
