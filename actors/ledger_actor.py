@@ -16,12 +16,14 @@ from pathlib import Path
 from actors.clock import SENSES
 from actors.environment import node_id
 from actors.store import Store as Kept
+from runtime.catalog import Catalog
 from runtime.feed import AccountsNews
 from runtime.ledger.accounts import Pass
 from runtime.ledger.desk import unkept
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.store.base import StoreFailure
 from runtime.ledger.store.sqlite import SqliteStore
+from runtime.models import Pricing
 from runtime.outcome import Failure
 from runtime.request import Json
 from runtime.settings import Settings
@@ -72,7 +74,9 @@ class LedgerActor:
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> Ledger | StoreFailure:
+        # Prices as they were when this process began: what a running one charges, edges know.
         settings = Settings.from_document(Kept(self._folder).settings()[1])
+        catalog = Catalog(settings)
         store = await SqliteStore.open(self._folder / DATABASE, synchronous=settings.ledger.synchronous)
         opened = (
             store
@@ -82,6 +86,7 @@ class LedgerActor:
                 f"{node_id()[:8]}:{os.getpid()}",
                 wall=SENSES.wall,
                 chance=secrets.token_bytes,
+                prices=lambda name: _price(catalog, name),
             )
         )
         if isinstance(opened, StoreFailure):
@@ -90,3 +95,9 @@ class LedgerActor:
             return opened
         self._ledger, self._failed = opened, None
         return opened
+
+
+def _price(catalog: Catalog, name: str) -> Pricing | None:
+    provider, _, model = name.partition("/")
+    info = catalog.info(provider, model)
+    return info.pricing if info else None

@@ -3,7 +3,7 @@
     GET /admin/keys        POST /admin/keys              GET, PATCH, DELETE /admin/keys/{id}
     GET /admin/accounts    POST /admin/teams/{id}        POST /admin/orgs/{id}
     GET /admin/budgets     POST /admin/budgets/{scope}/{id}          DELETE /admin/budgets/{scope}/{id}/{period}
-    GET /admin/spend       GET /admin/rows               GET /admin/audit          GET /admin/ledger
+    GET /admin/spend       GET /admin/rows               GET /admin/elsewhere      GET /admin/audit       GET /admin/ledger
 
 Every answer is the ledger's own; here it is only addressed.
 """
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from runtime.ledger.desk import NOT_FOUND
+from runtime.ledger.enquiries import FILTERS
 from runtime.outcome import Failure, FailureKind
 from serve.asked import Asked
 from serve.errors import Refused, answer_failure
@@ -35,8 +36,7 @@ class Way(NamedTuple):
     query: Mapping[str, type[str] | type[int]] = {}
 
 
-SPEND = {"by": str, "last": str, "since": str, "until": str, "each": str, "key": str, "team": str, "org": str}
-ROWS = {"last": str, "limit": int, "key": str, "team": str, "org": str, "model": str, "provider": str, "route": str}
+WHICH: Mapping[str, type[str] | type[int]] = {"last": str, **dict.fromkeys(FILTERS, str)}
 
 WAYS = (
     Way("GET", ("keys",), "keys"),
@@ -50,8 +50,9 @@ WAYS = (
     Way("GET", ("budgets",), "budgets"),
     Way("POST", ("budgets", "*", "*"), "set_budget", body=True),
     Way("DELETE", ("budgets", "*", "*", "*"), "remove_budget"),
-    Way("GET", ("spend",), "spend", query=SPEND),
-    Way("GET", ("rows",), "rows", query=ROWS),
+    Way("GET", ("spend",), "spend", query={**WHICH, "by": str, "each": str}),
+    Way("GET", ("rows",), "rows", query={**WHICH, "limit": int}),
+    Way("GET", ("elsewhere",), "elsewhere", query={**WHICH, "models": str}),
     Way("GET", ("audit",), "audit", query={"after": int, "limit": int}),
     Way("GET", ("ledger",), "state"),
 )

@@ -20,6 +20,9 @@ PEER = b"x-raygate-peer"
 """Where our HAProxy writes who called it."""
 
 
+NOBODY = Account()
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Whose request it is. `tenant`: nothing remembered is shared between tenants, and they take turns.
@@ -27,7 +30,7 @@ class Caller:
     Without a `pass_` nothing limits him: the key that `raygate up` made, or a Raygate that asks for none.
     """
 
-    account: Account = Account()
+    account: Account = NOBODY
     tenant: str = ""
     admin: bool = False
     pass_: Pass | None = None

@@ -127,7 +127,7 @@ class Desk:
         async with self._one_by_one:
             made = amend(self._wall())
             if isinstance(made, Denied):
-                return _unknown(made.detail) if made.unknown else _bad(made.detail)
+                return _unknown(made.detail) if made.unknown else bad(made.detail)
             failed = await self._store.change(made.put, audit=made.audit)
             if failed is not None:
                 return unkept(failed)
@@ -139,7 +139,7 @@ class Desk:
 def unkept(failure: StoreFailure) -> Failure:
     """What a caller hears of a store that could not do it."""
     if failure.kind is Trouble.INVALID:
-        return _bad(failure.detail)
+        return bad(failure.detail)
     return Failure(
         kind=FailureKind.UNAVAILABLE,
         detail=f"nothing was changed: {failure}",
@@ -222,18 +222,18 @@ def _wish(model: type[Wish], body: Json) -> Wish | Failure:
     first = problems[0]
     where = ".".join(map(str, first["loc"]))
     said = [f"`{'.'.join(map(str, one['loc'])) or 'body'}`: {one['msg']}" for one in problems[:5]]
-    return _bad("; ".join(said), param=where or None)
+    return bad("; ".join(said), param=where or None)
 
 
 def _scope(said: str) -> Scope | Failure:
     try:
         return Scope(said)
     except ValueError:
-        return _bad(f"there are budgets of {', '.join(Scope)}, not of {said!r}")
+        return bad(f"there are budgets of {', '.join(Scope)}, not of {said!r}")
 
 
 def _refused(of: Scope | Failure) -> Failure:
-    return of if isinstance(of, Failure) else _bad("this is no budget")
+    return of if isinstance(of, Failure) else bad("this is no budget")
 
 
 def _unmade(made: Amendment | Failure) -> Failure:
@@ -244,5 +244,6 @@ def _unknown(detail: str) -> Failure:
     return Failure(kind=FailureKind.BAD_REQUEST, detail=detail, code=NOT_FOUND, scope="request")
 
 
-def _bad(detail: str, param: str | None = None) -> Failure:
+def bad(detail: str, param: str | None = None) -> Failure:
+    """What was asked cannot be done, and why."""
     return Failure(kind=FailureKind.BAD_REQUEST, detail=detail, param=param, scope="request")

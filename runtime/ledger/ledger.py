@@ -12,12 +12,14 @@ from collections.abc import Callable
 from runtime.feed import AccountsNews
 from runtime.ledger.accounts import Pass, Scope, make_pass
 from runtime.ledger.desk import Desk
+from runtime.ledger.enquiries import Enquiries, Prices
 from runtime.ledger.register import Register
 from runtime.ledger.store.base import Store, StoreFailure
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 
 READS = frozenset({"keys", "key", "accounts", "audit"})
+ENQUIRIES = frozenset({"spend", "rows", "elsewhere"})
 CHANGES = frozenset({"create_key", "change_key", "revoke_key", "put_team", "put_org", "set_budget", "remove_budget"})
 """What may be asked of the desk; changes are told who makes them."""
 
@@ -36,6 +38,7 @@ class Ledger:
         *,
         wall: Callable[[], float],
         chance: Callable[[int], bytes],
+        prices: Prices,
     ) -> None:
         self._store = store
         self._register = register
@@ -46,10 +49,17 @@ class Ledger:
         revoked = (key.id for key in register.keys.values() if key.revoked)
         self._revoked: deque[str] = deque(revoked, maxlen=MOST_REVOKED)
         self.desk = Desk(store, register, wall=wall, chance=chance, changed=self._accounts_changed)
+        self.enquiries = Enquiries(store, wall=wall, prices=prices)
 
     @classmethod
     async def open(
-        cls, store: Store, owner: str, *, wall: Callable[[], float], chance: Callable[[int], bytes]
+        cls,
+        store: Store,
+        owner: str,
+        *,
+        wall: Callable[[], float],
+        chance: Callable[[int], bytes],
+        prices: Prices = lambda _: None,
     ) -> Ledger | StoreFailure:
         """Become the owner of what this store holds. `owner` is the name by which a later one speaks of this one."""
         epoch = await store.acquire_epoch(owner, at_ms=round(wall() * 1_000))
@@ -61,7 +71,7 @@ class Ledger:
             if isinstance(documents, StoreFailure):
                 return documents
             register.take(documents)
-        return cls(store, register, epoch, wall=wall, chance=chance)
+        return cls(store, register, epoch, wall=wall, chance=chance, prices=prices)
 
     def present(self, sha256: str) -> Pass | Failure:
         """What the holder of the key with this hash may do for a while, or why nothing."""
@@ -87,6 +97,8 @@ class Ledger:
             return await getattr(self.desk, what)(*args, who=who, **named)
         if what in READS:
             return await getattr(self.desk, what)(*args, **named)
+        if what in ENQUIRIES:
+            return await getattr(self.enquiries, what)(*args, **named)
         return Failure(kind=FailureKind.BAD_REQUEST, detail=f"the ledger knows no {what!r}", scope="request")
 
     async def close(self) -> None:
