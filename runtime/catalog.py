@@ -63,13 +63,12 @@ class Catalog:
         said = self.settings.models.get(f"{provider}/{model}", ModelSettings())
         known = _known(of.kind, model, on)
         context_length = self.settings.local.context_length if of.kind is ProviderKind.LOCAL else known.context_length
-        price = said.price or of.price
         info = replace(
             known,
             provider=provider,
             context_length=said.context_length or context_length,
             max_output_tokens=said.max_output_tokens or known.max_output_tokens,
-            pricing=price.pricing() if price else known.pricing,
+            pricing=self._pricing(f"{provider}/{model}", said, of, on) or known.pricing,
         )
         if said.features is not None:
             has = frozenset(said.features)
@@ -80,6 +79,13 @@ class Catalog:
                 info, unsupported_parameters=refused, unsupported_while_reasoning=frozenset(), exclusive_parameters=()
             )
         return info
+
+    def _pricing(self, name: str, said: ModelSettings, of: ProviderSettings, on: date) -> Pricing | None:
+        """What the settings say that it costs, the narrowest first."""
+        if said.price is not None:
+            return said.price.pricing(on)
+        listed = self.settings.prices.find(name, on)
+        return listed if listed is not None or of.price is None else of.price.pricing(on)
 
     def resolve(self, name: str) -> tuple[Target, ...]:
         """Where a name leads, each once; nowhere if nobody serves it. Fallback models are not among them."""

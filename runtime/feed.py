@@ -209,6 +209,10 @@ class Observed:
     keys: tuple[KeyState, ...] = ()
     wait_id: int = 0
     model_wait_id: int = 0
+    cached_input_cost_nanousd: int = 0
+    cache_write_cost_nanousd: int = 0
+    reasoning_cost_nanousd: int = 0
+    per_call_cost_nanousd: int = 0
 
     def aged(self, elapsed_s: float) -> Observed:
         """The same, told `elapsed_s` later."""
@@ -251,6 +255,10 @@ class Observed:
             cost_nanousd=self.cost_nanousd,
             input_cost_nanousd=self.input_cost_nanousd,
             output_cost_nanousd=self.output_cost_nanousd,
+            cached_input_cost_nanousd=self.cached_input_cost_nanousd,
+            cache_write_cost_nanousd=self.cache_write_cost_nanousd,
+            reasoning_cost_nanousd=self.reasoning_cost_nanousd,
+            per_call_cost_nanousd=self.per_call_cost_nanousd,
             unpriced_requests=self.unpriced,
             estimated_requests=self.estimated,
             latency_sum_s=self.latency_sum_s,
@@ -303,6 +311,10 @@ class _Sum:
     cost_nanousd: int = 0
     input_cost_nanousd: int = 0
     output_cost_nanousd: int = 0
+    cached_input_cost_nanousd: int = 0
+    cache_write_cost_nanousd: int = 0
+    reasoning_cost_nanousd: int = 0
+    per_call_cost_nanousd: int = 0
     unpriced: int = 0
     estimated: int = 0
     failures: dict[str, int] = field(default_factory=dict)
@@ -400,6 +412,10 @@ class Observations:
             total.cost_nanousd += outcome.cost.total_nanousd
             total.input_cost_nanousd += outcome.cost.input_nanousd
             total.output_cost_nanousd += outcome.cost.output_nanousd
+            total.cached_input_cost_nanousd += outcome.cost.cached_input_nanousd
+            total.cache_write_cost_nanousd += outcome.cost.cache_write_nanousd
+            total.reasoning_cost_nanousd += outcome.cost.reasoning_nanousd
+            total.per_call_cost_nanousd += outcome.cost.per_call_nanousd
 
     def probe_succeeded(self, provider: str, model: str, *, spell: int, keys: tuple[KeyState, ...] = ()) -> None:
         """A probe's first content arrived; its outcome follows when the call ends."""

@@ -95,15 +95,12 @@ def hold(request: Request | EmbedRequest, info: ModelInfo | None) -> int | None:
     pricing = info.pricing if info else None
     if info is None or pricing is None:
         return None
-    if _is_free(pricing):
-        return 0
     if isinstance(request, EmbedRequest):
-        bounds: Bounds | None = Bounds(
-            input_tokens=sum(size(text) + MESSAGE_TOKENS for text in request.inputs) + sum(map(len, request.tokens)),
-            output_tokens=0,
-        )
-    else:
-        bounds = bounds_of(request, info)
+        told = sum(size(text) + MESSAGE_TOKENS for text in request.inputs) + sum(map(len, request.tokens))
+        return _dearest(Bounds(input_tokens=told, output_tokens=0), pricing)
+    if _is_free(pricing):
+        return None if _inputs(request).another_price else 0
+    bounds = bounds_of(request, info)
     return None if bounds is None else _dearest(bounds, pricing)
 
 

@@ -89,7 +89,8 @@ class ModelUsage:
     `answered` of the `requests` had an answer, `errors` failed, the rest were given up by their callers.
     What those used that were given up or cut off is in the tokens and the cost, as far as we know it.
     `unpriced_requests` used something at an unknown price: `cost_nanousd` does not hold them.
-    The costs of input and output are those that were reported; where a provider named only a total, they are less.
+    The costs of the parts are those that were reported; where a provider named only a total, they are less. Those of
+    cached and written input are part of the input's, that of thoughts is part of the output's.
     `cached_input_tokens` and `cache_write_tokens` are part of the input, `reasoning_tokens` of the output.
     `estimated_requests` have token counts that are ours in whole or in part, as the provider did not report them all.
     """
@@ -108,6 +109,10 @@ class ModelUsage:
     unpriced_requests: int = 0
     estimated_requests: int = 0
     latency_sum_s: float = 0.0
+    cached_input_cost_nanousd: int = 0
+    cache_write_cost_nanousd: int = 0
+    reasoning_cost_nanousd: int = 0
+    per_call_cost_nanousd: int = 0
 
     @property
     def total_tokens(self) -> int:

@@ -139,14 +139,18 @@ def usage_so_far(request: Request, said: Completion, ratios: Ratios | None = Non
 def learn(ratios: Ratios, request: Request, answer: Completion) -> None:
     """Take note of what a provider reported of a whole answer. Requests with media teach nothing about text."""
     usage, model, shape = answer.usage, request.model, shape_of(request)
-    if usage.estimated or not usage.input_tokens or not ratios.wants(model, shape):
-        return
-    if not _is_text(part for message in request.messages for part in message.parts) or _runs_tools(request):
+    if usage.estimated or not usage.input_tokens or not ratios.wants(model, shape) or not is_plain_text(request):
         return
     ratios.observe(model, shape, counted=estimate_tokens(request), reported=usage.input_tokens)
     # Thoughts that are not shown are counted all the same.
     if len(answer.choices) == 1 and _is_text(answer.choices[0].parts) and not usage.reasoning_tokens:
         ratios.observe(model, "output", counted=_answered(answer), reported=usage.output_tokens)
+
+
+def is_plain_text(request: Request) -> bool:
+    """Whether the text of a request is all that its provider counts: no media, no tools of the provider's own."""
+    parts = (part for message in request.messages for part in message.parts)
+    return _is_text(parts) and not any(isinstance(tool, NativeTool) for tool in request.tools)
 
 
 def _answered(answer: Completion) -> int:
@@ -157,10 +161,6 @@ def _answered(answer: Completion) -> int:
 
 def _is_text(parts: Iterable[Part]) -> bool:
     return all(isinstance(part, TextPart | ToolCall) for part in parts)
-
-
-def _runs_tools(request: Request) -> bool:
-    return any(isinstance(tool, NativeTool) for tool in request.tools)
 
 
 def _at_words(cut: str) -> str:

@@ -117,4 +117,8 @@ def _one(outcome: Completion | Embeddings | Failure, latency_s: float) -> ModelU
         cost_nanousd=outcome.cost.total_nanousd,
         input_cost_nanousd=outcome.cost.input_nanousd,
         output_cost_nanousd=outcome.cost.output_nanousd,
+        cached_input_cost_nanousd=outcome.cost.cached_input_nanousd,
+        cache_write_cost_nanousd=outcome.cost.cache_write_nanousd,
+        reasoning_cost_nanousd=outcome.cost.reasoning_nanousd,
+        per_call_cost_nanousd=outcome.cost.per_call_nanousd,
     )

@@ -13,7 +13,6 @@ from runtime.settings.model import (
     HealthSettings,
     LocalSettings,
     ModelSettings,
-    PriceSettings,
     ProviderKind,
     ProviderSettings,
     RaySettings,
@@ -23,6 +22,7 @@ from runtime.settings.model import (
     Settings,
     Timeouts,
 )
+from runtime.settings.prices import PriceList, PriceSettings
 from runtime.settings.problems import BadSettings, Problem, nearest
 from runtime.settings.routes import AttemptSettings, HedgeSettings, RouteSettings
 from runtime.settings.secrets import EnvReference, Secret, resolve_secret
@@ -42,6 +42,7 @@ __all__ = [
     "HedgeSettings",
     "LocalSettings",
     "ModelSettings",
+    "PriceList",
     "PriceSettings",
     "Problem",
     "ProviderKind",

@@ -1,5 +1,6 @@
 """Reads settings: a YAML file, and over it the environment (`RAYGATE_RETRY__MAX_ATTEMPTS=2`).
 
+`price_file` names a second file, with a list of prices, which becomes part of the settings (`prices`).
 Variable names are case-insensitive, so keys that come from them are in lower case. A value that is a list or a
 mapping is JSON. An empty variable counts as unset. A file may say `os.environ/NAME` wherever text may stand.
 """
@@ -39,8 +40,12 @@ def load(path: FilePath | None, env: Mapping[str, str]) -> Settings:
     """The settings of a file (none is fine) and the environment. Raises `BadSettings` with all problems at once."""
     document = _Document.read(path)
     from_env, variables, problems = _read_environment(env)
-    problems = [*document.problems, *problems]
     data = _merged(document.data, from_env)
+    prices = _price_list(data, path)
+    problems = [*document.problems, *problems, *prices.problems]
+    if prices.data:
+        ours = data.get("prices")
+        data = {**data, "prices": _merged(prices.data, ours) if isinstance(ours, Mapping) else prices.data}
 
     unset = _unset_references(data, env)
     problems += [
@@ -50,7 +55,7 @@ def load(path: FilePath | None, env: Mapping[str, str]) -> Settings:
     try:
         settings = Settings.model_validate(_resolved(data, env))
     except ValidationError as error:
-        found = problems_of(error, Settings, lambda at: _where(at, document, variables))
+        found = problems_of(error, Settings, lambda at: prices.listed(at) or _where(at, document, variables))
         explained = {dotted(at[:length]) for at in unset for length in range(1, len(at) + 1)}
         problems += [problem for problem in found if problem.path not in explained]
         # Raised below, outside this block: pydantic's error holds the values and must not be its context.
@@ -58,6 +63,14 @@ def load(path: FilePath | None, env: Mapping[str, str]) -> Settings:
     if problems or settings is None:
         raise BadSettings(problems)
     return settings
+
+
+def _price_list(data: Mapping[str, Any], settings: FilePath | None) -> _Document:
+    """What `price_file` names, beside the settings file if that names it."""
+    named = data.get("price_file")
+    if not isinstance(named, str) or not named:
+        return _Document.read(None)
+    return _Document.read((settings.parent if settings else FilePath()) / named)
 
 
 class _Document:
@@ -122,6 +135,12 @@ class _Document:
             if line := self.lines.get(at[:depth]):
                 return line, depth
         return 0, 0
+
+    def listed(self, at: Path) -> str:
+        """Where a path of the settings stands in this list of prices; empty if it does not."""
+        line, depth = self.line_of(at[1:]) if at[:1] == ("prices",) else (0, 0)
+        # A price's own name is the least that tells one list from the other.
+        return f"{self.name}:{line}" if depth >= min(2, len(at) - 1) and line else ""
 
 
 class _GivenEnvironment(EnvSettingsSource):

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, JsonValue, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from runtime.models import Feature, Parameter, Pricing, per_million
+from runtime.models import Feature, Parameter
 from runtime.settings.parts import STRICT, Count, Seconds
+from runtime.settings.prices import PriceList, PriceSettings, Usd
 from runtime.settings.problems import BadSettings
 from runtime.settings.report import problems_of
 from runtime.settings.routes import HedgeSettings, RouteSettings
@@ -27,7 +27,6 @@ class _Part(BaseModel):
     model_config = STRICT
 
 
-Usd = Annotated[Decimal, Field(ge=0, decimal_places=9)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
@@ -80,31 +79,6 @@ class Reach(StrEnum):
     ANY = "any"
     NODE = "node"
     ACTOR = "actor"
-
-
-class PriceSettings(_Part):
-    """Dollars per million tokens. Input and output come together: half a price is none."""
-
-    input: Usd
-    output: Usd
-    cached_input: Usd | None = None
-    cache_write: Usd | None = None
-    cache_write_1h: Usd | None = None
-
-    def pricing(self) -> Pricing:
-        """The same in integers."""
-
-        def said(usd: Decimal | None) -> int | None:
-            return None if usd is None else per_million(usd)
-
-        return Pricing(
-            input=per_million(self.input),
-            output=per_million(self.output),
-            cached_input=said(self.cached_input),
-            cache_write=said(self.cache_write),
-            cache_write_1h=said(self.cache_write_1h),
-            source="settings",
-        )
 
 
 class ModelSettings(_Part):
@@ -313,6 +287,8 @@ class Settings(_Part):
 
     `max_cost_usd` bounds the estimate of one request, wherever a provider has no bound of its own. A request whose
     price is unknown is not within a bound. Without `hedge`, only routes that ask for it are hedged.
+    `prices` are known better than the price data has them; `price_file` names a file that holds such a list, beside the
+    settings file. It is read where the settings are, and its prices travel with them.
     """
 
     host: str = "127.0.0.1"
@@ -339,6 +315,8 @@ class Settings(_Part):
     providers: dict[str, ProviderSettings] = {}
     routes: dict[str, RouteSettings] = {}
     models: dict[str, ModelSettings] = {}
+    prices: PriceList = PriceList()
+    price_file: str = ""
 
     @model_validator(mode="after")
     def _named(self) -> Settings:

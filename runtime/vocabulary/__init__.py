@@ -44,7 +44,13 @@ def encoder() -> Encoder | None:
 def load_soon() -> None:
     """Begin to read the vocabulary in a thread. The second call does nothing."""
     if _loading.acquire(blocking=False):
-        threading.Thread(target=lambda: _loaded.append(load()), name="vocabulary", daemon=True).start()
+        threading.Thread(target=use, name="vocabulary", daemon=True).start()
+
+
+def use() -> None:
+    """Read it now, and count with it from here on."""
+    if not _loaded:
+        _loaded.append(load())
 
 
 @cache

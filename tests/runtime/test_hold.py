@@ -226,6 +226,7 @@ def test_choices_that_options_ask_for_are_held() -> None:
 )
 def test_options_that_choose_another_price_leave_no_hold(options: dict[str, object]) -> None:
     assert hold(said(extra=options), info()) is None
+    assert hold(said(extra=options), info(FREE)) is None, "what answers may be another model, which is not free"
 
 
 def test_a_tier_that_costs_no_more_is_held_as_usual() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -512,3 +513,82 @@ def test_a_stored_route_of_a_newer_version_is_read_without_what_is_new() -> None
 def test_a_stranger_among_the_larger_is_named(read) -> None:
     mine = read("routes: {r: {targets: [local/x], larger: [opnai/gpt-4o]}}")
     assert any("opnai" in warning for warning in effective(mine, {"OPENAI_API_KEY": SECRET}).warnings)
+
+
+# Prices.
+
+
+def test_every_form_of_a_price_can_be_said(read) -> None:
+    settings = read("""
+models:
+  a/b:
+    price:
+      input: 1
+      output: 5
+      cached_input: 0.1
+      reasoning: 4
+      audio_input: 7
+      web_search: 10
+      per_request: 0.012
+      above: {200000: {input: 2, output: 7.5}}
+      changes: {2027-01-01: {input: 0.5, output: 2}}
+""")
+    price = settings.models["a/b"].price
+    assert price is not None
+    now, then = price.pricing(date(2026, 12, 31)), price.pricing(date(2027, 1, 1))
+    assert (now.input, now.cached_input, now.reasoning, now.audio_input) == (10**9, 10**8, 4 * 10**9, 7 * 10**9)
+    assert (now.web_search, now.per_request) == (10_000_000, 12_000_000)
+    assert now.applies_up_to_tokens == 200_000
+    assert now.beyond is not None
+    assert (now.beyond.input, now.beyond.per_request, now.beyond.web_search) == (2 * 10**9, 12_000_000, 10_000_000)
+    assert (then.input, then.beyond, then.source) == (5 * 10**8, None, "settings")
+    assert Settings.from_document(json.loads(json.dumps(settings.to_document()))) == settings
+
+
+def test_a_list_of_prices_lies_in_a_file_of_its_own(read, tmp_path: Path) -> None:
+    (tmp_path / "prices.yaml").write_text("""
+as_of: 2026-11-20
+models:
+  openai/gpt-4o-mini: {input: 0.1, output: 0.2}
+  openai/ft:*: {input: 3, output: 6}
+  "*/gpt-4o*": {input: 9, output: 9}
+""")
+    settings = read("price_file: prices.yaml\nprices: {models: {openai/gpt-4o-mini: {output: 0.3}}}")
+    found = settings.prices.find("openai/gpt-4o-mini", date(2026, 11, 23))
+    assert found is not None
+    assert (found.input, found.output, found.as_of) == (10**8, 3 * 10**8, date(2026, 11, 20)), "ours go over the file's"
+    tuned = settings.prices.find("openai/ft:gpt-4o-mini:me", date(2026, 11, 23))
+    assert tuned is not None
+    assert tuned.input == 3 * 10**9
+    longest = settings.prices.find("lab/gpt-4o.1", date(2026, 11, 23))
+    assert longest is not None
+    assert settings.prices.find("openai/gpt-5", date(2026, 11, 23)) is None
+    assert Settings.from_document(settings.to_document()).prices == settings.prices, "the file itself stays here"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("models: {gpt-4o: {input: 1, output: 2}}", "prices: price `gpt-4o` should be of a provider/model"),
+        ("as_of: 2026-11-20\nmodels:\n  a/b: {input: 1}", "prices.yaml:3: prices.models.a/b.output: is needed here"),
+        ("models:\n  a/b: {input: -1, output: 2}", "prices.yaml:2: prices.models.a/b.input: should be greater than"),
+        (
+            "models:\n  a/b: {inptu: 1}",
+            "prices.yaml:2: prices.models.a/b.inptu: unknown key `inptu`; did you mean `input`?",
+        ),
+        ("as_of: yesterday", "prices.yaml:1: prices.as_of: should be a valid date"),
+        ("prices: {}", "prices.yaml:1: prices.prices"),
+        ("models: [", "prices.yaml:1"),
+        ("- a", "prices.yaml:1: should be a mapping"),
+    ],
+)
+def test_what_is_wrong_in_a_list_of_prices_is_named_with_its_line(
+    problems, tmp_path: Path, text: str, problem: str
+) -> None:
+    (tmp_path / "prices.yaml").write_text(text)
+    found = "\n".join(problems("price_file: prices.yaml"))
+    assert problem in found, found
+
+
+def test_a_list_of_prices_that_is_not_there_is_named(problems) -> None:
+    assert "nowhere.yaml: cannot be read" in "\n".join(problems("price_file: nowhere.yaml"))
