@@ -11,51 +11,24 @@ Money is integers of nano-dollars, moments are milliseconds since the epoch, dur
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntFlag
 
+from runtime.ledger.billing import NO_FLAGS, NOBODY, Account, Billing, Flag
 from runtime.outcome import Cost, Usage
 from runtime.wire import crosses
 
+__all__ = [
+    "NOBODY",
+    "NO_FLAGS",
+    "NO_USAGE",
+    "Account",
+    "Billing",
+    "Flag",
+    "Intent",
+    "Row",
+    "Settlement",
+]
 
-class Flag(IntFlag):
-    """What is special about an attempt. Stored as a number: values are never given another meaning.
-
-    `ESTIMATED`: its usage is ours, not the provider's. `LOST`: the process died before it knew, and the hold stands for
-    the cost. `UNPRICED`: something was used at an unknown price, and the cost is None. `OVERRUN`: it came to more than
-    its hold, or after its lease was taken back. `RECONCILED`: it was corrected by what the provider reported later.
-    """
-
-    CACHED = 1
-    CANCELLED = 2
-    PARTIAL = 4
-    HEDGED = 8
-    RETRIED = 16
-    ESTIMATED = 32
-    LOST = 64
-    UNPRICED = 128
-    OVERRUN = 256
-    STREAMED = 512
-    RECONCILED = 1024
-
-
-NO_FLAGS = Flag(0)
 NO_USAGE = Usage()
-
-
-@crosses
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """Who pays for a request: the key's public id, and the team and organisation above it; empty where there is none.
-
-    `tags` are the key's and the request's own. `strict`: a hard budget stands behind it, and an unknown price
-    is refused.
-    """
-
-    key: str = ""
-    team: str = ""
-    org: str = ""
-    tags: tuple[str, ...] = ()
-    strict: bool = False
 
 
 @crosses
@@ -70,7 +43,7 @@ class Intent:
     attempt: str
     at_ms: int
     request_id: str = ""
-    account: Account = Account()
+    account: Account = NOBODY
     route: str = ""
     provider: str = ""
     model: str = ""

@@ -1,0 +1,282 @@
+"""The bytes of a journal, and what is made of them after a crash. No I/O: `runtime.ledger.folder` has the files.
+
+    segment = magic, frame, frame, …                 a file; whatever follows the last whole frame is not read
+    frame   = sum (4) | length (4) | record          little endian; CRC-32 over length and record, begun with the
+                                                       segment's own number: no piece of another file is believed
+    record  = [1, intent's fields …] | [2, settlement's fields …]              JSON
+
+    intent ─► settlement ─► Row                      a settlement without its intent, or a second one, is nothing
+    intent ─► the end    ─► Row at its hold, LOST    (`Pairing.lost`)
+
+A record is a list: what a later version adds comes at its end. A reader leaves out what it does not know, and what an
+older writer did not know takes its default. Usage and cost are objects by name, without what has its default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import orjson
+
+from runtime.ledger.rows import NO_FLAGS, NO_USAGE, NOBODY, Account, Flag, Intent, Row, Settlement
+from runtime.outcome import Cost, FailureKind, Usage
+
+MAGIC = b"raygate1"
+
+MOST_BYTES = 64 * 1024
+"""A record that says more is written with its long texts cut; a length above this is no length."""
+
+LONG_TEXT = 1_000
+
+_HEAD = struct.Struct("<II")
+_LENGTH = struct.Struct("<I")
+_INTENT, _SETTLEMENT = 1, 2
+_MOST_INT = 2**63 - 1
+
+Record = Intent | Settlement
+T = TypeVar("T", Usage, Cost)
+
+
+# Writing.
+
+
+def intent_frame(intent: Intent, seed: int) -> bytes:
+    payer = intent.account
+    whose = None if payer is NOBODY else [payer.key, payer.team, payer.org, payer.tags, payer.strict]
+    said = [
+        _INTENT,
+        intent.attempt,
+        intent.at_ms,
+        intent.request_id,
+        whose,
+        intent.route,
+        intent.provider,
+        intent.model,
+        intent.hold_nanousd,
+        intent.lease,
+        intent.flags,
+    ]
+    return _framed(said, seed)
+
+
+def settlement_frame(settlement: Settlement, seed: int) -> bytes:
+    said = [
+        _SETTLEMENT,
+        settlement.attempt,
+        settlement.at_ms,
+        settlement.outcome,
+        None if settlement.usage is NO_USAGE else _said(settlement.usage, _USAGE),
+        None if settlement.cost is None else _said(settlement.cost, _COST),
+        round(settlement.latency_ms, 1),
+        None if settlement.ttft_ms is None else round(settlement.ttft_ms, 1),
+        settlement.flags,
+        settlement.unsent,
+    ]
+    return _framed(said, seed)
+
+
+def _framed(said: list[Any], seed: int) -> bytes:
+    try:
+        record = orjson.dumps(said)
+        if len(record) > MOST_BYTES:
+            record = orjson.dumps(_plain(said))
+    except TypeError:  # half a surrogate pair, or a number beyond 64 bits, that somebody sent us
+        record = orjson.dumps(_plain(said))
+    body = _LENGTH.pack(len(record)) + record
+    return _LENGTH.pack(zlib.crc32(body, seed)) + body
+
+
+def _plain(value: Any) -> Any:
+    """The same, as far as JSON can say it, and no longer than need be."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()[:LONG_TEXT]
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return max(-_MOST_INT, min(int(value), _MOST_INT))
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(one) for key, one in list(value.items())[:100]}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value[:100]]
+    return value
+
+
+_Fields = tuple[tuple[str, Any], ...]
+
+
+def _defaults(cls: type[Any]) -> _Fields:
+    fields = dataclasses.fields(cls)
+    return tuple((one.name, one.default_factory() if callable(one.default_factory) else one.default) for one in fields)
+
+
+_USAGE, _COST = _defaults(Usage), _defaults(Cost)
+
+
+def _said(value: Usage | Cost, fields: _Fields) -> dict[str, Any]:
+    said = {}
+    for name, default in fields:
+        one = getattr(value, name)
+        if one is not default and one != default:
+            said[name] = one
+    return said
+
+
+# Reading.
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a segment held. `unread` bytes at its end could not be read; `torn`: they are no more than the beginning of
+    one frame, as a crash or a full disk leaves it.
+    """
+
+    records: list[Record]
+    unread: int = 0
+    torn: bool = False
+
+
+def read(data: bytes, seed: int) -> Read:
+    """All whole records up to the first that is not. Never raises."""
+    if not data.startswith(MAGIC):
+        return Read([], len(data), torn=MAGIC.startswith(data))
+    records: list[Record] = []
+    at, end = len(MAGIC), len(data)
+    while at + _HEAD.size <= end:
+        total, length = _HEAD.unpack_from(data, at)
+        after = at + _HEAD.size + length
+        if not 0 < length <= MOST_BYTES or after > end:
+            break
+        if zlib.crc32(data[at + 4 : after], seed) != total:
+            break
+        record = _record(data[at + _HEAD.size : after])
+        if record is not None:
+            records.append(record)
+        at = after
+    unread = end - at
+    return Read(records, unread, torn=unread > 0 and _is_beginning(data, at))
+
+
+def _is_beginning(data: bytes, at: int) -> bool:
+    # A file system that lost its power may leave zeros.
+    if len(data) - at < _HEAD.size or not any(data[at:]):
+        return True
+    _, length = _HEAD.unpack_from(data, at)
+    return bool(0 < length <= MOST_BYTES and at + _HEAD.size + length > len(data))
+
+
+def _record(data: bytes) -> Record | None:
+    """None for a kind that a later version has added."""
+    try:
+        match orjson.loads(data):
+            case [1, str(attempt), int(at_ms), *rest]:
+                return _intent(attempt, at_ms, rest)
+            case [2, str(attempt), int(at_ms), str(outcome), *rest]:
+                return _settlement(attempt, at_ms, outcome, rest)
+            case _:
+                pass
+    except (ValueError, TypeError):  # it is whole, and yet not what we write
+        pass
+    return None
+
+
+def _intent(attempt: str, at_ms: int, rest: list[Any]) -> Intent:
+    request_id, whose, route, provider, model, hold, lease, flags = _filled(rest, ("", None, "", "", "", None, "", 0))
+    return Intent(
+        attempt=attempt,
+        at_ms=at_ms,
+        request_id=request_id,
+        account=NOBODY if whose is None else _account(whose),
+        route=route,
+        provider=provider,
+        model=model,
+        hold_nanousd=hold,
+        lease=lease,
+        flags=Flag(flags),
+    )
+
+
+def _account(whose: list[Any]) -> Account:
+    key, team, org, tags, strict = _filled(whose, ("", "", "", (), False))
+    return Account(key=key, team=team, org=org, tags=tuple(tags), strict=strict)
+
+
+def _settlement(attempt: str, at_ms: int, outcome: str, rest: list[Any]) -> Settlement:
+    usage, cost, latency_ms, ttft_ms, flags, unsent = _filled(rest, (None, None, 0.0, None, 0, False))
+    return Settlement(
+        attempt=attempt,
+        at_ms=at_ms,
+        outcome=outcome,
+        usage=NO_USAGE if usage is None else _known(Usage, usage, _USAGE),
+        cost=None if cost is None else _known(Cost, cost, _COST),
+        latency_ms=latency_ms or 0.0,
+        ttft_ms=ttft_ms,
+        flags=Flag(flags),
+        unsent=unsent,
+    )
+
+
+def _filled(said: list[Any], defaults: tuple[Any, ...]) -> list[Any]:
+    """As many as this version knows."""
+    return [*said, *defaults[len(said) :]][: len(defaults)]
+
+
+def _known(cls: type[T], said: dict[str, Any], fields: _Fields) -> T:
+    return cls(**{name: said[name] for name, _ in fields if name in said})
+
+
+# What is made of it.
+
+
+@dataclass(slots=True)
+class Pairing:
+    """Joins the records of one writer, in their order, into rows. `open` are the intents without a settlement."""
+
+    open: dict[str, Intent] = field(default_factory=dict)
+
+    def feed(self, records: Iterable[Record]) -> list[Row]:
+        """The attempts that these records settle, but for those of which nothing was sent."""
+        rows = []
+        for record in records:
+            if isinstance(record, Intent):
+                self.open[record.attempt] = record
+                continue
+            intent = self.open.pop(record.attempt, None)
+            if intent is not None and not record.unsent:
+                rows.append(Row(intent=intent, settlement=record))
+        return rows
+
+    def lost(self) -> list[Row]:
+        """Nothing more comes: whoever is still open was cut off."""
+        rows = [lost(intent) for intent in self.open.values()]
+        self.open.clear()
+        return rows
+
+
+def lost(intent: Intent) -> Row:
+    """The row of an attempt whose end nobody saw: its hold is what it costs. The same whoever makes it, and when."""
+    hold = intent.hold_nanousd
+    settlement = Settlement(
+        attempt=intent.attempt,
+        at_ms=intent.at_ms,
+        outcome=FailureKind.INTERRUPTED,
+        cost=None if hold is None else Cost(output_nanousd=hold, total_nanousd=hold),
+        flags=Flag.LOST | Flag.ESTIMATED | (Flag.UNPRICED if hold is None else NO_FLAGS),
+    )
+    return Row(intent=intent, settlement=settlement)
+
+
+def recover(records: Iterable[Record]) -> list[Row]:
+    """One row for each attempt that these records speak of, of a writer that has died."""
+    pairing = Pairing()
+    settled = pairing.feed(records)
+    return settled + pairing.lost()
+
+
+def seed_of(writer: str, segment: int) -> int:
+    """What the sums of a segment begin with."""
+    return zlib.crc32(f"{writer}.{segment}".encode())
