@@ -3,7 +3,8 @@
     GET /admin/keys        POST /admin/keys              GET, PATCH, DELETE /admin/keys/{id}
     GET /admin/accounts    POST /admin/teams/{id}        POST /admin/orgs/{id}
     GET /admin/budgets     POST /admin/budgets/{scope}/{id}          DELETE /admin/budgets/{scope}/{id}/{period}
-    GET /admin/spend       GET /admin/rows               GET /admin/elsewhere      GET /admin/audit       GET /admin/ledger
+    GET /admin/spend       GET /admin/rows               GET /admin/elsewhere
+    GET /admin/audit       GET /admin/ledger
 
 Every answer is the ledger's own; here it is only addressed.
 """

@@ -203,6 +203,21 @@ def revoke_key(
     accounts.revoke(account, url=url, key=key, as_json=as_json)
 
 
+@app.command()
+def spend(  # noqa: PLR0917  # typer calls it by name
+    by: Annotated[str, typer.Option(help="Of org, team, key, tag, route, provider, model; commas between.")] = "model",
+    last: Annotated[str, typer.Option(help="How far back: 24h, 7d, 4w.")] = "30d",
+    each: Annotated[str, typer.Option(help="hour, day, week, month or total.")] = "total",
+    url: Url = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Show what was spent, and on what; what had no known price is counted, never added as zero."""
+    from serve.cli import spend as command
+
+    command.spend(by=by, last=last, each=each, url=url, key=key, as_json=as_json)
+
+
 class Scope(StrEnum):
     KEY = "key"
     TEAM = "team"
