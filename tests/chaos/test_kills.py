@@ -6,6 +6,7 @@
     provider actor  nobody                  its provider
     replica         its clients             its clients
     HAProxy         everybody               everybody
+    ledger          nobody                  nobody
     local model     itself                  itself
     notebook        itself                  itself
 
@@ -32,7 +33,7 @@ import ray
 
 from actors.launch import head
 from actors.launch.processes import listeners
-from actors.names import LOCAL_MODEL, NAMESPACE
+from actors.names import LEDGER, LOCAL_MODEL, NAMESPACE
 from tests.chaos.size import FULL, sized
 from tests.chaos.streams import Patient, Streams
 from tests.e2e.conftest import REPLICAS, Live, settings, until
@@ -87,6 +88,10 @@ def _local_model(live: Live) -> int:
     return int(live.control(ray.get_actor(LOCAL_MODEL, namespace=NAMESPACE), "whereabouts"))
 
 
+def _ledger(live: Live) -> int:
+    return int(live.control(ray.get_actor(LEDGER, namespace=NAMESPACE), "whereabouts")[1])
+
+
 def _replica(live: Live) -> int:
     return _replicas(live)[0]
 
@@ -133,6 +138,7 @@ VICTIMS = (
         carries=lambda at: at.of(NEAR) if at.path == "actor" else set(),
         back=_another(_provider),
     ),
+    Victim(name="ledger", pid=_ledger, carries=lambda at: set(), back=_another(_ledger)),
     Victim(name="replica", pid=_replica, carries=_of_replica, back=_replicas_follow),
     Victim(name="HAProxy", pid=_haproxy, carries=lambda at: set(at.streams), back=_another(_haproxy), back_s=STOPPED_S),
     Victim(
@@ -148,6 +154,7 @@ VICTIMS = (
 SHORT = {
     "manager": "actor",
     "provider actor": "actor",
+    "ledger": "edge",
     "replica": "edge",
     "HAProxy": "edge",
     "local model": "edge",
