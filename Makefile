@@ -21,6 +21,9 @@ UPSTREAMS := .upstreams
 AIMOCK    := 1.43.0
 LLMOCK    := 0.2.2
 
+# Tests with a real Ray, or whose times mean something: nothing else runs beside them.
+REAL := tests/e2e tests/chaos
+
 CHAOS_PROCESSES := $(addprefix tests/chaos/test_,kills.py dead_upstream.py live_faults.py)
 
 # People's own clients, each in an environment of its own, with every version pinned.
@@ -47,7 +50,8 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal $(REAL:%=--ignore=%)
+	$(BIN)/pytest $(REAL)
 
 # Every fault of an upstream of ours, in every dialect, over real sockets; killed processes, a dead upstream, callers who
 # leave in masses; and simulated clusters under thousands of faults. make test runs a short version. At most five minutes

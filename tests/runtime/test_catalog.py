@@ -281,7 +281,7 @@ def test_what_openrouter_gives_away_is_free() -> None:
     assert known("openrouter", "qwen/qwen9").pricing is None
 
 
-@pytest.mark.parametrize("kind", price_list.KINDS)
+@pytest.mark.parametrize("kind", sorted(price_list.KINDS))
 def test_every_model_of_the_price_data_can_be_read(kind: str) -> None:
     for model in price_list.models(kind):
         info = known(kind, model)
