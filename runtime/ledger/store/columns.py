@@ -155,8 +155,9 @@ def flat(row: Row) -> Flat:
         cost.total_nanousd if cost and flags & _RECONCILED else None,
         _more(usage, cost),
     )
-    named = intent.route + intent.model + intent.request_id + intent.provider + account.key + account.team + account.org
-    if named.isprintable() and usage.total_tokens < MOST and (cost is None or cost.total_nanousd < MOST):
+    # What callers name, and providers count. The other names are from settings and documents, which are validated.
+    fine = intent.model.isprintable() and intent.route.isprintable() and intent.request_id.isprintable()
+    if fine and usage.input_tokens + usage.output_tokens < MOST and (cost is None or cost.total_nanousd < MOST):
         return values
     return tuple(_within(value) for value in values)
 

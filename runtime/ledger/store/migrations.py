@@ -109,12 +109,7 @@ def _first(words: Words) -> tuple[str, ...]:
     )
 
 
-def _second(words: Words) -> tuple[str, ...]:
-    # People ask for what became of one request; it is seldom old.
-    return ("create index attempt_of_request on attempt (request_id)",)
-
-
-STEPS = (_first, _second)
+STEPS = (_first,)
 
 NEWEST = len(STEPS)
 

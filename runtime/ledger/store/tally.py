@@ -153,8 +153,10 @@ class Tally(NamedTuple):
     totals: dict[Account, Counts]
 
 
-_AT_MS, _KEY, _TEAM, _ORG, _TAGS = AT["at_ms"], AT["key"], AT["team"], AT["org"], AT["tags"]
-_ROUTE, _PROVIDER, _MODEL, _FLAGS = AT["route"], AT["provider"], AT["model"], AT["flags"]
+Group = tuple[str, str, str, str, str, str, str]
+"""Key, team, organisation, tags, route, provider and model: the columns that stand side by side in a row."""
+
+_AT_MS, _FLAGS, _GROUP = AT["at_ms"], AT["flags"], slice(AT["key"], AT["model"] + 1)
 _OUTCOME, _COST, _PARTS_END = AT["outcome"], AT["cost_nanousd"], AT[COST_PARTS[-1]] + 1
 _NO_MONEY = (0,) * (_PARTS_END - _COST)
 _IN, _OUT, _TOKENS_END = AT["input_tokens"], AT["output_tokens"], AT["audio_output_tokens"] + 1
@@ -222,22 +224,27 @@ def minus(counts: Counts) -> Counts:
 
 def tally(added: Iterable[Flat], taken: Iterable[Flat] = ()) -> Tally:
     """The change of all sums when these rows come and those go."""
-    hourly: dict[Hourly, list[Counts]] = {}
-    tagged: dict[Tagged, list[Counts]] = {}
+    groups: dict[int, dict[Group, list[Counts]]] = {}
     for sign, rows in ((1, added), (-1, taken)):
         for values in rows:
-            counts = counts_of(values) if sign > 0 else minus(counts_of(values))
             at = values[_AT_MS]
             hour = at - at % HOUR_MS
-            org, team, key = values[_ORG], values[_TEAM], values[_KEY]
-            cell = (hour, org, team, key, values[_ROUTE], values[_PROVIDER], values[_MODEL])
-            if (there := hourly.get(cell)) is None:
-                hourly[cell] = [counts]
+            if (of_hour := groups.get(hour)) is None:
+                of_hour = groups[hour] = {}
+            group = values[_GROUP]
+            counts = counts_of(values) if sign > 0 else minus(counts_of(values))
+            if (there := of_hour.get(group)) is None:
+                of_hour[group] = [counts]
             else:
                 there.append(counts)
-            if values[_TAGS] != "[]":
-                for tag in dict.fromkeys(tags_of(values[_TAGS])):
-                    tagged.setdefault((hour, org, team, key, tag), []).append(counts)
+    hourly: dict[Hourly, list[Counts]] = {}
+    tagged: dict[Tagged, list[Counts]] = {}
+    for hour, of_hour in groups.items():
+        for (key, team, org, tags, route, provider, model), each in of_hour.items():
+            counts = _sum(each)
+            hourly.setdefault((hour, org, team, key, route, provider, model), []).append(counts)
+            for tag in dict.fromkeys(tags_of(tags)):
+                tagged.setdefault((hour, org, team, key, tag), []).append(counts)
     summed = {cell: _sum(counts) for cell, counts in hourly.items()}
     return Tally(summed, {cell: _sum(counts) for cell, counts in tagged.items()}, _totals(summed))
 
@@ -247,14 +254,18 @@ def _sum(counts: Sequence[Counts]) -> Counts:
 
 
 def _totals(hourly: Mapping[Hourly, Counts]) -> dict[Account, Counts]:
-    totals: dict[Account, list[Counts]] = {}
+    # First all models and routes of a key together: each account has sums for five periods.
+    keys: dict[tuple[int, str, str, str], list[Counts]] = {}
     for (hour, org, team, key, *_), counts in hourly.items():
         short = (counts[_M_COST], counts[_M_UNPRICED], counts[_M_ATTEMPTS], counts[_M_IN] + counts[_M_OUT])
-        starts = _starts(hour)
-        for dimension, of in zip(ACCOUNTS, (org, team, key), strict=True):
+        keys.setdefault((hour, org, team, key), []).append(short)
+    totals: dict[Account, list[Counts]] = {}
+    for (hour, *accounts), each in keys.items():
+        counts = _sum(each)
+        for dimension, of in zip(ACCOUNTS, accounts, strict=True):
             if of:
-                for period, start in starts:
-                    totals.setdefault((dimension, of, period, start), []).append(short)
+                for period, start in _starts(hour):
+                    totals.setdefault((dimension, of, period, start), []).append(counts)
     return {account: _sum(counts) for account, counts in totals.items()}
 
 
