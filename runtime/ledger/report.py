@@ -21,7 +21,8 @@ from runtime.ledger.rows import NO_USAGE
 from runtime.ledger.store.tally import Cell, Cut, Sums, merged
 from runtime.models import Pricing
 from runtime.outcome import Usage
-from runtime.price import cost_of
+from runtime.price import cost_of, prices_at
+from runtime.wire import crosses
 
 BY = ("org", "team", "key", "tag", "route", "provider", "model")
 """What reports are cut by."""
@@ -57,6 +58,11 @@ def lines(cells: Iterable[Cell], each: Period = Period.TOTAL) -> tuple[Cell, ...
     return tuple(sorted(found, key=lambda cell: (cell.start_ms, -cell.sums.cost_nanousd, cell.values)))
 
 
+def known_cost(sums: Sums) -> int | None:
+    """What is known of the cost: None, rather than 0, where nothing but attempts at unknown prices cost anything."""
+    return None if sums.unpriced and not sums.cost_nanousd else sums.cost_nanousd
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
     """`change` is the growth of the cost since the period before: 0.5 is half as much again. None where that was 0.
@@ -88,6 +94,7 @@ def _trend(values: tuple[str, ...], now: Sums, then: Sums) -> Trend:
     return Trend(values=values, now=now, before=then, change=change, certain=not (now.unpriced or then.unpriced))
 
 
+@crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
     """What the next `days` will cost if they are as the last weeks were; four times of five between `low` and `high`.
@@ -160,6 +167,7 @@ def _weekday(day_ms: int) -> int:
     return day_ms // DAY_MS % 7
 
 
+@crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
     """What the same tokens would have cost at a model, or through a route.
@@ -195,14 +203,17 @@ def _alternative(name: str, used: Iterable[Sums], pricing: Pricing | None, quali
     for sums in used:
         # Attempts that failed used nothing, as a rule.
         asked = max(sums.ok, 1)
-        tier = _tier(pricing, sums.input_tokens // asked)
+        tier = prices_at(pricing, sums.input_tokens // asked)
+        if tier is not None:
+            # Already looked up: all the tokens together are no one prompt.
+            tier = replace(tier, applies_up_to_tokens=None, beyond=None)
         cost = cost_of(_usage(sums), tier)
         if cost is None:
             unpriced += sums.attempts
             continue
         known = True
         about = about or (pricing is not None and pricing.applies_up_to_tokens is not None)
-        total += cost.total_nanousd + (asked - 1) * getattr(pricing, "per_request", 0)
+        total += cost.total_nanousd + (asked - 1) * (tier.per_request if tier else 0)
     nothing_used = not unpriced
     return Alternative(
         name=name,
@@ -224,12 +235,3 @@ def _usage(sums: Sums) -> Usage:
         audio_input_tokens=sums.audio_input_tokens,
         audio_output_tokens=sums.audio_output_tokens,
     )
-
-
-def _tier(pricing: Pricing | None, input_tokens: int) -> Pricing | None:
-    """The prices of a prompt of this length, as if they were those of any length."""
-    while pricing is not None:
-        if pricing.applies_up_to_tokens is None or input_tokens <= pricing.applies_up_to_tokens:
-            return replace(pricing, applies_up_to_tokens=None, beyond=None)
-        pricing = pricing.beyond
-    return None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.ledger.periods import DAY_MS, HOUR_MS, Period
-from runtime.ledger.report import before, cut_for, lines, project, reprice, trends
+from runtime.ledger.report import before, cut_for, known_cost, lines, project, reprice, trends
 from runtime.ledger.store.base import Store, StoreFailure
 from runtime.ledger.store.tally import Cell, Sums
 from runtime.models import FREE, Pricing
@@ -156,6 +156,17 @@ def test_repricing_at_a_flat_price_is_the_sum_of_the_invoices(tokens: list[tuple
     (found,) = reprice([used(came, went) for came, went in tokens], {"it": FLAT})
     costs = [cost_of(Usage(input_tokens=came, output_tokens=went), FLAT) for came, went in tokens]
     assert found.cost_nanousd == sum(cost.total_nanousd for cost in costs if cost)
+
+
+def test_a_price_for_each_request_counts_once_for_each() -> None:
+    (found,) = reprice([used(1_000, 0, ok=3)], {"it": Pricing(input=1_000_000, output=0, per_request=7)})
+    assert found.cost_nanousd == 1_000 + 3 * 7
+
+
+def test_what_only_unpriced_attempts_cost_is_unknown_and_not_nothing() -> None:
+    assert known_cost(Sums(attempts=2, unpriced=2)) is None
+    assert known_cost(Sums(attempts=2, unpriced=1, cost_nanousd=5)) == 5
+    assert known_cost(Sums(attempts=2)) == 0
 
 
 def test_what_is_not_kept_together_is_refused() -> None:

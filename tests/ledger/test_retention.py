@@ -40,6 +40,20 @@ async def test_a_row_from_before_the_fold_is_not_counted_again(store: Store) -> 
     assert spent.cost_nanousd == 13
 
 
+async def test_sums_of_old_hours_become_sums_of_days(store: Store) -> None:
+    hours = (0, 0, 1, 23, 24, 47, 100 * 24)
+    await appended(store, *(row(f"w:{n}", cost=n, at_ms=NOON + hour * HOUR_MS) for n, hour in enumerate(hours)))
+    days, tags = Cut(each=Period.DAY, by=("key",)), Cut(each=Period.DAY, by=("tag",))
+    before = [await store.cells(cut) for cut in (days, tags)]
+    for _ in range(2):
+        # In the middle of the second day: it stays as it is.
+        await folded(store, Retention(hourly_days=10), NOON + 11 * DAY_MS + 12 * HOUR_MS)
+        assert [await store.cells(cut) for cut in (days, tags)] == before
+    cells = await store.cells(Cut(each=Period.HOUR))
+    assert not isinstance(cells, StoreFailure)
+    assert [(cell.start_ms - NOON) // HOUR_MS for cell in cells] == [0, 24, 47, 100 * 24]
+
+
 async def test_nothing_is_folded_where_nothing_is_bounded(store: Store) -> None:
     await appended(store, row())
     answer = await folded(store, Retention(), NOON + 1000 * DAY_MS)

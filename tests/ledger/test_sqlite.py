@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -186,6 +187,57 @@ async def test_one_bad_call_does_not_spoil_those_beside_it(tmp_path: Path) -> No
     closed = await store.append([row("w:3")])
     assert isinstance(closed, StoreFailure)
     assert closed.kind is Trouble.UNREACHABLE
+
+
+WRITE = """
+import asyncio, sys
+from pathlib import Path
+from runtime.ledger.store.sqlite import SqliteStore
+from tests.ledger.rows import row
+
+async def main():
+    store = await SqliteStore.open(Path(sys.argv[1]), synchronous="normal")
+    await store.acquire_epoch("writer", at_ms=0)
+    print("open", flush=True)
+    for batch in range(100_000):
+        await store.append([row(f"w:{batch * 50 + n}", cost=1) for n in range(50)])
+        print(batch, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def killed_in_the_middle(path: Path) -> int:
+    """How many rows were acknowledged to a process that was killed while it wrote."""
+    process = subprocess.Popen([sys.executable, "-c", WRITE, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(8)]
+    process.kill()
+    said += process.stdout.readlines()
+    process.wait()
+    process.stdout.close()
+    return 50 * sum(line.endswith("\n") and line != "open\n" for line in said)
+
+
+def test_what_was_acknowledged_outlives_the_death_of_the_writer(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    acknowledged = killed_in_the_middle(path)
+
+    async def there() -> None:
+        store = await opened(path)
+        assert await store.check() is None
+        rows = len(await all_rows(store))
+        # One batch may have been written, of which nobody heard any more.
+        assert rows in (acknowledged, acknowledged + 50)
+        totals = await store.totals(0)
+        assert not isinstance(totals, StoreFailure)
+        assert {total.cost_nanousd for total in totals} == {rows}
+        again = await store.append([row(f"w:{n}", cost=1) for n in range(acknowledged)])
+        assert isinstance(again, Appended)
+        assert not again.changes
+        await store.close()
+
+    asyncio.run(there())
 
 
 async def test_a_caller_who_goes_away_does_not_undo_what_it_asked_for(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from runtime.ledger.periods import Period, start_of
 from runtime.ledger.rows import Account, Flag, Row
 from runtime.ledger.store.base import Appended, Audit, Document, Store, StoreFailure, Total, Trouble, Where
 from runtime.ledger.store.tally import Cut
-from runtime.outcome import Usage
+from runtime.outcome import Cost, Usage
 from tests.ledger.conftest import Open
 from tests.ledger.rows import ALICE, NOON, lost, row
 
@@ -43,6 +43,17 @@ async def test_a_row_comes_back_as_it_was_written(store: Store) -> None:
     first = row(flags=Flag.STREAMED | Flag.RETRIED)
     searched = Usage(input_tokens=3, server_tool_calls={"web_search": 2}, billed_input_tokens=7, estimated=True)
     second = row("w:2", at_ms=NOON + 1, cost=None, account=Account())
+    parts = Cost(
+        input_nanousd=60,
+        cached_input_nanousd=10,
+        cache_write_nanousd=20,
+        output_nanousd=30,
+        reasoning_nanousd=5,
+        per_call_nanousd=9,
+        total_nanousd=99,
+        source="provider",
+    )
+    first = replace(first, settlement=replace(first.settlement, cost=parts))
     second = replace(second, settlement=replace(second.settlement, usage=searched, ttft_ms=None, flags=Flag.ESTIMATED))
     await appended(store, first, second)
     assert await all_rows(store) == [first, second]
@@ -192,6 +203,15 @@ async def test_rows_are_read_in_time_page_by_page(store: Store) -> None:
     assert {each.intent.attempt for each in found} == {each.intent.attempt for each in rows}
     some = await all_rows(store, Where(since_ms=NOON + 2, until_ms=NOON + 4, only={"key": "bob"}), page=2)
     assert {each.intent.attempt for each in some} == {"w:7", "w:9", "w:11"}
+
+
+async def test_rows_are_found_by_a_tag_and_not_by_a_part_of_one(store: Store) -> None:
+    tags = [("prod",), ("prod-2", 'a"prod"b'), ("x", "prod"), ("k\u00f6ln",), ()]
+    await appended(store, *(row(f"w:{n}", account=Account(tags=each)) for n, each in enumerate(tags)))
+    for tag, expected in (("prod", ["w:0", "w:2"]), ("k\u00f6ln", ["w:3"]), ('a"prod"b', ["w:1"]), ("rod", [])):
+        assert [each.intent.attempt for each in await all_rows(store, Where(only={"tag": tag}))] == expected
+    with pytest.raises(ValueError, match="looked up by colour"):
+        await all_rows(store, Where(only={"colour": "red"}))
 
 
 async def test_sums_are_cut_by_time_and_dimension(store: Store) -> None:

@@ -79,6 +79,7 @@ class Appended:
     too_old: tuple[Row, ...] = ()
 
 
+@crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
     """What an account (`dimension` is "org", "team" or "key") came to in one period.
@@ -127,6 +128,7 @@ class Audit:
     seq: int = 0
 
 
+@crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
     """Which rows: those whose attempts began in [since_ms, until_ms); and of these alone, where one is named."""
@@ -134,25 +136,29 @@ class Where:
     since_ms: int = 0
     until_ms: int = 2**62
     only: Mapping[str, str] = field(default_factory=dict)
-    """Any of attempt, request_id, key, team, org, route, provider, model, outcome, to its value.
+    """Any of attempt, request_id, key, team, org, tag, route, provider, model, outcome, to its value.
 
     An attempt is looked up; for all others every row of the time is read: an index on random request ids would cost
     each row a quarter more.
     """
 
 
+@crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """Rows older than `days` go, and the oldest ones while the ledger is larger than `max_bytes`; None: no bound.
 
-    Their sums stay. Rows of the last `spare_ms` stay even where there is no room.
+    Their sums stay: those of hours older than `hourly_days` as sums of days. Rows of the last `spare_ms` stay even
+    where there is no room.
     """
 
     days: int | None = None
+    hourly_days: int | None = None
     max_bytes: int | None = None
     spare_ms: int = 3_600_000
 
 
+@crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
     """`rows` went, all of before `before_ms`; `bytes` is what the ledger needs now.

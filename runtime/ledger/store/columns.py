@@ -83,7 +83,7 @@ _ESTIMATED, _RECONCILED = int(Flag.ESTIMATED), int(Flag.RECONCILED)
 _PLAIN_COST = ("input_nanousd", "output_nanousd", *COST_PARTS, "total_nanousd", "source", "currency")
 _PLAIN_USAGE = (*TOKENS, "billed_input_tokens", "billed_output_tokens", "server_tool_calls", "estimated")
 # Fields that were added since the columns were: kept in `more`, as they are.
-_COST_FIELDS = frozenset(f.name for f in dataclasses.fields(Cost))
+_parts: Callable[[Cost], tuple[int, ...]] = attrgetter(*COST_PARTS)
 _NO_PARTS = (None,) * len(COST_PARTS)
 _MORE_COST = tuple((f.name, f.default) for f in dataclasses.fields(Cost) if f.name not in _PLAIN_COST)
 _MORE_USAGE = tuple((f.name, f.default) for f in dataclasses.fields(Usage) if f.name not in _PLAIN_USAGE)
@@ -162,15 +162,6 @@ def flat(row: Row) -> Flat:
     return tuple(_within(value) for value in values)
 
 
-def _none_of_them(cost: Cost) -> tuple[int, ...]:
-    return (0,) * len(COST_PARTS)
-
-
-_parts: Callable[[Cost], tuple[int, ...]] = (
-    attrgetter(*COST_PARTS) if _COST_FIELDS.issuperset(COST_PARTS) else _none_of_them
-)
-
-
 def _within(value: object) -> object:
     if isinstance(value, str):
         return clean(value)
@@ -199,9 +190,7 @@ def row_of(values: Sequence[Any]) -> Row:
         calls, source, latency, ttft, _was, more,
     ) = values  # fmt: skip
     also: dict[str, Any] = json.loads(more) if more else {}
-    parts = zip(COST_PARTS, (read, written, thought, calls), strict=True)
-    known_cost = {name: part for name, part in parts if name in _COST_FIELDS}
-    known_cost |= {name: value for name, value in also.get("cost", {}).items() if name in dict(_MORE_COST)}
+    known_cost = {name: value for name, value in also.get("cost", {}).items() if name in dict(_MORE_COST)}
     known_usage = {name: value for name, value in also.get("usage", {}).items() if name in dict(_MORE_USAGE)}
     return Row(
         intent=Intent(
@@ -229,7 +218,17 @@ def row_of(values: Sequence[Any]) -> Row:
             ),
             cost=None
             if cost is None
-            else Cost(total_nanousd=cost, input_nanousd=cost_in, output_nanousd=cost_out, source=source, **known_cost),
+            else Cost(
+                total_nanousd=cost,
+                input_nanousd=cost_in,
+                output_nanousd=cost_out,
+                cached_input_nanousd=read,
+                cache_write_nanousd=written,
+                reasoning_nanousd=thought,
+                per_call_nanousd=calls,
+                source=source,
+                **known_cost,
+            ),
             latency_ms=latency,
             ttft_ms=ttft,
             flags=Flag(flags),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,7 +28,7 @@ from runtime.ledger.store.base import (
 from runtime.ledger.store.columns import COLUMNS, INTENT_COLUMNS, Flat, flat_intent, intent_of, row_of
 from runtime.ledger.store.shapes import audit_of, audit_values, cell_of, document_of, document_values, total_of
 from runtime.ledger.store.sorting import Sorted, all_new, flat_rows, sort_out
-from runtime.ledger.store.statements import Insert
+from runtime.ledger.store.statements import Insert, numbered
 from runtime.ledger.store.tally import Cell, Cut, tally
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class PostgresStore:
 
     async def acquire_epoch(self, owner: str, *, at_ms: int) -> int | StoreFailure:
         async def job(db: Connection) -> int:
-            number: int = await db.fetchval(_numbered(statements.TAKE_EPOCH), owner)
+            number: int = await db.fetchval(numbered(statements.TAKE_EPOCH), owner)
             return number
 
         taken = await self._write(job, fenced=False)
@@ -136,9 +135,9 @@ class PostgresStore:
         self, put: Sequence[Document] = (), *, gone: Sequence[tuple[str, str]] = (), audit: Sequence[Audit] = ()
     ) -> StoreFailure | None:
         async def job(db: Connection) -> None:
-            await db.executemany(_numbered(statements.DROP_DOCUMENT), gone)
-            await db.executemany(_numbered(statements.PUT_DOCUMENT), map(document_values, put))
-            await db.executemany(_numbered(statements.PUT_AUDIT), map(audit_values, audit))
+            await db.executemany(numbered(statements.DROP_DOCUMENT), gone)
+            await db.executemany(numbered(statements.PUT_DOCUMENT), map(document_values, put))
+            await db.executemany(numbered(statements.PUT_AUDIT), map(audit_values, audit))
 
         return await self._write(job)
 
@@ -230,7 +229,7 @@ class PostgresStore:
 
     async def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]] | StoreFailure:
         async def read() -> list[tuple[Any, ...]]:
-            return [tuple(found) for found in await self._pool.fetch(_numbered(sql), *values)]
+            return [tuple(found) for found in await self._pool.fetch(numbered(sql), *values)]
 
         return await self._guarded(read)
 
@@ -306,13 +305,6 @@ def _shown(url: str) -> str:
     return f"{parts.hostname or 'the local server'}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-@lru_cache(maxsize=256)
-def _numbered(sql: str) -> str:
-    """`?` as `$1`, `$2` and so on; no statement of ours holds another question mark."""
-    first, *others = sql.split("?")
-    return first + "".join(f"${place}{other}" for place, other in enumerate(others, start=1))
-
-
 async def _migrate(pool: asyncpg.Pool, schema: str, upto: int = migrations.NEWEST) -> None:
     async with pool.acquire() as db, db.transaction():
         # Two who open a new database at once: the second one waits, and finds it made.
@@ -347,7 +339,7 @@ async def _append(db: Connection, rows: Sequence[Row]) -> Appended:
     )
     sorted_out = sort_out(rows, {values[0]: tuple(values) for values in there}, folded_ms)
     await _insert_rows(db, sorted_out.new)
-    await db.executemany(_numbered(statements.CORRECT), [(*values, values[0]) for values in sorted_out.corrected])
+    await db.executemany(numbered(statements.CORRECT), [(*values, values[0]) for values in sorted_out.corrected])
     await _add(db, sorted_out)
     return sorted_out.appended
 
@@ -366,7 +358,7 @@ async def _insert_rows(db: Connection, flats: Sequence[Flat]) -> int:
 
 
 async def _insert(db: Connection, insert: Insert, rows: Sequence[tuple[Any, ...]]) -> None:
-    await db.executemany(_numbered(insert.of(1)), rows)
+    await db.executemany(numbered(insert.of(1)), rows)
 
 
 async def _add(db: Connection, sorted_out: Sorted) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from runtime.ledger.periods import DAY_MS, Period, start_of
 from runtime.ledger.store import statements
 from runtime.ledger.store.base import Folded, Retention, StoreFailure
+from runtime.ledger.store.statements import numbered
 
 Write = Callable[[Callable[[Any], Awaitable[int]]], Awaitable[int | StoreFailure]]
 
@@ -33,11 +34,13 @@ async def fold(
             return gone
         removed += gone
     keep_from = {period: start_of(period, now_ms - 2 * DAY_MS) for period in Period}
-    for sql, values in statements.stale_totals(keep_from):
-        numbered = sql.replace("?", "$1", 1).replace("?", "$2", 1)
-        stale = await write(lambda db, sql=numbered, values=values: _rows(db, sql, *values))  # type: ignore[misc]
-        if isinstance(stale, StoreFailure):
-            return stale
+    tidy = statements.stale_totals(keep_from)
+    if retention.hourly_days is not None:
+        # Whole days alone: part of a day would become that day's first hour.
+        tidy += statements.coarser(start_of(Period.DAY, now_ms - retention.hourly_days * DAY_MS))
+    tidied = await write(lambda db: _tidy(db, tidy))
+    if isinstance(tidied, StoreFailure):
+        return tidied
     spared_ms = now_ms - retention.spare_ms
     used = await write(used_bytes)
     while not isinstance(used, StoreFailure) and retention.max_bytes is not None and used > retention.max_bytes:
@@ -58,6 +61,10 @@ async def fold(
         return failure
     too_large = retention.max_bytes is not None and used > retention.max_bytes
     return Folded(rows=removed, before_ms=before_ms, bytes=used, too_large=too_large)
+
+
+async def _tidy(db: Any, queries: list[statements.Query]) -> int:
+    return sum([await _rows(db, numbered(sql), *values) for sql, values in queries])
 
 
 async def used_bytes(db: Any) -> int:

@@ -31,6 +31,12 @@ async def fold(write: Write, retention: Retention, *, now_ms: int) -> Folded | S
     stale = await write(lambda db: _drop_stale_totals(db, now_ms))
     if isinstance(stale, StoreFailure):
         return stale
+    if retention.hourly_days is not None:
+        # Whole days alone: part of a day would become that day's first hour.
+        whole_ms = start_of(Period.DAY, now_ms - retention.hourly_days * DAY_MS)
+        coarse = await write(lambda db: _coarsen(db, whole_ms))
+        if isinstance(coarse, StoreFailure):
+            return coarse
     spared_ms = now_ms - retention.spare_ms
     used = await _settled_size(write)
     while not isinstance(used, StoreFailure) and retention.max_bytes is not None and used > retention.max_bytes:
@@ -83,6 +89,10 @@ def _oldest_ms(db: sqlite3.Connection, spared_ms: int) -> int:
 def _drop_stale_totals(db: sqlite3.Connection, now_ms: int) -> int:
     keep_from = {period: start_of(period, now_ms - 2 * DAY_MS) for period in Period}
     return sum(db.execute(sql, values).rowcount for sql, values in statements.stale_totals(keep_from))
+
+
+def _coarsen(db: sqlite3.Connection, before_ms: int) -> int:
+    return sum(db.execute(sql, values).rowcount for sql, values in statements.coarser(before_ms))
 
 
 async def _settled_size(write: Write) -> int | StoreFailure:

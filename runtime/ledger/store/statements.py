@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from runtime.ledger.periods import DAY_MS, Period
 from runtime.ledger.store.base import Where
-from runtime.ledger.store.columns import COLUMNS
+from runtime.ledger.store.columns import COLUMNS, clean
 from runtime.ledger.store.tally import DIMENSIONS, MEASURES, TAG_DIMENSIONS, TOTALS, Cut
 
 ROW = ", ".join(COLUMNS)
@@ -19,6 +21,13 @@ FILTERS = ("request_id", "attempt", "key", "team", "org", "route", "provider", "
 
 Query = tuple[str, list[Any]]
 """A statement with `?` for each of its values."""
+
+
+@lru_cache(maxsize=256)
+def numbered(sql: str) -> str:
+    """For Postgres: `?` as `$1`, `$2` and so on; no statement of ours holds another question mark."""
+    first, *others = sql.split("?")
+    return first + "".join(f"${place}{other}" for place, other in enumerate(others, start=1))
 
 
 def places(count: int) -> str:
@@ -77,7 +86,12 @@ def cells(cut: Cut) -> Query:
 
 def rows(where: Where, after: tuple[int, int] | None, limit: int) -> Query:
     """Columns: `seq`, then `COLUMNS`. `after` is the (at_ms, seq) of the last row of the page before."""
-    only, values = _only(where.only, FILTERS)
+    named = {name: value for name, value in where.only.items() if name != "tag"}
+    only, values = _only(named, FILTERS)
+    if (tag := where.only.get("tag")) is not None:
+        # Tags are JSON: a tag in its quotes stands in no other. Both databases know `replace`.
+        only += " and replace(tags, ?, '') != tags"
+        values.append(json.dumps(clean(tag)))
     since, seq = after if after else (where.since_ms, -1)
     return (
         f"select seq, {ROW} from attempt where (at_ms, seq) > (?, ?) and at_ms < ?{only} order by at_ms, seq limit ?",
@@ -119,6 +133,27 @@ def totals(starts: Mapping[Period, int]) -> Query:
         f"select {', '.join((*TOTAL, *TOTALS))} from total where {these}",
         [value for period, start in starts.items() for value in (period.value, start)],
     )
+
+
+def coarser(before_ms: int) -> list[Query]:
+    """Sums of hours before this moment as sums of their days, each in its first hour. Again, it changes nothing."""
+    found: list[Query] = []
+    for table, keys in (("hourly", HOURLY), ("hourly_tag", HOURLY_TAG)):
+        names = ", ".join((*keys, *MEASURES))
+        day = f"hour_ms - hour_ms % {DAY_MS}"
+        dimensions = ", ".join(keys[1:])
+        sums = ", ".join(f"cast(sum({name}) as bigint)" for name in MEASURES)
+        added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in MEASURES)
+        late = f"hour_ms < ? and hour_ms % {DAY_MS} != 0"
+        found.append(
+            (
+                f"insert into {table} ({names}) select {day}, {dimensions}, {sums} from {table} where {late} "
+                f"group by {day}, {dimensions} on conflict ({', '.join(keys)}) do update set {added}",
+                [before_ms],
+            )
+        )
+        found.append((f"delete from {table} where {late}", [before_ms]))
+    return found
 
 
 def stale_totals(starts: Mapping[Period, int]) -> list[Query]:
