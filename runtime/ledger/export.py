@@ -29,11 +29,11 @@ NO_PARQUET = "pyarrow is not installed; pip install 'raygate[parquet]', or take 
 
 FLAGS = tuple(flag for flag in Flag if flag.name)
 
-FIELDS = tuple(name for name in COLUMNS if name not in ("was_nanousd", "more"))
+FIELDS = tuple(name for name in COLUMNS if name != "more")
 """What is exported: the ledger's columns by their names."""
 
 _PLACES = tuple(COLUMNS.index(name) for name in FIELDS)
-_TAGS, _FLAGS, _TOOLS = FIELDS.index("tags"), FIELDS.index("flags"), FIELDS.index("server_tool_calls")
+_TAGS, _FLAGS, _TOOLS, _WAS = (FIELDS.index(name) for name in ("tags", "flags", "server_tool_calls", "was_nanousd"))
 
 
 class Format(StrEnum):
@@ -66,6 +66,7 @@ def record(row: Row) -> tuple[Any, ...]:
     said[_TAGS] = list(tags_of(said[_TAGS]))
     said[_FLAGS] = [str(flag.name).lower() for flag in FLAGS if said[_FLAGS] & flag]
     said[_TOOLS] = dict(row.settlement.usage.server_tool_calls)
+    said[_WAS] = row.was_nanousd
     return tuple(said)
 
 

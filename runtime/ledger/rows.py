@@ -74,10 +74,14 @@ class Settlement:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One attempt in the ledger. `flags` are those of both halves."""
+    """One attempt in the ledger. `flags` are those of both halves.
+
+    `was_nanousd` is what it cost first, where it was corrected; None where nothing was, or that was not known.
+    """
 
     intent: Intent
     settlement: Settlement
+    was_nanousd: int | None = None
 
     @property
     def flags(self) -> Flag:

@@ -184,9 +184,10 @@ async def test_one_bad_call_does_not_spoil_those_beside_it(tmp_path: Path) -> No
     assert [type(answer) for answer in answers] == [Appended, TypeError, Appended]
     assert len(await all_rows(store)) == 2
     await store.close()
-    closed = await store.append([row("w:3")])
-    assert isinstance(closed, StoreFailure)
-    assert closed.kind is Trouble.UNREACHABLE
+    for closed in (await store.append([row("w:3")]), await store.totals(0), await store.size()):
+        assert isinstance(closed, StoreFailure)
+        assert closed.kind is Trouble.UNREACHABLE
+    await store.close()
 
 
 WRITE = """

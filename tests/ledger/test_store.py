@@ -88,6 +88,7 @@ async def test_a_lost_row_is_corrected_by_its_true_settlement(store: Store) -> N
     (there,) = await all_rows(store)
     assert there.cost_nanousd == 1_200
     assert there.flags == Flag.RECONCILED
+    assert there.was_nanousd == 5_000
     cells = await store.cells(Cut())
     assert not isinstance(cells, StoreFailure)
     sums = cells[0].sums

@@ -187,7 +187,7 @@ def row_of(values: Sequence[Any]) -> Row:
     (
         attempt, at_ms, settled_ms, request_id, key, team, org, tags, route, provider, model, lease, hold, flags,
         outcome, *tokens, billed_in, billed_out, tools, cost, cost_in, cost_out, read, written, thought,
-        calls, source, latency, ttft, _was, more,
+        calls, source, latency, ttft, was, more,
     ) = values  # fmt: skip
     also: dict[str, Any] = json.loads(more) if more else {}
     known_cost = {name: value for name, value in also.get("cost", {}).items() if name in dict(_MORE_COST)}
@@ -233,6 +233,7 @@ def row_of(values: Sequence[Any]) -> Row:
             ttft_ms=ttft,
             flags=Flag(flags),
         ),
+        was_nanousd=was,
     )
 
 

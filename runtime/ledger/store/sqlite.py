@@ -177,10 +177,10 @@ class SqliteStore:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self._writer.close()
         self._readers.shutdown()
         for db in self._reading:
             db.close()
-        self._writer.close()
 
     async def _write(self, job: Job[T], *, fenced: bool = True) -> T | StoreFailure:
         epoch = self._epoch
@@ -209,6 +209,8 @@ class SqliteStore:
             except sqlite3.Error as error:
                 return failure_of(error, self._path)
 
+        if self._writer.closed:
+            return CLOSED
         return await asyncio.get_running_loop().run_in_executor(self._readers, read)
 
 
@@ -232,17 +234,24 @@ class Writer:
         self._path = path
         self._synchronous = synchronous
         self._max_pages = max_pages
+        self._closing = threading.Lock()
+        self._closed = False
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._live, name="ledger-writer", daemon=True)
         self._thread.start()
 
     async def submit(self, job: Job[T]) -> T | StoreFailure:
         """What the job returned, once it is committed. A caller who goes away does not undo it."""
-        if not self._thread.is_alive():
-            return StoreFailure(kind=Trouble.UNREACHABLE, detail="it was closed")
         done: Future[T | StoreFailure] = Future()
-        self._jobs.put((job, done))
+        with self._closing:
+            if self._closed:
+                return CLOSED
+            self._jobs.put((job, done))
         return await asyncio.shield(asyncio.wrap_future(done))
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         """After all that was submitted is done."""
@@ -253,17 +262,26 @@ class Writer:
         try:
             db = self._open()
         except (sqlite3.Error, OSError, Refused) as error:
+            self._end()
             self.ready.set_result(error.failure if isinstance(error, Refused) else failure_of(error, self._path))
             return
         self.ready.set_result(None)
-        with suppress(sqlite3.Error):
-            while (first := self._jobs.get()) is not None:
-                jobs, last = self._waiting(first)
-                self._commit(db, jobs)
-                if last:
-                    break
+        while (first := self._jobs.get()) is not None:
+            jobs, last = self._waiting(first)
+            self._commit(db, jobs)
+            if last:
+                break
+        self._end()
         with suppress(sqlite3.Error):
             db.close()
+
+    def _end(self) -> None:
+        """Whoever still waits hears of it, and nobody waits after that."""
+        with self._closing:
+            self._closed = True
+        while not self._jobs.empty():
+            if (left := self._jobs.get_nowait()) is not None:
+                left[1].set_result(CLOSED)
 
     def _waiting(self, first: tuple[Job[Any], Future[Any]]) -> tuple[list[tuple[Job[Any], Future[Any]]], bool]:
         jobs = [first]
@@ -283,12 +301,11 @@ class Writer:
             db.execute("begin immediate")
             answers.extend(self._attempted(db, job) for job, _ in jobs)
             db.execute("commit")
-        except BaseException as error:  # whatever it was, every caller must hear of it
-            failure = failure_of(error, self._path)
+        except Exception as error:  # whatever it was, every caller must hear of it
             with suppress(sqlite3.Error):
                 db.execute("rollback")
             # Nothing of this transaction holds, also not what went well in it.
-            answers = [failure] * len(jobs)
+            answers = [_told(error, self._path)] * len(jobs)
         for (_, done), answer in zip(jobs, answers, strict=True):
             if isinstance(answer, BaseException):
                 done.set_exception(answer)
@@ -303,6 +320,8 @@ class Writer:
             answer = StoreFailure(kind=Trouble.FENCED, detail=str(error))
         except sqlite3.IntegrityError as error:
             answer = failure_of(error, self._path)
+        except sqlite3.ProgrammingError as error:
+            answer = error
         except sqlite3.Error:
             # A full disk and the like end the whole transaction.
             raise
@@ -334,6 +353,16 @@ class Writer:
             db.close()
             raise
         return db
+
+
+CLOSED = StoreFailure(kind=Trouble.UNREACHABLE, detail="it was closed")
+
+
+def _told(error: Exception, path: Path) -> StoreFailure | Exception:
+    try:
+        return failure_of(error, path)
+    except Exception as bug:  # the callers' to raise, not this thread's
+        return bug
 
 
 class Refused(Exception):

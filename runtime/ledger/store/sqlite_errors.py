@@ -48,7 +48,7 @@ NO_ROOM = 64 * 1024
 
 def failure_of(error: BaseException, path: Path) -> StoreFailure:
     """Raises what is no trouble of a store's, but a bug."""
-    if isinstance(error, sqlite3.Error):
+    if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.ProgrammingError):
         kind = _kind(error, path)
     elif isinstance(error, OSError):
         kind = _OF_OS.get(error.errno or 0, Trouble.UNREACHABLE)
