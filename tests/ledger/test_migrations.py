@@ -12,7 +12,8 @@ from runtime.ledger.store import migrations
 from runtime.ledger.store.base import StoreFailure, Trouble
 from runtime.ledger.store.columns import COLUMNS, flat
 from runtime.ledger.store.postgres import PostgresStore
-from runtime.ledger.store.sqlite import SqliteStore, connect, migrate
+from runtime.ledger.store.sqlite import SqliteStore
+from runtime.ledger.store.sqlite_writer import connect, migrate
 from runtime.ledger.store.tally import DIMENSIONS, MEASURES, TAG_DIMENSIONS
 from tests.ledger.conftest import DSN, NO_POSTGRES, drop
 from tests.ledger.rows import row

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.ledger.store import sqlite
+from runtime.ledger.store import sqlite_writer
 from runtime.ledger.store.base import Appended, Audit, StoreFailure, Trouble, Where
 from runtime.ledger.store.sqlite import SqliteStore
 from tests.ledger.rows import row
@@ -162,7 +162,7 @@ async def test_a_broken_page_is_found_and_said(tmp_path: Path) -> None:
 
 
 async def test_a_ledger_that_another_process_holds_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(sqlite_writer, "PATIENCE_S", 0.05)
     path = tmp_path / "ledger.db"
     store = await opened(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -15,7 +15,8 @@ from runtime.ledger.periods import Period, end_of, start_of
 from runtime.ledger.rows import Account, Flag, Row
 from runtime.ledger.store.columns import COLUMNS, flat, row_of
 from runtime.ledger.store.sorting import sort_out
-from runtime.ledger.store.sqlite import _append, connect, migrate
+from runtime.ledger.store.sqlite import _append
+from runtime.ledger.store.sqlite_writer import connect, migrate
 from runtime.ledger.store.tally import MEASURES, Sums, counts_of, minus, tally
 from tests.ledger.rows import NOON, lost, row
 
