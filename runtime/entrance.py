@@ -21,7 +21,7 @@ from runtime.feed import Observations
 from runtime.gate import AskAuthority, Ticket
 from runtime.keyring import DISABLED, Key, KeyState, Locked
 from runtime.outcome import Completion, Cost, Embeddings, Failure, FailureKind, Usage
-from runtime.price import cost_of
+from runtime.price import cost_of, is_list_priced
 from runtime.request import EmbedRequest, Request, Sampling
 from runtime.standing import Standing, Vitals
 from runtime.token_ratio import Ratios
@@ -224,7 +224,7 @@ class Entrance:
                 cost=cost,
             )
         else:
-            cost = outcome.cost or self._cost(model, outcome.usage)
+            cost = outcome.cost or (self._cost(model, outcome.usage) if _is_list_priced(outcome) else None)
             settled = replace(outcome, provider=self.name, cost=cost, latency_s=latency_s)
             if ttft_s is not None and isinstance(settled, Completion):
                 settled = replace(settled, ttft_s=ttft_s)
@@ -281,3 +281,7 @@ class Entrance:
 
     def _failed(self, kind: FailureKind, model: str, detail: str) -> Failure:
         return Failure(kind=kind, provider=self.name, model=model, detail=detail)
+
+
+def _is_list_priced(outcome: Completion | Embeddings) -> bool:
+    return is_list_priced(outcome.extra) if isinstance(outcome, Completion) else True

@@ -26,7 +26,7 @@ import orjson
 
 from runtime.models import ModelInfo, Pricing
 from runtime.outcome import Usage
-from runtime.price import FREE_TOOLS, MILLION, SEARCHES
+from runtime.price import FREE_TOOLS, LIST_PRICED, MILLION, SEARCHES
 from runtime.request import (
     AudioPart,
     CacheHint,
@@ -80,12 +80,21 @@ _LIMITS = frozenset(
 )
 _CHOICES = frozenset(("n", "best_of", "candidateCount", "candidate_count", "num_generations"))
 _OTHER_PRICES = frozenset(
-    ("models", "route", "plugins", "preset", "web_search_options", "service_tier", "serviceTier", "speed")
+    (
+        "models",
+        "route",
+        "plugins",
+        "preset",
+        "web_search_options",
+        "service_tier",
+        "serviceTier",
+        "speed",
+        "inference_geo",
+    )
 )
 _KEPT_THERE = frozenset(
     ("cachedContent", "cached_content", "container", "previous_response_id", "conversation", "prompt", "file_ids")
 )
-_SAME_PRICE = frozenset(("default", "standard", "standard_only", "flex", "auto_flex", "normal"))
 """Words of options beside the typed fields that change a bound: an output limit, the choices, whose price it is,
 or input that lies at the provider."""
 
@@ -336,7 +345,7 @@ def _options(options: Mapping[str, Json], found: _Inputs) -> None:
     """Options of the whole request, at whatever depth they stand."""
     _beside(options, found)
     for name, value in _fields(options):
-        if name in _OTHER_PRICES and value is not None and value not in _SAME_PRICE:
+        if name in _OTHER_PRICES and value not in LIST_PRICED:
             found.another_price = True
         elif name in _KEPT_THERE and value is not None:
             found.unseen = True
@@ -350,7 +359,7 @@ def _fields(value: Json) -> Iterable[tuple[str, Json]]:
     """Every field below this value, with the value if that is plain."""
     if isinstance(value, Mapping):
         for name, one in value.items():
-            yield name, one if isinstance(one, str | int | float | bool | None) else ""
+            yield name, one if isinstance(one, str | int | float | bool | None) else "{}"
             yield from _fields(one)
     elif isinstance(value, list | tuple):
         for one in value:

@@ -6,13 +6,14 @@ itself says that it charged goes before any price list (`Entrance`); this is for
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import accumulate
 
 from runtime.models import ModelInfo, Pricing
 from runtime.outcome import Cost, Usage
-from runtime.request import Request
+from runtime.request import Json, Request
 from runtime.token_ratio import Ratios
 from runtime.tokens import expected_tokens
 from runtime.wire import crosses
@@ -27,6 +28,12 @@ SEARCHES = frozenset({"web_search", "googleSearch"})
 
 FREE_TOOLS = frozenset({"web_fetch"})
 """What providers run without charging for it by the call."""
+
+LIST_PRICED = frozenset((None, "", "auto", "default", "standard", "standard_only", "normal", "global", "not_available"))
+"""Tiers, speeds and places of an answer at which list prices hold. OpenAI's `priority` costs twice as much and `flex`
+half, Anthropic's `fast` six times, and no price data has them all."""
+
+_TIERS = ("service_tier", "serviceTier", "speed", "inference_geo")
 
 
 @crosses
@@ -84,6 +91,11 @@ def cost_of(usage: Usage, pricing: Pricing | None) -> Cost | None:
         reasoning_nanousd=ends[5] - ends[4],
         per_call_nanousd=ends[3] - ends[2],
     )
+
+
+def is_list_priced(said: Mapping[str, Json]) -> bool:
+    """Whether an answer was given at list price, by what its provider says beside it: else its cost is unknown."""
+    return all(said.get(name) in LIST_PRICED for name in _TIERS)
 
 
 def prices_at(pricing: Pricing | None, input_tokens: int) -> Pricing | None:

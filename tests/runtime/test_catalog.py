@@ -193,6 +193,50 @@ def test_settings_know_better_than_the_table() -> None:
     assert mini.max_output_tokens == 5
 
 
+def test_the_narrowest_price_of_the_settings_counts() -> None:
+    def price(name: str) -> int:
+        info = found.info(*name.split("/"))
+        assert info is not None
+        assert info.pricing is not None
+        return info.pricing.input
+
+    listed = {"a/one": 1, "a/two": 2, "a/t*": 3}
+    found = catalog(
+        providers={name: {"kind": "openai", "price": {"input": 9, "output": 9}} for name in "ab"},
+        models={"a/one": {"price": {"input": 7, "output": 7}}},
+        prices={"as_of": "2026-11-20", "models": {name: {"input": usd, "output": 0} for name, usd in listed.items()}},
+    )
+    nano = per_million("1")
+    assert [price(f"a/{name}") // nano for name in ("one", "two", "three", "four")] == [7, 2, 3, 9]
+    assert price("b/one") // nano == 9
+    two = found.info("a", "two")
+    assert two is not None
+    assert two.pricing is not None
+    assert two.pricing.as_of == date(2026, 11, 20)
+
+
+def test_the_price_data_says_how_old_it_is() -> None:
+    """A newer version must be looked at: `price_list.AS_OF` has no day for it."""
+    assert price_list.as_of() == date(2026, 11, 9)
+    pricing = known("openai", "gpt-4o-mini").pricing
+    assert pricing is not None
+    assert pricing.as_of == price_list.as_of()
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [
+        ("openai", "gpt-4o-search-preview"),
+        ("openai", "o3-deep-research"),
+        ("openrouter", "openai/gpt-4o-mini-search-preview"),
+        ("openrouter", "perplexity/sonar"),
+        ("openrouter", "openai/gpt-4o:online"),
+    ],
+)
+def test_what_is_charged_by_the_call_is_not_priced_by_its_tokens_alone(kind: str, model: str) -> None:
+    assert known(kind, model).pricing is None
+
+
 def test_the_embedded_model_has_the_context_that_it_is_given() -> None:
     info = catalog(providers={"local": {"kind": "local"}}, local={"context_length": 4096}).info("local", "smollm2-135m")
     assert info is not None

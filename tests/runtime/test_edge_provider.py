@@ -26,6 +26,7 @@ from runtime.dialects.scripted import (
     Truncate,
 )
 from runtime.feed import Published
+from runtime.hold import within
 from runtime.outcome import (
     Completion,
     Delta,
@@ -38,6 +39,7 @@ from runtime.outcome import (
     StreamStart,
     Usage,
 )
+from runtime.price import cost_of
 from runtime.request import EmbedRequest, Request, Sampling, Tool, ask
 from runtime.settings import Settings
 from runtime.transport.base import Fault, FaultKind, Limits
@@ -839,3 +841,52 @@ async def test_health_is_a_free_call() -> None:
     assert made.transport.calls == 0
     await made.provider.close()
     assert not (await made.provider.health_check()).healthy
+
+
+# What things cost.
+
+
+async def test_what_was_served_in_another_tier_than_the_list_has_is_at_an_unknown_price() -> None:
+    class Hurried(Scripted):
+        def decode(self, reply: HttpReply, target: Target) -> Outcome:
+            answer = super().decode(reply, target)
+            return replace(answer, extra={"service_tier": "priority"}) if isinstance(answer, Completion) else answer
+
+    made = rig(OK, dialect=Hurried(), settings=PRICED)
+    answer = await made.provider.complete(ask("hi"))
+    assert isinstance(answer, Completion)
+    assert answer.cost is None
+    assert made.seen().unpriced == 1
+
+
+async def test_what_a_provider_counts_corrects_what_is_estimated_of_those_that_do_not() -> None:
+    class Mute(Scripted):
+        def decode(self, reply: HttpReply, target: Target) -> Outcome:
+            answer = super().decode(reply, target)
+            silent = isinstance(answer, Completion) and answer.text == "silence"
+            return replace(answer, usage=NOT_REPORTED) if silent else answer  # type: ignore[arg-type]
+
+    counted = Step(text="one two three", usage=Usage(input_tokens=200, output_tokens=3))
+    made = rig(*[counted] * 40, Step(text="silence"), dialect=Mute(), settings=PRICED)
+    for _ in range(40):
+        await made.provider.complete(ask("x" * 400))
+    answer = await made.provider.complete(ask("x" * 400))
+    assert isinstance(answer, Completion)
+    assert answer.usage.estimated
+    assert answer.usage.input_tokens == pytest.approx(200, rel=0.05), "a hundred, by bytes"
+
+
+async def test_an_estimate_that_was_learned_is_never_more_than_was_held() -> None:
+    counted = Step(text="one", usage=Usage(input_tokens=4_000_000, output_tokens=3))
+    made = rig(*[counted] * 40, settings=PRICED)
+    request = replace(ask("x" * 400), sampling=Sampling(max_tokens=10))
+    for _ in range(40):
+        await made.provider.complete(request)
+    guess = await made.provider.estimate_cost(request)
+    assert not isinstance(guess, Failure)
+    info = await made.provider.model_info("scripted")
+    usage = within(Usage(input_tokens=10**9, output_tokens=10**9, estimated=True), request, info)
+    cost = cost_of(usage, info.pricing if info else None)
+    assert cost is not None
+    assert guess.bound_nanousd is not None
+    assert cost.total_nanousd <= guess.bound_nanousd

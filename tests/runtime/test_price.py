@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runtime.models import FREE, ModelInfo, Pricing
 from runtime.outcome import Cost, Usage
-from runtime.price import ASSUMED_OUTPUT_TOKENS, cost_of, estimate
+from runtime.price import ASSUMED_OUTPUT_TOKENS, cost_of, estimate, is_list_priced
 from runtime.request import (
     AudioPart,
     FilePart,
@@ -236,6 +236,21 @@ def test_a_total_is_exact_to_half_a_nanodollar(tokens_in: int, tokens_out: int, 
     assert cost is not None
     exact = tokens_in * price_in + tokens_out * price_out
     assert abs(cost.total_nanousd * 1_000_000 - exact) <= 500_000
+
+
+@pytest.mark.parametrize(
+    ("said", "listed"),
+    [
+        ({}, True),
+        ({"service_tier": "default", "inference_geo": "global"}, True),
+        ({"serviceTier": "standard"}, True),
+        ({"service_tier": "priority"}, False),
+        ({"service_tier": "flex"}, False),
+        ({"speed": "fast"}, False),
+    ],
+)
+def test_what_was_served_in_a_dearer_or_cheaper_tier_has_no_list_price(said: dict[str, str], *, listed: bool) -> None:
+    assert is_list_priced(said) is listed
 
 
 def test_a_total_that_was_not_split_is_not_split() -> None:
