@@ -87,6 +87,11 @@ class Catalog:
         listed = self.settings.prices.find(name, on)
         return listed if listed is not None or of.price is None else of.price.pricing(on)
 
+    def prices_as_of(self, provider: str) -> date | None:
+        """How old the price list of this provider's kind is; None without one."""
+        of = self.settings.providers.get(provider)
+        return price_list.as_of() if of is not None and of.kind in price_list.KINDS else None
+
     def resolve(self, name: str) -> tuple[Target, ...]:
         """Where a name leads, each once; nowhere if nobody serves it. Fallback models are not among them."""
         return tuple(dict.fromkeys(self._resolve(name, frozenset())))

@@ -253,6 +253,7 @@ class EdgeProvider(Entrance):
             retry_in_s=retry_in_s,
             latency_s=standing.load.latency_s.value,
             detail=self.spec.not_yet,
+            prices_as_of=self.catalog.prices_as_of(self.name),
         )
 
     async def usage(self, period: UsagePeriod = "day") -> UsageReport:

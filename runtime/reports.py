@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from runtime.keyring import KeyState
@@ -57,7 +57,7 @@ class ProviderStatus:
     `in_flight` counts calls that are under way at this moment, and nothing else. `max_in_flight` is None where
     there is no limit; `queued` waits for a place. `remaining_requests` and `reset_in_s` are what the provider last
     said of its own rate limit. `models` are those that are shut while others there may be called; `keys` those that
-    are not used, by the ends by which people know them.
+    are not used, by the ends by which people know them. `prices_as_of` is how old the price list of its kind is.
     """
 
     provider: str
@@ -74,6 +74,7 @@ class ProviderStatus:
     parts: tuple[ProviderStatus, ...] = ()
     models: Mapping[str, Shut] = field(default_factory=dict)
     keys: Mapping[str, Shut] = field(default_factory=dict)
+    prices_as_of: date | None = None
 
     @property
     def load(self) -> float | None:

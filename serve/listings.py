@@ -16,7 +16,7 @@ from runtime.dialects.ollama.installed import (
 )
 from runtime.dialects.openai_surface import render_models
 from runtime.outcome import Failure
-from runtime.tokens import estimate_tokens
+from runtime.tokens import expected_tokens
 from serve import openapi
 from serve.asked import Asked, no_such_model, refuse
 from serve.http import Headers
@@ -96,7 +96,8 @@ async def count_tokens(asked: Asked) -> None:
     request = parse_count(await asked.json())
     if isinstance(request, Failure):
         refuse(request)
-    await asked.reply(anthropic.render_count(estimate_tokens(request), estimated=True))
+    counted = expected_tokens(request, request.model, asked.edge.gateway.policy.ratios)
+    await asked.reply(anthropic.render_count(counted, estimated=True))
 
 
 async def ollama_version(asked: Asked) -> None:

@@ -221,6 +221,9 @@ def test_the_price_data_says_how_old_it_is() -> None:
     pricing = known("openai", "gpt-4o-mini").pricing
     assert pricing is not None
     assert pricing.as_of == price_list.as_of()
+    found = catalog(providers={"openai": {"kind": "openai"}, "local": {"kind": "local"}})
+    assert found.prices_as_of("openai") == price_list.as_of()
+    assert found.prices_as_of("local") is None
 
 
 @pytest.mark.parametrize(
