@@ -158,7 +158,7 @@ class Continuation:
         usage, cost = outcome.usage, outcome.cost
         for part in parts:
             if part.usage is not None:
-                cost = _add_costs(cost, part.cost) if usage is not None else part.cost
+                cost = add_costs(cost, part.cost) if usage is not None else part.cost
                 usage = add_usages(usage, part.usage) if usage is not None else part.usage
         if isinstance(outcome, Failure):
             return replace(outcome, usage=usage, cost=cost)
@@ -212,7 +212,7 @@ def _billed(one: int | None, counted: int, other: int | None, others_count: int)
     return (counted if one is None else one) + (others_count if other is None else other)
 
 
-def _add_costs(one: Cost | None, other: Cost | None) -> Cost | None:
+def add_costs(one: Cost | None, other: Cost | None) -> Cost | None:
     """Both together; unknown where either is."""
     if one is None or other is None:
         return None

@@ -26,8 +26,8 @@ from runtime.settings import Settings
 from runtime.tokens import estimate_tokens
 from runtime.usage import UsageBook
 from tests.conformance.samples import SAMPLES
+from tests.fakes.gateway import Rigs
 from tests.fakes.providers import rig, settings_of, streamed
-from tests.runtime.test_gateway import Rigs
 
 PRICED = {"models": {"one/scripted": {"price": {"input": "1", "output": "3"}}}}
 KINDS = ("openai", "anthropic", "google", "cohere", "ollama", "openrouter")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import orjson
@@ -12,7 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from runtime.catalog import Catalog
-from runtime.continuation import LEAST_REPEATED, Joint, add_usages, continuable
+from runtime.continuation import LEAST_REPEATED, Joint, add_costs, add_usages, continuable
 from runtime.dialects.anthropic.surface import AnthropicSurface
 from runtime.dialects.completions_surface import CompletionsSurface
 from runtime.dialects.ollama.surface import OllamaSurface
@@ -21,7 +21,7 @@ from runtime.dialects.responses_surface import ResponsesSurface
 from runtime.dialects.scripted import ErrorEvent, Malformed, Stall, Step, Truncate
 from runtime.dialects.surface import Surface
 from runtime.models import Feature
-from runtime.outcome import Completion, Failure, FailureKind, FinishReason, Usage
+from runtime.outcome import Completion, Cost, Failure, FailureKind, FinishReason, Usage
 from runtime.request import (
     Message,
     Reasoning,
@@ -335,3 +335,12 @@ async def test_surfaces_say_that_the_answer_was_continued(surface: Surface) -> N
     lines = [line.removeprefix(b"data: ") for line in told.splitlines() if line.startswith((b"data: {", b"{"))]
     (last,) = (orjson.loads(line) for line in lines if b'"continued":1' in line)
     assert b'"cost"' in orjson.dumps(last), "it stands beside the cost"
+
+
+def test_every_part_of_a_cost_is_summed() -> None:
+    names = [column.name for column in fields(Cost) if column.name.endswith("_nanousd")]
+    one = Cost(**{name: 10**place for place, name in enumerate(names)})
+    both = add_costs(one, one)
+    assert both is not None
+    assert [getattr(both, name) for name in names] == [2 * 10**place for place in range(len(names))]
+    assert add_costs(one, None) is None, "unknown and known is unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from runtime.feed import MOST_SUMS, OTHER, DoorState, EdgeReport, Measured, Observations, Observed, Published
 from runtime.keyring import KeyState
 from runtime.outcome import Completion, Cost, Failure, FailureKind, Usage
+from runtime.reports import ModelUsage
+from runtime.usage import UsageBook
 from runtime.view import EDGE_TTL_S, SharedView, Waking, latencies, strictest
 from tests.fakes.clock import FakeClock
 
@@ -113,6 +116,34 @@ def test_observations_add_up_until_they_are_taken() -> None:
     assert (usage.requests, usage.answered, usage.errors) == (6, 2, 3)
     assert not seen
     assert seen.take() == ()
+
+
+def test_the_parts_of_a_cost_reach_the_usage_book() -> None:
+    seen = Observations(FakeClock())
+    cost = Cost(
+        input_nanousd=60,
+        cached_input_nanousd=10,
+        cache_write_nanousd=20,
+        output_nanousd=30,
+        reasoning_nanousd=5,
+        per_call_nanousd=7,
+        total_nanousd=97,
+    )
+    for _ in range(2):
+        seen.add("p", "m", answered(cost=cost), spell=1, latency_s=0.1)
+    (one,) = seen.take()
+    usage = one.usage()
+    assert usage.cost_nanousd == 2 * cost.total_nanousd
+    assert (usage.cached_input_cost_nanousd, usage.cache_write_cost_nanousd) == (20, 40)
+    assert (usage.reasoning_cost_nanousd, usage.per_call_cost_nanousd) == (10, 14)
+    book = UsageBook()
+    book.add("p", "m", answered(cost=cost), latency_s=0.1, at_s=0.0)
+    alone = book.report("all", 1.0).total
+    assert [2 * getattr(alone, name) for name in vars_of(alone)] == [getattr(usage, name) for name in vars_of(alone)]
+
+
+def vars_of(usage: ModelUsage) -> list[str]:
+    return [column.name for column in fields(usage) if column.name.endswith("_nanousd")]
 
 
 def test_calls_of_different_spells_are_kept_apart() -> None:
