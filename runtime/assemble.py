@@ -21,6 +21,7 @@ from runtime.feed import AuthorityPolicy, Endpoint, Observations
 from runtime.gate import Gate
 from runtime.hedge import HedgePolicy
 from runtime.keyring import Key
+from runtime.ledger.books import Books
 from runtime.plan import Policy, Route
 from runtime.provider import Upstream
 from runtime.request import AttemptLimits, Sampling
@@ -79,6 +80,7 @@ class Workshop:
     observations: Observations = field(init=False)
     ratios: Ratios = field(default_factory=Ratios)
     on_change: Callable[[], None] = lambda: None
+    books: Books | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observations", Observations(self.senses.clock))
@@ -112,6 +114,7 @@ class Workshop:
             senses=self.senses,
             ask_permit=ask_permit,
             on_change=self.on_change,
+            books=self.books,
             ratios=self.ratios,
         )
 

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 from runtime.failover import Failover, Fits, GiveUp, RetryBudget, anyone
 from runtime.hedge import AnswerTimes, HedgeBudget
+from runtime.ledger.billing import NO_FLAGS, Flag
 from runtime.models import Feature
-from runtime.outcome import HEDGED, Attempt, Completion, Embeddings, Failure, StreamEvent
+from runtime.outcome import HEDGED, UNASKED, Attempt, Completion, Embeddings, Failure, StreamEvent
 from runtime.plan import Policy, Route, larger_of
 from runtime.request import EmbedRequest, Request
 from runtime.strategy import Candidate
@@ -64,6 +65,12 @@ class Run:
     elsewhere_s: float = 0.0
     fits: Fits = anyone
 
+    @property
+    def flags(self) -> Flag:
+        """What the next attempt's row says of it: whether anybody was asked before."""
+        asked = any(attempt.outcome not in UNASKED for attempt in self.attempts)
+        return Flag.RETRIED if asked else NO_FLAGS
+
     def left_s(self, now: float) -> float:
         return max(0.0, self.ends - now)
 
@@ -94,8 +101,8 @@ class Run:
         return info is not None and info.has(Feature.PREFILL) is True and not info.reasons_by_default
 
 
-Asking = Callable[[Run, Candidate, float], Coroutine[Any, Any, T | Failure]]
-"""(run, whom, when) → what came of it. Cancelling it ends the attempt, and it is settled."""
+Asking = Callable[[Run, Candidate, float, Flag], Coroutine[Any, Any, T | Failure]]
+"""(run, whom, when, which attempt it is) → what came of it. Cancelling it ends the attempt, and it is settled."""
 
 
 class Attempts:
@@ -131,7 +138,7 @@ class Attempts:
             run.started = self._clock()
             wait_s = None if run.route.hedge is None else self._patience_s(run)
             if wait_s is None:
-                got = await ask(run, run.candidate, run.started)
+                got = await ask(run, run.candidate, run.started, run.flags)
                 now = self._clock()
                 self._note(run, got, now)
                 run.elsewhere_s += spent_s(got, now - run.started)
@@ -184,7 +191,7 @@ class Attempts:
         """What the first of two came to that came to something; the last failure where both failed."""
         begun = run.started
         under_way: dict[asyncio.Future[T | Failure], tuple[Candidate, float]] = {}
-        under_way[asyncio.ensure_future(ask(run, run.candidate, begun))] = run.candidate, begun
+        under_way[asyncio.ensure_future(ask(run, run.candidate, begun, run.flags))] = run.candidate, begun
         timer = asyncio.ensure_future(self._sleep(wait_s))
         waited: list[asyncio.Future[Any]] = [*under_way, timer]
         last: T | Failure | None = None
@@ -192,7 +199,7 @@ class Attempts:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not any(task.done() for task in under_way) and (second := self._second(run)) is not None:
                 now = self._clock()
-                under_way[asyncio.ensure_future(ask(run, second, now))] = second, now
+                under_way[asyncio.ensure_future(ask(run, second, now, run.flags | Flag.HEDGED))] = second, now
             while under_way and (last is None or isinstance(last, Failure)):
                 done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                 # If both have come to something at once, the one that was asked first counts.
@@ -208,7 +215,7 @@ class Attempts:
             # Times that ran side by side are not added up.
             run.elsewhere_s += run.started - begun + spent_s(last, self._clock() - run.started)
         except asyncio.CancelledError:
-            leaving = [self._dismiss(task) for task in under_way]
+            leaving = [self._dismiss(task, None) for task in under_way]
             under_way.clear()
             if leaving:
                 # As with a single attempt: when this is over, all is settled.
@@ -221,7 +228,7 @@ class Attempts:
                 run.tried(candidate, HEDGED, started, now)
                 if run.policy.times_answers:
                     self._times.add(candidate, now - started, now, streamed=run.streamed)
-                self._dismiss(task)
+                self._dismiss(task, HEDGED)
         return last
 
     def _second(self, run: Run) -> Candidate | None:
@@ -236,9 +243,9 @@ class Attempts:
         self._hedges.spend()
         return second
 
-    def _dismiss(self, task: asyncio.Future[T | Failure]) -> asyncio.Task[None]:
+    def _dismiss(self, task: asyncio.Future[T | Failure], why: str | None) -> asyncio.Task[None]:
         """End an attempt that is not wanted any more; its provider settles it with what it used."""
-        task.cancel()
+        task.cancel(why)
         leaving = asyncio.create_task(_seen_off(task))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)

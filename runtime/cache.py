@@ -2,9 +2,9 @@
 
 The key holds every field of a request that can change its answer, and whose request it is. Left out are only those
 that say how the answer travels: request id, deadline, limits, streaming, the words of older clients, what the
-provider may remember of the prompt, whether we may remember the answer, and metadata, which providers store and models
-never see. (The first system's key was messages, model, temperature and length: a request with tools got another
-provider's cached text. Its hooks' key was the first 48 bytes.)
+provider may remember of the prompt, whether we may remember the answer, who pays, and metadata, which providers
+store and models never see. (The first system's key was messages, model, temperature and length: a request with tools
+got another provider's cached text. Its hooks' key was the first 48 bytes.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runtime.request import Request
 _TRAVEL = frozenset(
     (
         *("request_id", "deadline_s", "limits", "stream", "stream_usage", "metadata", "cache", "legacy_functions"),
-        "no_store",
+        *("no_store", "billing"),
     )
 )
 _KEYED = tuple(field.name for field in fields(Request) if field.name not in _TRAVEL)

@@ -20,10 +20,11 @@ from runtime.defaults import with_defaults
 from runtime.dialects.base import ChunkDecoder, Dialect, HttpCall, HttpReply, Target
 from runtime.dialects.reading import NOT_REPORTED
 from runtime.entrance import Asked, AskPermit, Entrance, ProviderSpec, Senses, nobody_to_ask
-from runtime.faults import failure_of
+from runtime.faults import UNREACHED, failure_of
 from runtime.fit import fit
 from runtime.fold import deltas_of
-from runtime.hold import hold, within
+from runtime.hold import hold
+from runtime.ledger.books import NO_ENTRY, Entry
 from runtime.models import Feature
 from runtime.opening import Reading, open_stream
 from runtime.outcome import (
@@ -41,7 +42,7 @@ from runtime.outcome import (
 from runtime.price import CostEstimate, estimate
 from runtime.reports import HealthReport, ProviderStatus, Shut, UsagePeriod, UsageReport, locked_of
 from runtime.request import EmbedRequest, Request
-from runtime.tokens import embed_tokens, estimate_usage, expected_tokens, learn, usage_so_far
+from runtime.tokens import embed_tokens, estimate_usage, learn, usage_so_far
 from runtime.transport.base import Fault, FaultKind, Limits, Transport
 
 __all__ = ["AskPermit", "EdgeProvider", "ProviderSpec", "Senses", "nobody_to_ask"]
@@ -96,23 +97,26 @@ class EdgeProvider(Entrance):
         ready = await self._ready(self._encode, with_defaults(request, self.spec.defaults), begun)
         if isinstance(ready, Failure):
             return ready
-        call, ticket = ready
+        call, ticket, entry = ready
         outcome: Outcome
         try:
             limits = self._limits(request, begun)
             reply = await self.transport.send(call, limits)
             if isinstance(reply, Fault):
-                outcome = self._faulted(reply, request, limits)
+                outcome = self._faulted(reply, request, limits, entry)
             else:
                 decoded = self.dialect.decode(reply, self._target(request.model))
                 outcome = self._completed(decoded, request, call)
         except Exception as error:  # a bug; the caller gets a value all the same
             outcome = self._broken(error, request.model)
-        except BaseException:  # the caller went away
+        except BaseException as gone:  # the caller went away
+            entry.left(gone)
             outcome = self._given_up(request)
             raise
         finally:
-            settled = self._settle(ticket, request.model, outcome, self.senses.clock() - begun)
+            settled = self._settle(ticket, entry, request.model, outcome, self.senses.clock() - begun)
+        if entry.waits:
+            await entry.acknowledged()
         return settled
 
     async def _stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
@@ -122,7 +126,7 @@ class EdgeProvider(Entrance):
         if isinstance(ready, Failure):
             yield StreamEnd(outcome=ready)
             return
-        call, ticket = ready
+        call, ticket, entry = ready
         outcome: Outcome
         reading: Reading | None = None
         spent_s = 0.0
@@ -136,7 +140,7 @@ class EdgeProvider(Entrance):
                 target=self._target(request.model),
                 limits=limits,
                 clock=self.senses.clock,
-                faulted=lambda fault: self._faulted(fault, request, limits),
+                faulted=lambda fault: self._faulted(fault, request, limits, entry),
             )
             spent_s = self.senses.clock() - begun
             if isinstance(opened, Reading):
@@ -161,13 +165,16 @@ class EdgeProvider(Entrance):
                 outcome = opened
         except Exception as error:  # a bug; the stream has an end all the same
             outcome = self._broken(error, request.model)
-        except BaseException:  # the caller went away
+        except BaseException as gone:  # the caller went away
+            entry.left(gone)
             outcome = self._given_up(request)
             raise
         finally:
             spent_s += 0.0 if reading is None else reading.waited_s
             counted = self._counted(outcome, request, reading)
-            settled = self._settle(ticket, request.model, counted, spent_s, ttft_s=ttft_s)
+            settled = self._settle(ticket, entry, request.model, counted, spent_s, ttft_s=ttft_s)
+        if entry.waits:
+            await entry.acknowledged()
         yield StreamEnd(outcome=settled)
 
     async def _embed(self, request: EmbedRequest) -> Embeddings | Failure:
@@ -176,24 +183,27 @@ class EdgeProvider(Entrance):
         ready = await self._ready(self.dialect.encode_embed, request, begun)
         if isinstance(ready, Failure):
             return ready
-        call, ticket = ready
+        call, ticket, entry = ready
         outcome: Embeddings | Failure
         try:
             limits = self._limits(request, begun)
             reply = await self.transport.send(call, limits)
             if isinstance(reply, Fault):
-                outcome = self._faulted(reply, request, limits)
+                outcome = self._faulted(reply, request, limits, entry)
             else:
                 outcome = self.dialect.decode_embed(reply, self._target(request.model))
                 if isinstance(outcome, Embeddings) and outcome.usage == NOT_REPORTED:
                     outcome = replace(outcome, usage=Usage(input_tokens=embed_tokens(request), estimated=True))
         except Exception as error:  # a bug; the caller gets a value all the same
             outcome = self._broken(error, request.model)
-        except BaseException:  # the caller went away
+        except BaseException as gone:  # the caller went away
+            entry.left(gone)
             outcome = self._given_up(request)
             raise
         finally:
-            settled = self._settle(ticket, request.model, outcome, self.senses.clock() - begun)
+            settled = self._settle(ticket, entry, request.model, outcome, self.senses.clock() - begun)
+        if entry.waits:
+            await entry.acknowledged()
         return settled
 
     async def health_check(self) -> HealthReport:
@@ -282,8 +292,8 @@ class EdgeProvider(Entrance):
 
     def _encode(self, request: Request, target: Target) -> HttpCall | Failure:
         """The call for as much of the request as the model takes."""
-        # What an attempt may take is ours to keep to; no provider sees it.
-        request = request if request.limits is None else replace(request, limits=None)
+        # What an attempt may take and who pays is ours to keep to; no provider sees it.
+        request = replace(request, limits=None, billing=None) if request.limits or request.billing else request
         fitted = fit(request, self.catalog.info(self.name, request.model))
         if isinstance(fitted, Failure):
             return fitted
@@ -356,7 +366,9 @@ class EdgeProvider(Entrance):
             learn(self.ratios, request, outcome)
         return replace(outcome, model=outcome.model or request.model, usage=usage, dropped=call.dropped)
 
-    def _faulted(self, fault: Fault, request: Request | EmbedRequest, limits: Limits) -> Failure:
+    def _faulted(self, fault: Fault, request: Request | EmbedRequest, limits: Limits, entry: Entry) -> Failure:
+        if fault.kind in UNREACHED and entry is not NO_ENTRY:
+            entry.unsent = True
         failure = failure_of(fault, provider=self.name, model=request.model)
         if fault.kind is not FaultKind.TOTAL_TIMEOUT or limits.total_s >= self._allowed(request).total_s:
             return failure
@@ -368,12 +380,9 @@ class EdgeProvider(Entrance):
 
     def _given_up(self, request: Request | EmbedRequest) -> Failure:
         """What a caller leaves that goes away before the end: the provider has had the question at least."""
-        if isinstance(request, Request):
-            asked = expected_tokens(request, request.model, self.ratios)
-            used = self._bounded(Usage(input_tokens=asked, estimated=True), request)
-        else:
-            used = Usage(input_tokens=embed_tokens(request), estimated=True)
-        return replace(self._failed(FailureKind.CANCELLED, request.model, "the caller went away"), usage=used)
+        return replace(
+            self._failed(FailureKind.CANCELLED, request.model, "the caller went away"), usage=self._least(request)
+        )
 
     def _counted(self, outcome: Outcome, request: Request, reading: Reading | None) -> Outcome:
         """A stream that was given up or broke off has used all the same what it had said by then."""
@@ -383,10 +392,6 @@ class EdgeProvider(Entrance):
         return replace(
             outcome, usage=self._bounded(usage_so_far(request, reading.decoder.so_far(), self.ratios), request)
         )
-
-    def _bounded(self, usage: Usage, request: Request) -> Usage:
-        """An estimate is no more than what was held for it."""
-        return within(usage, with_defaults(request, self.spec.defaults), self.catalog.info(self.name, request.model))
 
 
 def _deltas(completion: Completion) -> list[Delta]:

@@ -1,6 +1,6 @@
 """Who may come in to a provider, with which key, and what is noted when he leaves.
 
-    encode ─► admit (doors, key) ─► … the call … ─► settle (doors, keys, load, observations, usage)
+    encode ─► admit (doors, key) ─► intent ─► … the call … ─► settle (doors, keys, load, observations, usage, books)
 
 What cannot be encoded was never sent: it takes no permit, so it can neither open nor close a door. After admission,
 settling happens whatever comes.
@@ -16,19 +16,26 @@ from typing import TypeVar
 
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import Catalog
+from runtime.defaults import with_defaults
 from runtime.dialects.base import HttpCall, Target
 from runtime.feed import Observations
 from runtime.gate import AskAuthority, Ticket
+from runtime.hold import hold, within
 from runtime.keyring import DISABLED, Key, KeyState, Locked
+from runtime.ledger.books import NO_ENTRY, Books, Entry, begin
 from runtime.outcome import Completion, Cost, Embeddings, Failure, FailureKind, Usage
 from runtime.price import cost_of, is_list_priced
 from runtime.request import EmbedRequest, Request, Sampling
 from runtime.standing import Standing, Vitals
 from runtime.token_ratio import Ratios
+from runtime.tokens import embed_tokens, expected_tokens
 from runtime.transport.base import Limits
 from runtime.usage import UsageBook
 
 log = logging.getLogger("raygate.provider")
+
+UNWRITTEN_S = 1.0
+"""When an attempt that could not be written down is worth trying again."""
 
 FULL_S = 0.1
 """When a provider with all its places taken is worth asking again, for want of anything known."""
@@ -78,7 +85,10 @@ async def nobody_to_ask(model: str) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Entrance:
-    """The doors, keys and books of one provider in one process. Belongs to one event loop."""
+    """The doors, keys and books of one provider in one process. Belongs to one event loop.
+
+    Without `books` no attempt is written down.
+    """
 
     spec: ProviderSpec
     catalog: Catalog
@@ -88,6 +98,7 @@ class Entrance:
     ask_permit: AskPermit = nobody_to_ask
     on_change: Callable[[], None] = lambda: None
     ratios: Ratios = field(default_factory=Ratios)
+    books: Books | None = None
     _book: UsageBook = field(default_factory=UsageBook)
     _keys: dict[str, Key] = field(default_factory=dict)
 
@@ -106,8 +117,8 @@ class Entrance:
 
     async def _ready(
         self, encode: Callable[[Asked, Target], HttpCall | Failure], request: Asked, begun: float
-    ) -> tuple[HttpCall, Ticket] | Failure:
-        """The call, and leave to make it: `_settle` that. After a failure there is nothing to settle."""
+    ) -> tuple[HttpCall, Ticket, Entry] | Failure:
+        """The call, leave to make it, and its entry: `_settle` those. After a failure there is nothing to settle."""
         model = request.model
         keys = self.standing.gate.keys
         looked = keys.look(model, begun)
@@ -130,7 +141,51 @@ class Entrance:
             call = self._encoded(encode, request, key)
             if isinstance(call, Failure):
                 return self._let_go(ticket, call)
-        return call, ticket
+        entry = NO_ENTRY if self.books is None else await self._intended(self.books, request, ticket)
+        return entry if isinstance(entry, Failure) else (call, ticket, entry)
+
+    async def _intended(self, books: Books, request: Asked, ticket: Ticket) -> Entry | Failure:
+        """The attempt is written down before anybody is asked; or nobody is."""
+        model = request.model
+        entry = begin(
+            books, request, provider=self.name, hold=lambda: hold(request, self.catalog.info(self.name, model))
+        )
+        if isinstance(entry, Entry):
+            entry.least = lambda: self._least(request)
+            entry.price = lambda usage: self._cost(model, usage)
+            refused = await self._acknowledged(entry, ticket) if entry.waits else ""
+            if not refused:
+                return entry
+        else:
+            refused = entry
+        failure = self._failed(FailureKind.REFUSED, model, f"{self.name} is not asked: {refused}")
+        return self._let_go(ticket, replace(failure, retry_after_s=UNWRITTEN_S))
+
+    async def _acknowledged(self, entry: Entry, ticket: Ticket) -> str:
+        """Empty once the ledger has the intent; else the attempt is over before it began, as why it is not made."""
+        nobody = self._failed(FailureKind.CANCELLED, ticket.model, "nobody was asked")
+        refused = nobody.detail
+        try:
+            refused = await entry.acknowledged()
+        except BaseException:
+            self._let_go(ticket, nobody)
+            raise
+        finally:
+            if refused:
+                entry.unsent = True
+                entry.settle(nobody)
+        return refused
+
+    def _least(self, request: Request | EmbedRequest) -> Usage:
+        """What a provider has used that had the question, and of whom no more is known."""
+        if isinstance(request, EmbedRequest):
+            return Usage(input_tokens=embed_tokens(request), estimated=True)
+        asked = expected_tokens(request, request.model, self.ratios)
+        return self._bounded(Usage(input_tokens=asked, estimated=True), request)
+
+    def _bounded(self, usage: Usage, request: Request) -> Usage:
+        """An estimate is no more than what was held for it."""
+        return within(usage, with_defaults(request, self.spec.defaults), self.catalog.info(self.name, request.model))
 
     def _let_go(self, ticket: Ticket, failure: Failure) -> Failure:
         """Admitted, and yet nobody was asked."""
@@ -205,7 +260,14 @@ class Entrance:
             self.on_change()
 
     def _settle(
-        self, ticket: Ticket, model: str, outcome: Answer | Failure, latency_s: float, *, ttft_s: float | None = None
+        self,
+        ticket: Ticket,
+        entry: Entry,
+        model: str,
+        outcome: Answer | Failure,
+        latency_s: float,
+        *,
+        ttft_s: float | None = None,
     ) -> Answer | Failure:
         """Close the books on one call: doors, load, observations, usage. Returns the outcome, priced and timed."""
         now = self.senses.clock()
@@ -228,6 +290,7 @@ class Entrance:
             settled = replace(outcome, provider=self.name, cost=cost, latency_s=latency_s)
             if ttft_s is not None and isinstance(settled, Completion):
                 settled = replace(settled, ttft_s=ttft_s)
+        entry.settle(settled, latency_s=latency_s, ttft_s=ttft_s)
         self._tell(done.keys)
         self.observations.add(
             self.name,

@@ -15,7 +15,10 @@ from dataclasses import replace
 
 from runtime.attempts import Attempts, Live, Run, Sleep, spent_s
 from runtime.continuation import Continuation, continuable
+from runtime.ledger.billing import Flag
+from runtime.ledger.books import Books, given_away, routed
 from runtime.outcome import (
+    Completion,
     Delta,
     Embeddings,
     Failure,
@@ -49,13 +52,15 @@ class Gateway(Together):
         clock: Callable[[], float],
         sleep: Sleep = asyncio.sleep,
         rng: random.Random,
+        books: Books | None = None,
     ) -> None:
         super().__init__(policy)
+        self.books = books
         self._clock = clock
         self._rng = rng
         self._turns: dict[str, int] = {}
         self._attempts = Attempts(clock=clock, sleep=sleep, rng=rng)
-        self._once = SingleFlight(clock)
+        self._once = SingleFlight(clock, self._gave)
 
     async def complete(self, request: Request) -> Outcome:
         if self._once.applies(request, self.policy):
@@ -161,6 +166,10 @@ class Gateway(Together):
         await self._attempts.settled()
         await super().close()
 
+    def _gave(self, request: Request, given: Completion, word: str) -> None:
+        if self.books is not None:
+            given_away(self.books, request, given, word)
+
     def _plan(self, request: Request, turn: int) -> list[Candidate] | Failure:
         return chat_plan(self.policy, request, turn=turn, now=self._clock(), rng=self._rng)
 
@@ -183,14 +192,14 @@ class Gateway(Together):
 # How one candidate is asked.
 
 
-async def _ask_whole(run: Run, candidate: Candidate, now: float) -> Outcome:
-    outcome = await run.policy.upstreams[candidate.provider].complete(_addressed(run, candidate, now))
+async def _ask_whole(run: Run, candidate: Candidate, now: float, flags: Flag) -> Outcome:
+    outcome = await run.policy.upstreams[candidate.provider].complete(_addressed(run, candidate, now, flags))
     return _kept_back(outcome, candidate) or outcome if run.route.retry.past_filters else outcome
 
 
-async def _open(run: Run, candidate: Candidate, now: float) -> Live | Failure:
+async def _open(run: Run, candidate: Candidate, now: float, flags: Flag) -> Live | Failure:
     """Until the first event: from then on nobody else can take over unnoticed."""
-    events = run.policy.upstreams[candidate.provider].stream(_addressed(run, candidate, now))
+    events = run.policy.upstreams[candidate.provider].stream(_addressed(run, candidate, now, flags))
     live: Live | None = None
     try:
         async for event in events:
@@ -246,17 +255,24 @@ def _kept_back(outcome: Outcome, candidate: Candidate) -> Failure | None:
     )
 
 
-async def _ask_vectors(run: Run, candidate: Candidate, now: float) -> Embeddings | Failure:
+async def _ask_vectors(run: Run, candidate: Candidate, now: float, flags: Flag) -> Embeddings | Failure:
     if not isinstance(run.request, EmbedRequest):
         raise TypeError("vectors are asked for by an EmbedRequest")
-    asked = replace(run.request, model=candidate.model, deadline_s=run.left_s(now))
+    billing = routed(run.request, flags)
+    asked = replace(run.request, model=candidate.model, deadline_s=run.left_s(now), billing=billing)
     return await run.policy.upstreams[candidate.provider].embed(asked)
 
 
-def _addressed(run: Run, candidate: Candidate, now: float) -> Request:
+def _addressed(run: Run, candidate: Candidate, now: float, flags: Flag) -> Request:
     if not isinstance(run.request, Request):
         raise TypeError("a chat is asked for by a Request")
-    return replace(run.request, model=candidate.model, deadline_s=run.left_s(now), limits=run.route.limits)
+    return replace(
+        run.request,
+        model=candidate.model,
+        deadline_s=run.left_s(now),
+        limits=run.route.limits,
+        billing=routed(run.request, flags),
+    )
 
 
 def _endless(run: Run) -> Failure:

@@ -12,6 +12,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from runtime.ledger.billing import Billing
 from runtime.wire import crosses
 
 Json = Any
@@ -291,7 +292,7 @@ class Request:
 
     `model` is `provider/model`, a bare model name, or empty for the default of the settings.
     `deadline_s` is seconds remaining, never a moment: monotonic clocks mean nothing on another host.
-    `limits` are its route's, for whoever makes the attempt; no provider sees them.
+    `limits` are its route's, `billing` says who pays, both for whoever makes the attempt; no provider sees them.
     `tenant` is whose request it is, by the caller's key: nothing remembered is shared between tenants.
     `cache` asks the provider to remember the whole prompt.
     `extra` holds the fields that the surface `dialect` did not know; every part of a request has its own `extra`
@@ -325,6 +326,7 @@ class Request:
     dialect: str = ""
     legacy_functions: bool = False
     no_store: bool = False
+    billing: Billing | None = None
 
 
 @crosses
@@ -347,6 +349,7 @@ class EmbedRequest:
     tenant: str = ""
     extra: Mapping[str, Json] = field(default_factory=dict)
     dialect: str = ""
+    billing: Billing | None = None
 
 
 def user(text: str) -> Message:

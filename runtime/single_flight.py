@@ -25,6 +25,7 @@ from typing import Protocol
 from runtime.cache import AnswerCache, key_of
 from runtime.fold import deltas_of
 from runtime.outcome import (
+    CACHED,
     SHARED,
     Attempt,
     Completion,
@@ -40,6 +41,9 @@ from runtime.request import Request
 
 ENOUGH = 0.5
 """A call is joined if it has at least this share of the newcomer's own time left."""
+
+Gave = Callable[[Request, Completion, str], None]
+"""Told whoever was given what he did not pay for: his request, what it was, and `CACHED` or `SHARED`."""
 
 Source = Callable[[Request], AsyncGenerator[StreamEvent]]
 
@@ -138,10 +142,11 @@ class _Flight:
 class SingleFlight:
     """Stands before the calls of one gateway. Belongs to its event loop; `clock` is monotonic seconds."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], gave: Gave = lambda *_: None) -> None:
         self.shared = 0
         self.cached = 0
         self._clock = clock
+        self._gave = gave
         self._under_way: dict[bytes, _Flight] = {}
 
     def __len__(self) -> int:
@@ -190,6 +195,7 @@ class SingleFlight:
         known = rules.cache.get(key, self._clock()) if rules.cache is not None else None
         if known is not None:
             self.cached += 1
+            self._gave(request, known, CACHED)
             yield StreamEnd(outcome=replace(known, request_id=request.request_id))
             return
         now = asyncio.get_running_loop().time
@@ -204,6 +210,8 @@ class SingleFlight:
                         request = replace(request, deadline_s=until - now())
                         break
                     started = True
+                    if isinstance(event, StreamEnd) and isinstance(event.outcome, Completion):
+                        self._gave(request, event.outcome, SHARED)
                     yield event
                     if isinstance(event, StreamEnd):
                         return

@@ -264,7 +264,7 @@ def lost(intent: Intent) -> Row:
         attempt=intent.attempt,
         at_ms=intent.at_ms,
         outcome=FailureKind.INTERRUPTED,
-        cost=None if hold is None else Cost(output_nanousd=hold, total_nanousd=hold),
+        cost=None if hold is None else Cost(total_nanousd=hold),
         flags=Flag.LOST | Flag.ESTIMATED | (Flag.UNPRICED if hold is None else NO_FLAGS),
     )
     return Row(intent=intent, settlement=settlement)

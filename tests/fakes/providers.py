@@ -15,6 +15,7 @@ from runtime.edge_provider import AskPermit, EdgeProvider, ProviderSpec, Senses,
 from runtime.feed import Observations, Observed
 from runtime.gate import Gate
 from runtime.keyring import Key
+from runtime.ledger.books import Books
 from runtime.outcome import Delta, Failure, FailureKind, Outcome, StreamEnd, StreamEvent, StreamStart
 from runtime.provider import Provider
 from runtime.request import Request, Sampling
@@ -88,6 +89,7 @@ def rig(
     transport: Transport | None = None,
     not_yet: str = "",
     keys: tuple[Key, ...] = (),
+    books: Books | None = None,
 ) -> Rig:
     """A provider that plays these steps, the last one for good."""
     clock = clock or FakeClock()
@@ -111,6 +113,7 @@ def rig(
         senses=Senses(clock=clock, wall=lambda: 1.7e9 + clock()),
         ask_permit=ask_permit,
         on_change=lambda: changes.append(clock()),
+        books=books,
     )
     if max_in_flight is not None:
         provider.standing.limit(AdmissionPolicy(max_in_flight=max_in_flight), clock, Steady())

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from runtime.cache import AnswerCache, key_of
+from runtime.ledger.billing import Billing
 from runtime.outcome import Choice, Completion, Cost, FinishReason
 from runtime.request import (
     AttemptLimits,
@@ -62,6 +63,7 @@ TRAVEL: dict[str, Any] = {
     "cache": CacheHint(),
     "legacy_functions": True,
     "no_store": True,
+    "billing": Billing(route="r"),
 }
 
 
