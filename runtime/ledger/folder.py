@@ -18,7 +18,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -269,7 +269,7 @@ class Abandoned:
             self._lock = -1
 
 
-def abandoned(folder: Path) -> Iterator[Abandoned]:
+def abandoned(folder: Path) -> Generator[Abandoned]:
     """The journals of the dead, each once, and one at a time: finish with one before you ask for the next. Raises
     `OSError`. Those of the living, and those that another collector has, are left alone."""
     for path in sorted(folder.glob("*.lock")):

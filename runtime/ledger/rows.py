@@ -21,6 +21,7 @@ __all__ = [
     "NO_FLAGS",
     "NO_USAGE",
     "Account",
+    "Batch",
     "Billing",
     "Flag",
     "Intent",
@@ -90,3 +91,19 @@ class Row:
     @property
     def cost_nanousd(self) -> int | None:
         return self.settlement.cost.total_nanousd if self.settlement.cost else None
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What a journal's writer, or who collects it after his death, tells the ledger. May come twice.
+
+    `open` are attempts that have been under way for a while, `void` those of them that came to nothing: no row will
+    come. `last`: this writer's journal is complete, and nothing more comes of it.
+    """
+
+    writer: str
+    rows: tuple[Row, ...] = ()
+    open: tuple[Intent, ...] = ()
+    void: tuple[str, ...] = ()
+    last: bool = False

@@ -260,9 +260,14 @@ class LedgerSettings(_Part):
     """Where attempts and accounts are written down, and how safely.
 
     `synchronous`: `full` survives a loss of power, for an fsync with each batch; `normal` the death of any process.
+    `durability`: with `process` each process writes its attempts into a journal of its own, which survives its death;
+    with `cluster` the ledger also acknowledges them, before the first byte and before the end of an answer. `on_error`:
+    where an attempt cannot be written down so, `refuse` answers 503 and asks nobody, `serve` goes on and counts them.
     """
 
     synchronous: Literal["full", "normal"] = "full"
+    durability: Literal["process", "cluster"] = "process"
+    on_error: Literal["refuse", "serve"] = "refuse"
 
 
 class RaySettings(_Part):
