@@ -157,7 +157,7 @@ class Limit:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """What an edge needs to let a caller in, for `lifetime_s` seconds from when it asked. `limits` are the hard ones."""
+    """What an edge needs to let a caller in, for `lifetime_s` from when it asked. `limits` are the hard ones."""
 
     account: Account
     name: str = ""
@@ -278,7 +278,9 @@ def problems(holder: Organisation | Team | Key) -> tuple[str, ...]:
     found += [f"there are two {period} budgets; keep one" for period in Period if periods.count(period) > 1]
     found += ["a limit below zero allows nothing; use 0" for limit in limits_of(holder) if limit.amount < 0]
     found += [
-        f"warn_at is a share from 0 to 1, not {budget.warn_at}" for budget in holder.budgets if not 0 <= budget.warn_at <= 1
+        f"warn_at is a share from 0 to 1, not {budget.warn_at}"
+        for budget in holder.budgets
+        if not 0 <= budget.warn_at <= 1
     ]
     if isinstance(holder, Key):
         found += [

@@ -38,7 +38,7 @@ class Refused(StrEnum):
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasePolicy:
-    """`lifetime_s` is counted by the edge from sending its claims, by the owner from answering them, and `margin_s` more.
+    """`lifetime_s` is counted by the edge from sending its claims, by the owner, `margin_s` longer, from answering.
 
     After `lost_s` of silence what an edge held counts as lost: spent, until its journal or the edge itself says more.
     """
