@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -106,3 +108,21 @@ def test_a_preamble_of_tools_is_no_ratio_of_text() -> None:
     assert plain == 1_000
     with_tools = Request(messages=ask("x" * 4_000).messages, tools=(tool,))
     assert expected_tokens(with_tools, "m-1", ratios) == pytest.approx(1_346, rel=0.02)
+
+
+# How it comes into memory.
+
+
+def test_it_is_read_once_ahead_of_time_and_not_before_it_is_asked_for() -> None:
+    code = """
+import sys, threading
+from runtime import tokens, vocabulary
+assert tokens.text_tokens(["x" * 40]) == 10 and vocabulary.encoder() is None and "tiktoken" not in sys.modules
+vocabulary.load_soon()
+vocabulary.load_soon()
+readers = [thread for thread in threading.enumerate() if thread.name == "vocabulary"]
+assert len(readers) == 1
+readers[0].join()
+assert vocabulary.encoder() is not None and tokens.text_tokens(["hello world"]) == 2
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
