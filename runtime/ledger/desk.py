@@ -8,7 +8,7 @@ Every answer is plain data, or a `Failure` that says what to do; `who` is the ad
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -32,7 +32,7 @@ CHANCE_BYTES = 32
 
 
 class Desk:
-    """Belongs to one event loop. `changed` is called after every change that the store has taken."""
+    """Belongs to one event loop. `changed` is awaited after every change that the store has taken."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Desk:
         *,
         wall: Callable[[], float],
         chance: Callable[[int], bytes],
-        changed: Callable[[], None],
+        changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._register = register
@@ -132,7 +132,7 @@ class Desk:
             if failed is not None:
                 return unkept(failed)
             self._register.take(made.put)
-        self._changed()
+            await self._changed()
         return made
 
 

@@ -6,17 +6,24 @@ store ─► Register (accounts) ─► passes, news of changes
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from runtime.feed import AccountsNews
-from runtime.ledger.accounts import Pass, Scope, make_pass
+from runtime.ledger.accounts import Counted, Limit, Pass, Scope, limits_of, make_pass
+from runtime.ledger.book import Notice
 from runtime.ledger.desk import Desk
 from runtime.ledger.enquiries import Enquiries, Prices
+from runtime.ledger.leases import Claims, Grants
+from runtime.ledger.owner import Owner, Standing
 from runtime.ledger.register import Register
-from runtime.ledger.store.base import Store, StoreFailure
+from runtime.ledger.rows import Batch, Flag
+from runtime.ledger.store.base import Store, StoreFailure, Total, Trouble
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
+
+log = logging.getLogger("raygate.ledger")
 
 READS = frozenset({"keys", "key", "accounts", "audit"})
 ENQUIRIES = frozenset({"spend", "rows", "elsewhere"})
@@ -34,7 +41,8 @@ class Ledger:
         self,
         store: Store,
         register: Register,
-        epoch: int,
+        owner: Owner,
+        totals: Iterable[Total],
         *,
         wall: Callable[[], float],
         chance: Callable[[int], bytes],
@@ -42,14 +50,20 @@ class Ledger:
     ) -> None:
         self._store = store
         self._register = register
-        self._epoch = epoch
+        self._owner = owner
         self._wall = wall
+        self._limits: dict[str, Limit] = {}
+        self._limits_due = False
+        self._heard: set[str] = set()
+        self._shipping = asyncio.Lock()
+        self.fenced = False
         self._version = 1
         self._changed = asyncio.Event()
         revoked = (key.id for key in register.keys.values() if key.revoked)
         self._revoked: deque[str] = deque(revoked, maxlen=MOST_REVOKED)
         self.desk = Desk(store, register, wall=wall, chance=chance, changed=self._accounts_changed)
         self.enquiries = Enquiries(store, wall=wall, prices=prices)
+        self._put_limits(totals)
 
     @classmethod
     async def open(
@@ -71,11 +85,17 @@ class Ledger:
             if isinstance(documents, StoreFailure):
                 return documents
             register.take(documents)
-        return cls(store, register, epoch, wall=wall, chance=chance, prices=prices)
+        now = wall()
+        totals = await store.totals(round(now * 1_000))
+        if isinstance(totals, StoreFailure):
+            return totals
+        # Nobody can have lent anything before the first owner.
+        lends = Owner(epoch=epoch, now=now, restarted=epoch > 1)
+        return cls(store, register, lends, totals, wall=wall, chance=chance, prices=prices)
 
-    def present(self, sha256: str) -> Pass | Failure:
-        """What the holder of the key with this hash may do for a while, or why nothing."""
-        key = self._register.key_of(sha256)
+    def present(self, shown: str) -> Pass | Failure:
+        """What the holder of the key with this hash, or of this id, may do for a while; or why nothing."""
+        key = self._register.key_of(shown)
         if key is None:
             return Failure(kind=FailureKind.BAD_KEY, scope="request")
         team, org = self._register.above(key)
@@ -83,13 +103,73 @@ class Ledger:
 
     async def news(self, known: tuple[int, int], wait_s: float) -> AccountsNews | None:
         """What edges must know at once, if it is other than what is `known`; else once it is, None where it stays."""
-        if known == (self._epoch, self._version):
+        if known == (self._owner.epoch, self._version):
             try:
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()
             except TimeoutError:
                 return None
-        return AccountsNews(epoch=self._epoch, version=self._version, revoked=tuple(self._revoked))
+        return AccountsNews(epoch=self._owner.epoch, version=self._version, revoked=tuple(self._revoked))
+
+    def exchange(self, claims: Claims) -> Grants:
+        """Answer an edge's claims."""
+        self._heard.add(claims.edge)
+        return self._owner.grant(claims, self._wall())
+
+    def hello(self, edge: str) -> None:
+        """An edge that lives has nothing to claim, or has said so already."""
+        self._heard.add(edge)
+
+    def ready(self, living: Iterable[str]) -> bool:
+        """Whether all that live have been heard, `living` being the names of the edges; then lending begins."""
+        if not self._heard.issuperset(living):
+            return False
+        self._owner.ready(self._wall())
+        return True
+
+    async def ship(self, batch: Batch) -> StoreFailure | None:
+        """Write down what a journal holds. None once it is kept for good; it may come again."""
+        # In turn: what the owner is told must be in the order in which the store has taken it.
+        async with self._shipping:
+            failed = await self._ship(batch)
+        if failed is not None and failed.kind is Trouble.FENCED:
+            self.fenced = True
+        return failed
+
+    async def _ship(self, batch: Batch) -> StoreFailure | None:
+        if batch.rows:
+            rows = [one if not self._owner.is_overrun(one) else one.flagged(Flag.OVERRUN) for one in batch.rows]
+            done = await self._store.append(rows)
+            if isinstance(done, StoreFailure):
+                return done
+            now = self._wall()
+            for change in done.changes:
+                self._owner.spent(change.row, change.cost_nanousd, now=now, new=change.new)
+        if batch.open:
+            failed = await self._store.put_intents(batch.open)
+            if failed is not None:
+                return failed
+        if batch.void:
+            failed = await self._store.remove_intents(batch.void)
+            if failed is not None:
+                return failed
+        if batch.last:
+            self._heard.discard(batch.writer)
+            self._owner.forget(batch.writer)
+        return None
+
+    async def tick(self) -> tuple[Notice, ...]:
+        """About once a second."""
+        if self._limits_due:
+            await self._accounts_changed()
+        notices = self._owner.tick(self._wall())
+        for one in notices:
+            said = {"limit": one.limit.name, "spent_nanousd": one.spent_nanousd, "of_nanousd": one.limit.amount}
+            log.warning("budget.spent" if one.all else "budget.warning", extra=said)
+        return notices
+
+    def standings(self) -> tuple[Standing, ...]:
+        return self._owner.standings(self._wall())
 
     async def ask(self, what: str, *args: Json, who: str, **named: Json) -> Json | Failure:
         """What an admin asks, by the name of the desk's method."""
@@ -104,7 +184,35 @@ class Ledger:
     async def close(self) -> None:
         await self._store.close()
 
-    def _accounts_changed(self) -> None:
+    def _has_new_budgets(self) -> bool:
+        """Whether there is a budget of which the owner must be told what was spent before."""
+        return any(
+            limit.counted is Counted.MONEY and limit.name not in self._limits
+            for holder in self._register.holders()
+            for limit in limits_of(holder)
+        )
+
+    def _put_limits(self, totals: Iterable[Total]) -> None:
+        """Tell the owner of all limits as they are now."""
+        now = self._wall()
+        spent = {(one.dimension, one.id, one.period): one.cost_nanousd for one in totals}
+        limits = {limit.name: limit for holder in self._register.holders() for limit in limits_of(holder)}
+        for name in self._limits.keys() - limits.keys():
+            self._owner.drop(name)
+        for name, limit in limits.items():
+            if self._limits.get(name) != limit:
+                before = spent.get((limit.scope.value, limit.of, limit.period), 0)
+                self._owner.put(limit, now=now, spent_nanousd=before if limit.counted is Counted.MONEY else 0)
+        self._limits = limits
+
+    async def _accounts_changed(self) -> None:
+        """Limits first: an edge that hears of one must not find an owner that does not know it."""
+        # No row may come between the totals and the limits that begin with them.
+        async with self._shipping:
+            totals = await self._store.totals(round(self._wall() * 1_000)) if self._has_new_budgets() else ()
+            self._limits_due = isinstance(totals, StoreFailure)
+            if not isinstance(totals, StoreFailure):
+                self._put_limits(totals)
         self._version += 1
         known = set(self._revoked)
         self._revoked.extend(key.id for key in self._register.keys.values() if key.revoked and key.id not in known)

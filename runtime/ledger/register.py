@@ -8,7 +8,7 @@ What a register says about a wish, `Amendment` or `Denied`, changes nothing yet:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -64,8 +64,15 @@ class Register:
             if isinstance(holder, Key):
                 self._by_hash[holder.sha256] = holder.id
 
-    def key_of(self, sha256: str) -> Key | None:
-        return self.keys.get(self._by_hash.get(sha256, ""))
+    def holders(self) -> Iterator[Holder]:
+        """Whoever may have limits."""
+        yield from self.orgs.values()
+        yield from self.teams.values()
+        yield from self.keys.values()
+
+    def key_of(self, shown: str) -> Key | None:
+        """By its hash, as a caller shows it, or by its id, as an attempt's account names it."""
+        return self.keys.get(self._by_hash.get(shown, shown))
 
     def above(self, key: Key) -> tuple[Team | None, Organisation | None]:
         """The team of a key and the organisation of both, where it has them."""

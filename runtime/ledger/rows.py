@@ -10,7 +10,7 @@ Money is integers of nano-dollars, moments are milliseconds since the epoch, dur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtime.ledger.billing import NO_FLAGS, NOBODY, Account, Billing, Flag
 from runtime.outcome import Cost, Usage
@@ -87,6 +87,10 @@ class Row:
     @property
     def flags(self) -> Flag:
         return self.intent.flags | self.settlement.flags
+
+    def flagged(self, flags: Flag) -> Row:
+        """The same with these flags besides."""
+        return replace(self, settlement=replace(self.settlement, flags=self.settlement.flags | flags))
 
     @property
     def cost_nanousd(self) -> int | None:
