@@ -11,6 +11,8 @@ from actors.refs import ActorRef, Unreachable, last_line
 from runtime.feed import AccountsNews
 from runtime.ledger.accounts import Pass
 from runtime.ledger.leases import Claims, Grants
+from runtime.ledger.rows import Batch
+from runtime.ledger.store.base import StoreFailure
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 
@@ -26,14 +28,26 @@ class LedgerRef:
     def __init__(self) -> None:
         self.actor = ActorRef(LEDGER)
 
-    async def present(self, sha256: str) -> Pass | Failure:
-        """Who shows the key of this hash. Raises `Unreachable`."""
-        found: Pass | Failure = await self._call("present", sha256, timeout_s=HURRY_S)
+    async def present(self, shown: str) -> Pass | Failure:
+        """Whose the key with this hash is, or with this id. Raises `Unreachable`."""
+        found: Pass | Failure = await self._call("present", shown, timeout_s=HURRY_S)
         return found
+
+    async def hello(self, edge: str) -> None:
+        """This edge lives, and has nothing else to say. Raises `Unreachable`."""
+        await self._call("hello", edge, timeout_s=HURRY_S)
+
+    async def ship(self, batch: Batch) -> None:
+        """Returns once the ledger has it for good. Raises `Unreachable` where it has not."""
+        failed: StoreFailure | None = await self._call("ship", batch, timeout_s=PATIENCE_S)
+        if failed is not None:
+            raise Unreachable(str(failed))
 
     async def exchange(self, claims: Claims) -> Grants:
         """Raises `Unreachable`."""
-        found: Grants = await self._call("exchange", claims, timeout_s=HURRY_S)
+        found: Grants | StoreFailure = await self._call("exchange", claims, timeout_s=HURRY_S)
+        if isinstance(found, StoreFailure):
+            raise Unreachable(str(found))
         return found
 
     async def news(self, known: tuple[int, int], wait_s: float) -> AccountsNews | None:

@@ -21,7 +21,7 @@ from runtime.feed import AuthorityPolicy, Endpoint, Observations
 from runtime.gate import Gate
 from runtime.hedge import HedgePolicy
 from runtime.keyring import Key
-from runtime.ledger.books import Books
+from runtime.ledger.books import Books, Till
 from runtime.plan import Policy, Route
 from runtime.provider import Upstream
 from runtime.request import AttemptLimits, Sampling
@@ -81,6 +81,7 @@ class Workshop:
     ratios: Ratios = field(default_factory=Ratios)
     on_change: Callable[[], None] = lambda: None
     books: Books | None = None
+    till: Till | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observations", Observations(self.senses.clock))
@@ -115,6 +116,7 @@ class Workshop:
             ask_permit=ask_permit,
             on_change=self.on_change,
             books=self.books,
+            till=self.till,
             ratios=self.ratios,
         )
 

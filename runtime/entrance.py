@@ -20,9 +20,11 @@ from runtime.defaults import with_defaults
 from runtime.dialects.base import HttpCall, Target
 from runtime.feed import Observations
 from runtime.gate import AskAuthority, Ticket
-from runtime.hold import hold, within
+from runtime.hold import hold, with_output_limit, within
 from runtime.keyring import DISABLED, Key, KeyState, Locked
-from runtime.ledger.books import NO_ENTRY, Books, Entry, begin
+from runtime.ledger.books import NO_ENTRY, Books, Entry, Till, begin
+from runtime.ledger.purse import Reservation
+from runtime.ledger.rows import Account
 from runtime.outcome import Completion, Cost, Embeddings, Failure, FailureKind, Usage
 from runtime.price import cost_of, is_list_priced
 from runtime.request import EmbedRequest, Request, Sampling
@@ -87,7 +89,7 @@ async def nobody_to_ask(model: str) -> None:
 class Entrance:
     """The doors, keys and books of one provider in one process. Belongs to one event loop.
 
-    Without `books` no attempt is written down.
+    Without `books` no attempt is written down, and without a `till` none is paid for.
     """
 
     spec: ProviderSpec
@@ -99,6 +101,7 @@ class Entrance:
     on_change: Callable[[], None] = lambda: None
     ratios: Ratios = field(default_factory=Ratios)
     books: Books | None = None
+    till: Till | None = None
     _book: UsageBook = field(default_factory=UsageBook)
     _keys: dict[str, Key] = field(default_factory=dict)
 
@@ -119,6 +122,7 @@ class Entrance:
         self, encode: Callable[[Asked, Target], HttpCall | Failure], request: Asked, begun: float
     ) -> tuple[HttpCall, Ticket, Entry] | Failure:
         """The call, leave to make it, and its entry: `_settle` those. After a failure there is nothing to settle."""
+        request = self._bounded_answer(request)
         model = request.model
         keys = self.standing.gate.keys
         looked = keys.look(model, begun)
@@ -145,21 +149,46 @@ class Entrance:
         return entry if isinstance(entry, Failure) else (call, ticket, entry)
 
     async def _intended(self, books: Books, request: Asked, ticket: Ticket) -> Entry | Failure:
-        """The attempt is written down before anybody is asked; or nobody is."""
+        """The attempt is paid for and written down before anybody is asked; or nobody is."""
         model = request.model
+        reservation: Reservation | None = None
+        if self.till is not None and (billing := request.billing) is not None and billing.account.strict:
+            held = hold(request, self.catalog.info(self.name, model))
+            paid = await self._paid(self.till, billing.account, held, ticket)
+            if isinstance(paid, Failure):
+                return paid
+            reservation = paid
+            lease = "" if reservation is None else reservation.lease
+            request = replace(request, billing=replace(billing, hold_nanousd=held, lease=lease))
         entry = begin(
             books, request, provider=self.name, hold=lambda: hold(request, self.catalog.info(self.name, model))
         )
         if isinstance(entry, Entry):
             entry.least = lambda: self._least(request)
             entry.price = lambda usage: self._cost(model, usage)
+            entry.till, entry.reservation = self.till, reservation
             refused = await self._acknowledged(entry, ticket) if entry.waits else ""
             if not refused:
                 return entry
         else:
             refused = entry
+            if self.till is not None and reservation is not None:
+                self.till.void(reservation)
         failure = self._failed(FailureKind.REFUSED, model, f"{self.name} is not asked: {refused}")
         return self._let_go(ticket, replace(failure, retry_after_s=UNWRITTEN_S))
+
+    async def _paid(
+        self, till: Till, account: Account, held: int | None, ticket: Ticket
+    ) -> Reservation | Failure | None:
+        """The money for an attempt, or why it is not made."""
+        try:
+            paid = await till.money(account, held)
+        except BaseException:
+            self._let_go(ticket, self._failed(FailureKind.CANCELLED, ticket.model, "nobody was asked"))
+            raise
+        if isinstance(paid, Failure):
+            return self._let_go(ticket, replace(paid, provider=self.name, model=ticket.model))
+        return paid
 
     async def _acknowledged(self, entry: Entry, ticket: Ticket) -> str:
         """Empty once the ledger has the intent; else the attempt is over before it began, as why it is not made."""
@@ -186,6 +215,13 @@ class Entrance:
     def _bounded(self, usage: Usage, request: Request) -> Usage:
         """An estimate is no more than what was held for it."""
         return within(usage, with_defaults(request, self.spec.defaults), self.catalog.info(self.name, request.model))
+
+    def _bounded_answer(self, request: Asked) -> Asked:
+        """With a limit of its output, where a hard budget needs one."""
+        billing = request.billing
+        if billing is not None and billing.account.strict and isinstance(request, Request):
+            return with_output_limit(request, self.catalog.info(self.name, request.model))
+        return request
 
     def _let_go(self, ticket: Ticket, failure: Failure) -> Failure:
         """Admitted, and yet nobody was asked."""

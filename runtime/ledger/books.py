@@ -19,7 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from runtime.ledger.rows import NO_FLAGS, NO_USAGE, Billing, Flag, Intent, Row, Settlement
+from runtime.ledger.purse import Reservation
+from runtime.ledger.rows import NO_FLAGS, NO_USAGE, Account, Billing, Flag, Intent, Row, Settlement
 from runtime.outcome import CACHED, HEDGED, Completion, Cost, Embeddings, Failure, FailureKind, Usage
 from runtime.request import EmbedRequest, Request
 
@@ -61,6 +62,22 @@ class Books(Protocol):
         ...
 
 
+class Till(Protocol):
+    """What attempts pay from. Belongs to one event loop."""
+
+    async def money(self, account: Account, hold: int | None) -> Reservation | Failure | None:
+        """The money of an attempt, its hold in nano-dollars; None for an account without a budget."""
+        ...
+
+    def settle(self, reservation: Reservation, cost: int | None, tokens: int) -> None:
+        """What it came to. An unknown cost counts as the hold."""
+        ...
+
+    def void(self, reservation: Reservation) -> None:
+        """Nobody was asked."""
+        ...
+
+
 @dataclass(slots=True)
 class Entry:
     """One attempt, from its intent to its settlement. Without books it does nothing.
@@ -75,6 +92,8 @@ class Entry:
     price: Callable[[Usage], Cost | None] | None = None
     unsent: bool = False
     outplayed: bool = False
+    till: Till | None = None
+    reservation: Reservation | None = None
     _name: str = ""
 
     def __post_init__(self) -> None:
@@ -125,6 +144,7 @@ class Entry:
                 cost = Cost(total_nanousd=hold, source=cost.source)
             else:
                 flags |= Flag.OVERRUN
+        self._pay(cost)
         self.books.settle(
             Settlement(
                 attempt=intent.attempt,
@@ -138,6 +158,14 @@ class Entry:
                 unsent=self.unsent,
             )
         )
+
+    def _pay(self, cost: Cost | None) -> None:
+        if self.till is None or self.reservation is None:
+            return
+        if self.unsent:
+            self.till.void(self.reservation)
+        else:
+            self.till.settle(self.reservation, None if cost is None else cost.total_nanousd, 0)
 
 
 NO_ENTRY = Entry()
