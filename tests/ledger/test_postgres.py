@@ -73,6 +73,16 @@ async def test_a_ledger_that_somebody_holds_is_locked(schema: str, monkeypatch: 
 
 
 @NO_POSTGRES
+async def test_a_ledger_whose_tables_are_gone_is_corrupt(schema: str) -> None:
+    store = await opened(schema)
+    await drop(schema)
+    for answer in (await store.append([row()]), await store.totals(0)):
+        assert isinstance(answer, StoreFailure)
+        assert answer.kind is Trouble.CORRUPT
+    await store.close()
+
+
+@NO_POSTGRES
 async def test_lines_that_drop_cost_a_call_and_nothing_more(schema: str) -> None:
     import asyncpg
 

@@ -255,6 +255,7 @@ Job = Callable[[Connection], Awaitable[T]]
 
 _CLASS = {
     "08": Trouble.UNREACHABLE,
+    "25": Trouble.UNREACHABLE,
     "28": Trouble.UNREACHABLE,
     "3D": Trouble.UNREACHABLE,
     "57": Trouble.UNREACHABLE,
@@ -269,6 +270,8 @@ _STATE = {
     "53100": Trouble.FULL,
     "25006": Trouble.READ_ONLY,
     "42501": Trouble.READ_ONLY,
+    # Its tables are gone.
+    "42P01": Trouble.CORRUPT,
     "55P03": Trouble.LOCKED,
     "57014": Trouble.LOCKED,
 }
