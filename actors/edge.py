@@ -16,18 +16,24 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from actors.books import BooksPolicy, ProcessBooks
 from actors.clock import SENSES
 from actors.launch.processes import MARK
 from actors.ledger_ref import LedgerRef
+from actors.names import JOURNALS
 from actors.passes import Passes
 from actors.refs import AuthorityRef, ManagerRef, ProviderRef, Unreachable, last_line
+from actors.till import Till
 from runtime.assemble import Workshop, breaker_policy, places, policy_of
 from runtime.catalog import Catalog
 from runtime.edge_provider import EdgeProvider
 from runtime.feed import EdgeReport, Endpoint, KeyInfo, Published, Snapshot
 from runtime.gate import Gate
 from runtime.gateway import Gateway
+from runtime.ledger.purse import OwnerDead, Purse, PursePolicy
+from runtime.models import NANOUSD
 from runtime.settings import BadSettings, BreakerSettings, ProviderKind, ProviderSettings, Reach, Settings, Timeouts
 from runtime.standing import Standing
 from runtime.view import latencies, strictest
@@ -62,10 +68,19 @@ class Edge:
     """
 
     def __init__(
-        self, name: str, *, node: str, env: Mapping[str, str], own: str = "", via_actors: bool = False
+        self,
+        name: str,
+        *,
+        node: str,
+        env: Mapping[str, str],
+        own: str = "",
+        via_actors: bool = False,
+        folder: Path | None = None,
     ) -> None:
-        # A process may start its edge again, and count its reports from 1 again: that is another edge.
-        self.name = f"{name}:{secrets.token_hex(3)}"
+        # A process may start its edge again, and count its reports from 1 again: that is another edge. By the same word
+        # the ledger knows its journal and its leases.
+        self.writer = secrets.token_hex(6)
+        self.name = f"{name}:{self.writer}"
         self.node = node
         self._env = env
         self._own = own
@@ -76,12 +91,20 @@ class Edge:
         self.ledger = LedgerRef()
         self.passes = Passes(self.ledger.present, SENSES.clock, away=Unreachable)
         self._accounts = (0, 0)
+        self.till = Till(Purse(edge=self.writer), self.passes, self.ledger.exchange, SENSES.clock, away=Unreachable)
+        self.books = None if folder is None else ProcessBooks(folder / JOURNALS, self.ledger.ship, writer=self.writer)
         self.counters: Counter[str] = Counter()
         self._rng = random.Random()
         self._urgent = asyncio.Event()
         self._ready = asyncio.Event()
         self._workshop = Workshop(
-            senses=SENSES, rng=self._rng, sleep=asyncio.sleep, env=env, on_change=self._urgent.set
+            senses=SENSES,
+            rng=self._rng,
+            sleep=asyncio.sleep,
+            env=env,
+            on_change=self._urgent.set,
+            books=self.books,
+            till=self.till,
         )
         self._wanted: Mapping[str, _Parts] = {}
         self._built: dict[str, _Built] = {}
@@ -101,7 +124,7 @@ class Edge:
         self._told_counters: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
         self._cached = self.settings.cache
-        self.gateway = Gateway(policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng)
+        self.gateway = Gateway(policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng, books=self.books)
 
     @property
     def ready(self) -> bool:
@@ -117,6 +140,9 @@ class Edge:
         """Follow the feed and report; returns once the first snapshot was applied."""
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tell())]
         await self._ready.wait()
+        self.till.start()
+        if self.books is not None:
+            self.books.start()
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -127,6 +153,9 @@ class Edge:
         await asyncio.gather(*(one.close() for one in self._retired.values()), return_exceptions=True)
         self._retired.clear()
         await self.gateway.close()
+        await self.till.stop()
+        if self.books is not None:
+            await self.books.stop()
 
     async def _say_last_word(self) -> None:
         """What was seen since the last report, and that report if it did not get through."""
@@ -141,9 +170,12 @@ class Edge:
         """Take over a snapshot, whole: settings if they are new, then every provider's state."""
         if snapshot.settings is not None:
             self.settings = Settings.from_document(snapshot.settings)
+            self._follow_ledger_settings()
             self._settings_version = snapshot.settings_version
         self.keys = {key.sha256: key for key in snapshot.keys}
         if (accounts := snapshot.accounts) is not None and accounts.stamp != self._accounts:
+            if accounts.epoch != self._accounts[0]:
+                self._greet()
             self._accounts = accounts.stamp
             self.passes.renew(accounts.revoked)
         # A manager that has just restarted does not know yet where a provider listens. It listens there all the same.
@@ -169,6 +201,19 @@ class Edge:
         self._stamp = snapshot.stamp
         self._ready.set()
 
+    def _greet(self) -> None:
+        """Tell a ledger that has just started of us, and of all leases that we have."""
+        self.till.another_owner()
+        greeting = asyncio.ensure_future(self._say_hello())
+        self._tasks.append(greeting)
+        greeting.add_done_callback(self._tasks.remove)
+
+    async def _say_hello(self) -> None:
+        try:
+            await self.ledger.hello(self.writer)
+        except Unreachable as error:  # it will lend all the same once earlier leases have ended
+            log.warning("ledger.no_hello", extra={"why": last_line(error)})
+
     def _adopt(self, name: str, latency_s: Mapping[str, float] | None, now: float) -> None:
         """Take over what was last published of a provider, and for a while after a manager's start what was before."""
         published, at = self._published[name]
@@ -186,6 +231,14 @@ class Edge:
         self._kept = {}
         for name in self._published:
             self._adopt(name, None, now)
+
+    def _follow_ledger_settings(self) -> None:
+        ours = self.settings.ledger
+        self.till.purse.policy = PursePolicy(
+            owner_dead=OwnerDead(ours.owner_lost), open_nanousd=int(ours.open_usd * NANOUSD)
+        )
+        if self.books is not None:
+            self.books.policy = BooksPolicy(durability=ours.durability, on_error=ours.on_error)
 
     def _is_local(self, name: str) -> bool:
         ours = self.settings.providers.get(name)

@@ -1,7 +1,11 @@
 """The ledger: whose key it is, what may still be spent, and a row for every attempt. One for the whole cluster.
 
 It opens its store when it is first asked, and again where that failed: a full disk is emptied, a database comes back.
-Everything that decides is `runtime.ledger.ledger`; here are its clock, its disk and its loops.
+Everything that decides is `runtime.ledger.ledger`; here are its clock, its disk and its loops:
+
+    at a start        journals of the dead are brought in; until every edge that lives has been heard, nothing is lent
+    every second      budgets begin anew, and warn
+    every ten, hour   the dead are looked for again; old rows are folded away
 """
 
 from __future__ import annotations
@@ -10,29 +14,40 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from actors.books import ProcessBooks
 from actors.clock import SENSES
-from actors.environment import node_id
+from actors.environment import environment, node_id
+from actors.names import JOURNALS, MANAGER
+from actors.refs import ActorRef, Unreachable, last_line
 from actors.store import Store as Kept
 from runtime.catalog import Catalog
 from runtime.feed import AccountsNews
 from runtime.ledger.accounts import Pass
 from runtime.ledger.desk import unkept
+from runtime.ledger.leases import Claims, Grants
 from runtime.ledger.ledger import Ledger
-from runtime.ledger.store.base import StoreFailure
+from runtime.ledger.rows import Batch
+from runtime.ledger.store import open_store
+from runtime.ledger.store.base import Retention, Store, StoreFailure, Trouble
 from runtime.ledger.store.sqlite import SqliteStore
 from runtime.models import Pricing
 from runtime.outcome import Failure
 from runtime.request import Json
-from runtime.settings import Settings
+from runtime.settings import BadSettings, LedgerSettings, Settings, resolve_secret
 
 log = logging.getLogger("raygate.ledger")
 
 DATABASE = "ledger.db"
 AGAIN_S = 2.0
 """How soon a store that could not be opened is tried again."""
+TICK_S, FOLD_S = 1.0, 3_600.0
+HEAR_S, HEARD_S, COLLECT_S = 0.25, 2.0, 10.0
+LEASES_END_S = 30.0
+"""Long after the leases of an owner that has died have ended by themselves."""
 
 
 class LedgerActor:
@@ -45,18 +60,44 @@ class LedgerActor:
         self._ledger: Ledger | None = None
         self._opening: asyncio.Task[Ledger | StoreFailure] | None = None
         self._failed: tuple[StoreFailure, float] | None = None
+        self._loops: set[asyncio.Task[None]] = set()
 
-    async def present(self, sha256: str) -> Pass | Failure:
+    async def present(self, shown: str) -> Pass | Failure:
         ledger = await self._ready()
-        return unkept(ledger) if isinstance(ledger, StoreFailure) else ledger.present(sha256)
+        return unkept(ledger) if isinstance(ledger, StoreFailure) else ledger.present(shown)
 
     async def news(self, known: tuple[int, int], wait_s: float) -> AccountsNews | None:
         """What edges must know of the accounts, once that is newer than `known`; None if it is not so in time."""
         ledger = await self._ready()
-        return None if isinstance(ledger, StoreFailure) else await ledger.news(known, wait_s)
+        if isinstance(ledger, StoreFailure):
+            await asyncio.sleep(min(wait_s, AGAIN_S))
+            return None
+        return await ledger.news(known, wait_s)
+
+    async def hello(self, edge: str) -> None:
+        ledger = await self._ready()
+        if not isinstance(ledger, StoreFailure):
+            ledger.hello(edge)
+
+    async def exchange(self, claims: Claims) -> Grants | StoreFailure:
+        ledger = await self._ready()
+        return ledger if isinstance(ledger, StoreFailure) else ledger.exchange(claims)
+
+    async def ship(self, batch: Batch) -> StoreFailure | None:
+        """None once it is kept for good."""
+        ledger = await self._ready()
+        if isinstance(ledger, StoreFailure):
+            return ledger
+        failed = await ledger.ship(batch)
+        if failed is not None:
+            log.warning("ledger.not_kept", extra={"why": str(failed)})
+        if failed is not None and failed.kind is Trouble.FENCED and ledger is self._ledger:
+            # Another one has taken over. Whoever asks this one next makes it the owner again, with all that is kept.
+            await self._leave()
+        return failed
 
     async def ask(self, what: str, args: Sequence[Json], named: Mapping[str, Json], who: str) -> Json | Failure:
-        """What an admin asks; `who` is theirs key's id."""
+        """What an admin asks; `who` is the id of his key."""
         ledger = await self._ready()
         return unkept(ledger) if isinstance(ledger, StoreFailure) else await ledger.ask(what, *args, who=who, **named)
 
@@ -74,10 +115,10 @@ class LedgerActor:
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> Ledger | StoreFailure:
-        # Prices as they were when this process began: what a running one charges, edges know.
+        # Prices as they were when this process began: what a running attempt costs, edges know.
         settings = Settings.from_document(Kept(self._folder).settings()[1])
         catalog = Catalog(settings)
-        store = await SqliteStore.open(self._folder / DATABASE, synchronous=settings.ledger.synchronous)
+        store = await self._store(settings.ledger)
         opened = (
             store
             if isinstance(store, StoreFailure)
@@ -94,7 +135,69 @@ class LedgerActor:
             self._failed = (opened, SENSES.clock() + AGAIN_S)
             return opened
         self._ledger, self._failed = opened, None
+        for loop in (self._bring_in(opened), self._tick(opened, settings.ledger)):
+            self._keep(loop)
         return opened
+
+    async def _store(self, ours: LedgerSettings) -> Store | StoreFailure:
+        try:
+            url = resolve_secret(ours.url, environment())
+        except BadSettings as error:
+            return StoreFailure(kind=Trouble.UNREACHABLE, detail=str(error))
+        if url is not None:
+            return await open_store(url)
+        return await SqliteStore.open(self._folder / DATABASE, synchronous=ours.synchronous)
+
+    async def _leave(self) -> None:
+        ledger, self._ledger = self._ledger, None
+        for task in self._loops:
+            task.cancel()
+        if ledger is not None:
+            await ledger.close()
+
+    def _keep(self, loop: Coroutine[Any, Any, None]) -> None:
+        """Run it in the background; asyncio itself would forget it."""
+        task = asyncio.create_task(loop)
+        self._loops.add(task)
+        task.add_done_callback(self._loops.discard)
+
+    async def _bring_in(self, ledger: Ledger) -> None:
+        """The journals of the dead; and, at first, word from all that live, so that lending can begin."""
+        books = ProcessBooks(self._folder / JOURNALS, lambda batch: _shipped(ledger, batch))
+        manager = ActorRef(MANAGER)
+        waits_until, collects_at = SENSES.clock() + LEASES_END_S, 0.0
+        while True:
+            try:
+                if SENSES.clock() >= collects_at:
+                    await books.collect()
+                    collects_at = SENSES.clock() + COLLECT_S
+                if SENSES.clock() < waits_until:
+                    said = await manager.call("overview", timeout_s=HEARD_S)
+                    if ledger.ready({edge.rpartition(":")[2] for edge in said["edges"]}):
+                        log.info("ledger.lends", extra={"edges": len(said["edges"])})
+                        waits_until = 0.0
+            except Exception as error:  # a manager that is away, a disk that is full: it is tried again
+                log.warning("ledger.waits", extra={"why": last_line(error)})
+            await asyncio.sleep(HEAR_S if SENSES.clock() < waits_until else COLLECT_S)
+
+    async def _tick(self, ledger: Ledger, ours: LedgerSettings) -> None:
+        retention = Retention(days=ours.keep_days, max_bytes=None if ours.max_mb is None else ours.max_mb * 2**20)
+        fold_at = SENSES.clock() + FOLD_S
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await ledger.tick()
+                if SENSES.clock() >= fold_at:
+                    fold_at = SENSES.clock() + FOLD_S
+                    await ledger.fold(retention)
+            except Exception:  # whatever it is, the next second comes
+                log.exception("ledger.tick_failed")
+
+
+async def _shipped(ledger: Ledger, batch: Batch) -> None:
+    failed = await ledger.ship(batch)
+    if failed is not None:
+        raise Unreachable(str(failed))
 
 
 def _price(catalog: Catalog, name: str) -> Pricing | None:

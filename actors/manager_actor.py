@@ -497,7 +497,7 @@ class ManagerActor(ServesCalls):
             return self._book.report(period, SENSES.wall())
 
     def _make_edge(self) -> Edge:
-        return Edge(f"{MANAGER}@{os.getpid()}", node=node_id(), env=environment(), via_actors=True)
+        return Edge(f"{MANAGER}@{os.getpid()}", node=node_id(), env=environment(), via_actors=True, folder=self._folder)
 
     def _provider_of(self, edge: Edge) -> Provider | Failure:
         return edge.gateway

@@ -6,6 +6,8 @@ NAMESPACE = "raygate"
 MANAGER = "manager"
 LOCAL_MODEL = "local-model"
 LEDGER = "ledger"
+JOURNALS = "journal"
+"""Where, in the state folder, each process writes its attempts down."""
 CONTROL = "control"
 """The concurrency group of feed, reports and health: a thread of its own, so that a flood of calls cannot starve it."""
 

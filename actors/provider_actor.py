@@ -21,7 +21,7 @@ from ray.exceptions import RayTaskError
 from actors.calls import ServesCalls
 from actors.clock import SENSES
 from actors.edge import Edge
-from actors.environment import environment, node_id
+from actors.environment import environment, node_id, state_folder
 from actors.names import provider_actor
 from actors.prober import Prober
 from actors.refs import ManagerRef, Unreachable
@@ -135,7 +135,8 @@ class ProviderActor(ServesCalls):
 
     def _make_edge(self) -> Edge:
         name = f"{provider_actor(self._name)}@{os.getpid()}"
-        return Edge(name, node=node_id(), env=environment(), own=self._name)
+        env = environment()
+        return Edge(name, node=node_id(), env=env, own=self._name, folder=state_folder(env))
 
     def _provider_of(self, edge: Edge) -> Provider | Failure:
         upstream = edge.gateway.policy.upstreams.get(self._name)

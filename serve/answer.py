@@ -45,7 +45,9 @@ _STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no
 def parse(body: Json, parser: Parse, *, request_id: str, caller: Caller) -> Request | Failure:
     """The caller's request in this body, or what is wrong with it."""
     parsed = parser(body)
-    return parsed if isinstance(parsed, Failure) else replace(parsed, request_id=request_id, tenant=caller.tenant)
+    if isinstance(parsed, Failure):
+        return parsed
+    return replace(parsed, request_id=request_id, tenant=caller.tenant, billing=caller.billing)
 
 
 def json_of(body: bytes) -> Json:

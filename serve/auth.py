@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from actors.clock import SENSES
 from actors.edge import Edge
 from runtime.ledger.accounts import Pass, allowed, sha256_of
-from runtime.ledger.rows import Account
+from runtime.ledger.rows import NOBODY, Account, Billing
 from runtime.outcome import Failure, FailureKind
 from serve.errors import Refused
 from serve.http import Exchange
 
 PEER = b"x-raygate-peer"
 """Where our HAProxy writes who called it."""
-
-
-NOBODY = Account()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +31,11 @@ class Caller:
     tenant: str = ""
     admin: bool = False
     pass_: Pass | None = None
+
+    @property
+    def billing(self) -> Billing:
+        """Who pays, for whoever writes an attempt down."""
+        return Billing(account=self.account)
 
 
 ANYBODY = Caller(admin=True)

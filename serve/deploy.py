@@ -30,7 +30,7 @@ async def open_edge() -> Edge:
     # Only where requests come in: it is 60 MB, and its reading holds up whatever else the process does.
     vocabulary.load_soon()
     await asyncio.to_thread(ensure_manager, state_folder(env), env)
-    edge = Edge(f"edge@{node_id()[:8]}:{os.getpid()}", node=node_id(), env=env)
+    edge = Edge(f"edge@{node_id()[:8]}:{os.getpid()}", node=node_id(), env=env, folder=state_folder(env))
     await edge.start()
     return edge
 

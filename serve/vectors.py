@@ -40,7 +40,13 @@ async def _embedded(asked: Asked, request: EmbedRequest | Failure) -> Embeddings
         refuse(request)
     asked.edge.counters["requests"] += 1
     deadline_s = asked.edge.gateway.policy.deadline_s
-    request = replace(request, request_id=asked.request_id, tenant=asked.caller.tenant, deadline_s=deadline_s)
+    request = replace(
+        request,
+        request_id=asked.request_id,
+        tenant=asked.caller.tenant,
+        billing=asked.caller.billing,
+        deadline_s=deadline_s,
+    )
     found = await asked.exchange.unless_gone(Admitted(asked.target, asked.admission).embed(request))
     if isinstance(found, Failure):
         refuse(found)

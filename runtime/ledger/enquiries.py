@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from runtime.ledger.desk import bad, unkept
 from runtime.ledger.export import FIELDS, Format, export, record
 from runtime.ledger.periods import DAY_MS, HOUR_MS, WEEK_MS, Period
-from runtime.ledger.report import BY, Projection, before, cut_for, lines, project, reprice, trends
+from runtime.ledger.report import BY, Projection, before, cut_for, known_cost, lines, project, reprice, trends
 from runtime.ledger.store.base import Store, StoreFailure, Where
 from runtime.ledger.store.tally import Cell, Sums
 from runtime.models import NANOUSD, Pricing
@@ -142,8 +142,8 @@ class Enquiries:
 
 
 def sums_json(sums: Sums) -> dict[str, Json]:
-    """All measures, and the cost in dollars."""
-    return {**sums._asdict(), "cost_usd": _usd(sums.cost_nanousd)}
+    """All measures, and the cost in dollars: None, never 0, where nothing of it is known."""
+    return {**sums._asdict(), "cost_usd": _usd(known_cost(sums))}
 
 
 def _line(cell: Cell, by: Sequence[str], each: Period) -> dict[str, Json]:

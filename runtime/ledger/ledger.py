@@ -13,19 +13,20 @@ from collections.abc import Callable, Iterable
 from runtime.feed import AccountsNews
 from runtime.ledger.accounts import Counted, Limit, Pass, Scope, limits_of, make_pass
 from runtime.ledger.book import Notice
-from runtime.ledger.desk import Desk
+from runtime.ledger.desk import Desk, unkept
 from runtime.ledger.enquiries import Enquiries, Prices
 from runtime.ledger.leases import Claims, Grants
 from runtime.ledger.owner import Owner, Standing
 from runtime.ledger.register import Register
 from runtime.ledger.rows import Batch, Flag
-from runtime.ledger.store.base import Store, StoreFailure, Total, Trouble
+from runtime.ledger.store.base import Retention, Store, StoreFailure, Total
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 
 log = logging.getLogger("raygate.ledger")
 
 READS = frozenset({"keys", "key", "accounts", "audit"})
+OWN = frozenset({"budgets", "state"})
 ENQUIRIES = frozenset({"spend", "rows", "elsewhere"})
 CHANGES = frozenset({"create_key", "change_key", "revoke_key", "put_team", "put_org", "set_budget", "remove_budget"})
 """What may be asked of the desk; changes are told who makes them."""
@@ -56,7 +57,6 @@ class Ledger:
         self._limits_due = False
         self._heard: set[str] = set()
         self._shipping = asyncio.Lock()
-        self.fenced = False
         self._version = 1
         self._changed = asyncio.Event()
         revoked = (key.id for key in register.keys.values() if key.revoked)
@@ -131,10 +131,7 @@ class Ledger:
         """Write down what a journal holds. None once it is kept for good; it may come again."""
         # In turn: what the owner is told must be in the order in which the store has taken it.
         async with self._shipping:
-            failed = await self._ship(batch)
-        if failed is not None and failed.kind is Trouble.FENCED:
-            self.fenced = True
-        return failed
+            return await self._ship(batch)
 
     async def _ship(self, batch: Batch) -> StoreFailure | None:
         if batch.rows:
@@ -168,8 +165,32 @@ class Ledger:
             log.warning("budget.spent" if one.all else "budget.warning", extra=said)
         return notices
 
-    def standings(self) -> tuple[Standing, ...]:
-        return self._owner.standings(self._wall())
+    async def fold(self, retention: Retention) -> None:
+        """Let go of rows that are too old, or too many; their sums stay."""
+        done = await self._store.fold(retention, now_ms=round(self._wall() * 1_000))
+        if isinstance(done, StoreFailure):
+            log.warning("ledger.not_folded", extra={"why": str(done)})
+        elif done.rows or done.too_large:
+            log.info("ledger.folded", extra={"rows": done.rows, "bytes": done.bytes, "too_large": done.too_large})
+
+    async def budgets(self) -> Json:
+        """Every limit as it stands."""
+        return {"limits": [_standing(one) for one in self._owner.standings(self._wall())]}
+
+    async def state(self) -> Json | Failure:
+        """How the ledger itself is."""
+        size, opened = await self._store.size(), await self._store.open_intents()
+        if isinstance(size, StoreFailure):
+            return unkept(size)
+        if isinstance(opened, StoreFailure):
+            return unkept(opened)
+        return {
+            "epoch": self._owner.epoch,
+            "bytes": size,
+            "under_way": len(opened),
+            "keys": len(self._register.keys),
+            "limits": len(self._limits),
+        }
 
     async def ask(self, what: str, *args: Json, who: str, **named: Json) -> Json | Failure:
         """What an admin asks, by the name of the desk's method."""
@@ -177,6 +198,8 @@ class Ledger:
             return await getattr(self.desk, what)(*args, who=who, **named)
         if what in READS:
             return await getattr(self.desk, what)(*args, **named)
+        if what in OWN:
+            return await getattr(self, what)()
         if what in ENQUIRIES:
             return await getattr(self.enquiries, what)(*args, **named)
         return Failure(kind=FailureKind.BAD_REQUEST, detail=f"the ledger knows no {what!r}", scope="request")
@@ -218,3 +241,20 @@ class Ledger:
         self._revoked.extend(key.id for key in self._register.keys.values() if key.revoked and key.id not in known)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _standing(one: Standing) -> Json:
+    limit = one.limit
+    return {
+        "limit": limit.name,
+        "scope": limit.scope.value,
+        "of": limit.of,
+        "counts": limit.counted.value,
+        "period": limit.period.value if limit.counted is Counted.MONEY else None,
+        "amount": limit.amount,
+        "used": one.used,
+        "lent": one.lent,
+        "lost": one.lost,
+        "hard": limit.hard,
+        "ends_ms": one.end_ms,
+    }

@@ -96,7 +96,7 @@ class Purse:
     def __init__(self, *, edge: str, policy: PursePolicy | None = None) -> None:
         self.edge = edge
         self.epoch = 0
-        self._policy = policy or PursePolicy()
+        self.policy = policy or PursePolicy()
         self._wallets: dict[str, _Wallet] = {}
         self._pockets: dict[str, Pocket] = {}
         self._seq = 0
@@ -169,7 +169,7 @@ class Purse:
             self._everything = self._everything or everything
             return None
         everything = everything or self._everything
-        policy = self._policy
+        policy = self.policy
         found = [
             claim
             for pocket in self._pockets.values()
@@ -194,9 +194,9 @@ class Purse:
             self.epoch = grants.epoch
         for grant in grants.grants:
             if (pocket := self._pockets.get(grant.limit)) is not None:
-                pocket.take(grant, self._sent_at, now, seq=grants.seq, remember_s=self._policy.remember_s)
+                pocket.take(grant, self._sent_at, now, seq=grants.seq, remember_s=self.policy.remember_s)
         for pocket in self._pockets.values():
-            if pocket.spare is not None and now - pocket.spare.sent_at >= self._policy.open_every_s:
+            if pocket.spare is not None and now - pocket.spare.sent_at >= self.policy.open_every_s:
                 pocket.spare = None
 
     def failed(self, now: float) -> None:
@@ -251,14 +251,14 @@ class Purse:
                 return refused
         if self._dead:
             for pocket in short:
-                if self._policy.owner_dead is OwnerDead.FAIL_CLOSED or not pocket.opened(
-                    amounts[pocket.index], self._policy.open_nanousd, now
+                if self.policy.owner_dead is OwnerDead.FAIL_CLOSED or not pocket.opened(
+                    amounts[pocket.index], self.policy.open_nanousd, now
                 ):
                     return Failure(
                         kind=FailureKind.REFUSED,
                         detail=f"the ledger, which keeps the limit {pocket.limit.name}, does not answer; try again in "
                         "a moment",
-                        retry_after_s=self._policy.dead_retry_s,
+                        retry_after_s=self.policy.dead_retry_s,
                         code="ledger_unavailable",
                         scope="request",
                     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -259,13 +260,22 @@ class CacheSettings(_Part):
 class LedgerSettings(_Part):
     """Where attempts and accounts are written down, and how safely.
 
+    `url` names a Postgres (postgresql://…), which several nodes need; without, a file in the state folder is used.
+    Rows older than `keep_days` go, and the oldest where they need more than `max_mb`; their sums by hour stay.
+    While the ledger is away, a request beyond what this process has in hand is refused (`fail_closed`), or let go on
+    for up to `open_usd` of each budget (`bounded_open`).
     `synchronous`: `full` survives a loss of power, for an fsync with each batch; `normal` the death of any process.
     `durability`: with `process` each process writes its attempts into a journal of its own, which survives its death;
     with `cluster` the ledger also acknowledges them, before the first byte and before the end of an answer. `on_error`:
     where an attempt cannot be written down so, `refuse` answers 503 and asks nobody, `serve` goes on and counts them.
     """
 
+    url: Secret | None = None
     synchronous: Literal["full", "normal"] = "full"
+    keep_days: Count | None = 90
+    max_mb: Count | None = None
+    owner_lost: Literal["fail_closed", "bounded_open"] = "fail_closed"
+    open_usd: Usd = Decimal(0)
     durability: Literal["process", "cluster"] = "process"
     on_error: Literal["refuse", "serve"] = "refuse"
 

@@ -47,10 +47,12 @@ def _numbers(line: Mapping[str, Any]) -> tuple[str, ...]:
     return (_dollars(line["cost_usd"]), f"{line['attempts']:,}", f"{failed:,}", tokens_in, tokens_out, unpriced)
 
 
-def _dollars(usd: float) -> str:
+def _dollars(usd: float | None) -> str:
     """Cents, and more digits where the sum is small.
 
     >>> _dollars(12.5), _dollars(0.00042), _dollars(0.0)
     ('$12.50', '$0.000420', '$0.00')
     """
+    if usd is None:
+        return "unknown"
     return f"${usd:,.2f}" if usd >= 0.1 or usd == 0.0 else f"${usd:.6f}"
