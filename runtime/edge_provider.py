@@ -292,8 +292,6 @@ class EdgeProvider(Entrance):
 
     def _encode(self, request: Request, target: Target) -> HttpCall | Failure:
         """The call for as much of the request as the model takes."""
-        # What an attempt may take and who pays is ours to keep to; no provider sees it.
-        request = replace(request, limits=None, billing=None) if request.limits or request.billing else request
         fitted = fit(request, self.catalog.info(self.name, request.model))
         if isinstance(fitted, Failure):
             return fitted

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from runtime.ledger.purse import Reservation
@@ -221,7 +221,14 @@ def routed(request: Request | EmbedRequest, flags: Flag) -> Billing:
     billing = request.billing
     if billing is None:
         return Billing(route=request.model, flags=flags)
-    return replace(billing, route=billing.route or request.model, flags=billing.flags | flags)
+    return Billing(
+        account=billing.account,
+        route=billing.route or request.model,
+        hold_nanousd=billing.hold_nanousd,
+        lease=billing.lease,
+        # Joining flags costs more than asking for them.
+        flags=billing.flags | flags if flags else billing.flags,
+    )
 
 
 def _is_error_reply(failure: Failure) -> bool:

@@ -18,7 +18,7 @@ def pytest_asyncio_loop_factories(
     match item.path.name:
         case "test_faults.py":
             return {**rays, **ours} if FULL else rays
-        case "test_mixed.py" | "test_cancellation.py" | "test_live_faults.py":
+        case "test_mixed.py" | "test_metered.py" | "test_cancellation.py" | "test_live_faults.py":
             return rays
         case _:
             return ours

@@ -40,7 +40,10 @@ class Scripted:
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
         dropped = tuple(name for name in request.extra if not name.startswith(MARK))
-        sent = dataclasses.replace(request, extra={}) if request.extra else request
+        sent = request
+        if request.extra or request.limits or request.billing:
+            # What an attempt may take, and who pays, no provider sees.
+            sent = dataclasses.replace(request, extra={}, limits=None, billing=None)
         return _post(target, "chat", {"model": target.model, "request": sent}, dropped)
 
     def decode(self, reply: HttpReply, target: Target) -> Outcome:
