@@ -81,11 +81,15 @@ class Claim:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """`seq` rises with every exchange of this edge, whose name is never used again by another one."""
+    """`seq` rises with every exchange of this edge, whose name is never used again by another one.
+
+    `all`: whatever it holds is in here, so an owner that has restarted knows of it all.
+    """
 
     edge: str
     seq: int
     claims: tuple[Claim, ...] = ()
+    all: bool = False
 
 
 @crosses

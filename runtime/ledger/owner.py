@@ -13,8 +13,8 @@ and T the slices' life, the edges let in during any w seconds at most
 units, and with slices of one, which are used at once, exactly what one meter would (T = 0).
 
 After a restart the totals come from the store, and the loans from the edges, which go on using them meanwhile. Until
-`ready` (the shell has collected what dead processes left and heard the edges), or for lifetime + margin, nothing new is
-lent. Fenced by its epoch: the shell asks the store before it answers. Meters begin empty unless `restore` knows better,
+all that it `waits_for` have been heard (edges that live, with all they hold) or forgotten (those that died, after their
+journals were collected), or for lifetime + margin, nothing new is lent. Fenced by its epoch: the shell asks the store before it answers. Meters begin empty unless `restore` knows better,
 so a restart may let in one minute's worth too much.
 """
 
@@ -59,8 +59,18 @@ class _Rate:
 class Owner:
     """`now` is seconds since the epoch, from a clock that does not jump back."""
 
-    def __init__(self, *, epoch: int, now: float, policy: LeasePolicy | None = None, restarted: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        epoch: int,
+        now: float,
+        policy: LeasePolicy | None = None,
+        restarted: bool = True,
+        waits_for: Iterable[str] | None = None,
+    ) -> None:
+        """`waits_for` names the edges that may hold something of an earlier owner's, where they are known."""
         self.epoch = epoch
+        self._waits = set(waits_for or ())
         self._policy = policy or LeasePolicy()
         self._lends_from = now + self._policy.lifetime_s + self._policy.margin_s if restarted else now
         self._books: dict[str, Book] = {}
@@ -68,10 +78,8 @@ class Owner:
         self._rates: dict[str, _Rate] = {}
         self._seen: dict[str, int] = {}
         self._lent = 0
-
-    def ready(self, now: float) -> None:
-        """All edges that live have been heard, and the journals of those that do not have been collected."""
-        self._lends_from = min(self._lends_from, now)
+        if waits_for is not None and not self._waits:
+            self._lends_from = now
 
     def put(self, limit: Limit, *, now: float, spent_nanousd: int = 0) -> None:
         """A limit, new or changed. `spent_nanousd` is the store's total of this period, without rows that are still to
@@ -105,6 +113,10 @@ class Owner:
         if claims.seq <= self._seen.get(claims.edge, 0):
             return Grants(seq=claims.seq, epoch=self.epoch)
         self._seen[claims.edge] = claims.seq
+        if claims.all and claims.edge in self._waits:
+            adopted = tuple(self._answer(claim, claims.edge, now, lends=False) for claim in claims.claims)
+            self._heard(claims.edge)
+            return Grants(seq=claims.seq, epoch=self.epoch, grants=adopted)
         lends = now >= self._lends_from
         # What is given back comes first, so that it can be lent to the same edge at once.
         order = sorted(claims.claims, key=lambda claim: not claim.closing)
@@ -139,6 +151,7 @@ class Owner:
     def forget(self, edge: str) -> None:
         """This edge is dead, and every journal that may speak of its attempts has been collected."""
         self._seen.pop(edge, None)
+        self._heard(edge)
         for book in self._books.values():
             book.forget(edge)
         for rate in self._rates.values():
@@ -214,6 +227,12 @@ class Owner:
             remaining=max(0, room - amount),
             full_in_s=meter.full_in_s(now),
         )
+
+    def _heard(self, edge: str) -> None:
+        if edge in self._waits:
+            self._waits.discard(edge)
+            if not self._waits:
+                self._lends_from = -math.inf
 
     def _books_of(self, account: Account) -> list[Book]:
         whose = (("org", account.org), ("team", account.team), ("key", account.key))

@@ -157,6 +157,11 @@ class Pocket:
         self._least = min(self._least, amount) if self._need else amount
         self._need += amount
 
+    def tries(self, amount: int) -> None:
+        """As `wants`, for one who does not wait for it: the owner is dead, and the next claims see whether it still is."""
+        self._least = min(self._least, amount) if self._need else amount
+        self._need = max(self._need, amount)
+
     def refusal(self, amount: int, now: float, asked: float) -> Failure | None:
         """Why not, where the owner has said so: to this caller's own claims, or just now to another's."""
         grant = self._refused
@@ -273,6 +278,8 @@ class Pocket:
         back, owed = self._returning
         self._back.extend(back)
         self._owed += owed
+        # The owner may have lent what never came: it sees that by the next claim.
+        self._due = not self.is_rate
         self._returning = ((), 0)
 
     def remaining(self, now: float) -> tuple[int, float]:
@@ -292,6 +299,7 @@ class Pocket:
             and not self._back
             and not self._owed
             and not self._need
+            and not self._due
             and self.spare is None
         )
 

@@ -164,7 +164,8 @@ class Purse:
                 pocket.change(s, -1)
 
     def claims(self, now: float, *, everything: bool = False) -> Claims | None:
-        """What to send to the owner now. `everything`: to one that has restarted, all that is in hand."""
+        """What to send to the owner now. `everything`: to one that has restarted, all that is in hand, if only nothing.
+        """
         if self._flying:
             self._everything = self._everything or everything
             return None
@@ -176,12 +177,12 @@ class Purse:
             for claim in pocket.claims(now, ahead_s=policy.ahead_s, idle_s=policy.idle_s, everything=everything)
         ]
         self._forget(now)
-        if not found:
+        if not found and not everything:
             return None
         self._everything = False
         self._flying, self._sent_at = True, now
         self._seq += 1
-        return Claims(edge=self.edge, seq=self._seq, claims=tuple(found))
+        return Claims(edge=self.edge, seq=self._seq, claims=tuple(found), all=everything)
 
     def take(self, grants: Grants, now: float) -> None:
         """The owner's answer. One to claims that were given up is ignored."""
@@ -251,6 +252,8 @@ class Purse:
                 return refused
         if self._dead:
             for pocket in short:
+                pocket.tries(amounts[pocket.index])
+            for pocket in short:
                 if self.policy.owner_dead is OwnerDead.FAIL_CLOSED or not pocket.opened(
                     amounts[pocket.index], self.policy.open_nanousd, now
                 ):
@@ -263,6 +266,9 @@ class Purse:
                         scope="request",
                     )
             return None
+        if asked is not None and asked.seq > (self._seq - 1 if self._flying else self._seq):
+            # What it needs is to be in the next claims, or in those under way.
+            return asked
         for pocket in short:
             pocket.wants(amounts[pocket.index])
         return Need(self._seq + 1)
