@@ -101,7 +101,7 @@ class Pocket:
         "spare",
     )
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, now: float) -> None:
         self.limit = limit
         self.index = INDEX[limit.counted]
         self.slice = Slice()
@@ -121,7 +121,7 @@ class Pocket:
         self._scarce = self._due = False
         self._pace = 0.0
         self._seen = self._sent_used = self._carried = 0
-        self._looked_at = self._took_at = -1e9
+        self._looked_at = self._took_at = now
         self._remaining = limit.amount
         self._full_in_s = self._heard_at = 0.0
 
@@ -206,6 +206,8 @@ class Pocket:
         self._look(now, idle_s)
         need, least = self._need, self._least
         self._need = self._least = 0
+        if need:
+            self._took_at = now
         ahead = 0 if self._scarce else int(self._pace * ahead_s)
         if self.is_rate:
             yield from self._rate_claims(now, need, least, ahead)

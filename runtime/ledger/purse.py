@@ -117,7 +117,7 @@ class Purse:
             return Reservation((), _NOTHING)
         wallet = self._wallets.get(pass_.account.key)
         if wallet is None or wallet.limits is not limits:
-            wallet = self._wallet(pass_)
+            wallet = self._wallet(pass_, now)
         if hold is None:
             if wallet.money:
                 return _UNPRICED
@@ -164,8 +164,7 @@ class Purse:
                 pocket.change(s, -1)
 
     def claims(self, now: float, *, everything: bool = False) -> Claims | None:
-        """What to send to the owner now. `everything`: to one that has restarted, all that is in hand, if only nothing.
-        """
+        """What to send to the owner now. `everything`: to one that has restarted, all that is in hand, if only nothing."""
         if self._flying:
             self._everything = self._everything or everything
             return None
@@ -227,12 +226,12 @@ class Purse:
         """All pockets, for reports and tests."""
         return self._pockets.values()
 
-    def _wallet(self, pass_: Pass) -> _Wallet:
+    def _wallet(self, pass_: Pass, now: float) -> _Wallet:
         pockets = []
         for limit in pass_.limits:
             pocket = self._pockets.get(limit.name)
             if pocket is None:
-                pocket = self._pockets[limit.name] = Pocket(limit)
+                pocket = self._pockets[limit.name] = Pocket(limit, now)
             pocket.limit = limit
             pockets.append(pocket)
         money = any(pocket.index == MONEY for pocket in pockets)

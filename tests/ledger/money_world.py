@@ -144,9 +144,7 @@ class World:
             return
 
         def again(need: Need | None) -> None:
-            self.request(
-                edge, hold, cost, takes_s=takes_s, tokens=tokens, used=used, refused=refused, asked=need
-            )
+            self.request(edge, hold, cost, takes_s=takes_s, tokens=tokens, used=used, refused=refused, asked=need)
 
         got = edge.purse.reserve(self.pass_, hold, tokens, self.now, asked=asked)
         if isinstance(got, Failure):

@@ -38,7 +38,9 @@ def never_above(world: World, cap: int) -> None:
 
 @pytest.mark.parametrize("edges", [1, 4, 16])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_thousand_concurrent_requests_never_pass_a_small_budget_and_use_nearly_all_of_it(edges: int, seed: int) -> None:
+def test_a_thousand_concurrent_requests_never_pass_a_small_budget_and_use_nearly_all_of_it(
+    edges: int, seed: int
+) -> None:
     world = World((money(BUDGET),), edges=edges, seed=seed)
     never_above(world, BUDGET)
     for number in range(1_000):
