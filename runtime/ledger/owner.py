@@ -12,10 +12,11 @@ and T the slices' life, the edges let in during any w seconds at most
 
 units, and with slices of one, which are used at once, exactly what one meter would (T = 0).
 
-After a restart the totals come from the store, and the loans from the edges, which go on using them meanwhile. Until
-all that it `waits_for` have been heard (edges that live, with all they hold) or forgotten (those that died, after their
-journals were collected), or for lifetime + margin, nothing new is lent. Fenced by its epoch: the shell asks the store before it answers. Meters begin empty unless `restore` knows better,
-so a restart may let in one minute's worth too much.
+After a restart the totals come from the store, and the loans from the edges, which go on using them meanwhile. Nothing
+new is lent until all that it `waits_for` have been heard (edges that live, with all they hold) or forgotten (those that
+died, after their journals were collected); or the shell says `ready`; or lifetime + margin have passed. Fenced by its
+epoch: the shell asks the store before it answers. Meters begin empty unless `restore` knows better, so a restart may
+let in one minute's worth too much.
 """
 
 from __future__ import annotations
@@ -80,6 +81,11 @@ class Owner:
         self._lent = 0
         if waits_for is not None and not self._waits:
             self._lends_from = now
+
+    def ready(self, now: float) -> None:
+        """All edges that live have been heard, and the journals of those that do not have been collected."""
+        self._waits.clear()
+        self._lends_from = min(self._lends_from, now)
 
     def put(self, limit: Limit, *, now: float, spent_nanousd: int = 0) -> None:
         """A limit, new or changed. `spent_nanousd` is the store's total of this period, without rows that are still to

@@ -158,7 +158,7 @@ class Pocket:
         self._need += amount
 
     def tries(self, amount: int) -> None:
-        """As `wants`, for one who does not wait for it: the owner is dead, and the next claims see whether it still is."""
+        """As `wants`, for one who does not wait: the owner is dead, and the next claims see whether it still is."""
         self._least = min(self._least, amount) if self._need else amount
         self._need = max(self._need, amount)
 

@@ -164,7 +164,7 @@ class Purse:
                 pocket.change(s, -1)
 
     def claims(self, now: float, *, everything: bool = False) -> Claims | None:
-        """What to send to the owner now. `everything`: to one that has restarted, all that is in hand, if only nothing."""
+        """What to send to the owner now. `everything`: to one that has restarted, all that is in hand, even nothing."""
         if self._flying:
             self._everything = self._everything or everything
             return None

@@ -80,21 +80,21 @@ def test_the_cap_holds_while_edges_and_the_owner_die(seed: int) -> None:
     assert world.total(world.limits[0]) >= 0.9 * BUDGET
 
 
-def test_a_rate_admits_exactly_what_one_meter_would_where_slices_are_one() -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rate_admits_exactly_what_one_meter_would_where_slices_are_one(seed: int) -> None:
     """Every request asks the owner; what reaches it when is what one meter is asked, and it answers the same."""
-    for seed in range(5):
-        policy = PursePolicy(ahead_s=0.0, remember_s=0.0)
-        world = World((rate(120),), edges=1 + 3 * seed, seed=seed, policy=policy)
-        for _ in range(600):
-            world.after(
-                world.rng.uniform(0.0, 120.0),
-                lambda: world.request(world.rng.choice(world.edges), 0, 0, takes_s=0.01),
-            )
-        world.run(130.0)
-        one = Meter(120, now=EPOCH_S)
-        central = [sum(one.take(1, at) for _ in range(need)) for at, need, _ in world.asked]
-        assert [granted for _, _, granted in world.asked] == central
-        assert len(world.admitted) == sum(central) < 600
+    world = World((rate(120),), edges=1 + 3 * seed, seed=seed, policy=PursePolicy(ahead_s=0.0, remember_s=0.0))
+
+    def ask() -> None:
+        world.request(world.rng.choice(world.edges), 0, 0, takes_s=0.01)
+
+    for _ in range(600):
+        world.after(world.rng.uniform(0.0, 120.0), ask)
+    world.run(130.0)
+    one = Meter(120, now=EPOCH_S)
+    central = [sum(one.take(1, at) for _ in range(need)) for at, need, _ in world.asked]
+    assert [granted for _, _, granted in world.asked] == central
+    assert len(world.admitted) == sum(central) < 600
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -40,7 +40,7 @@ def exchange(purse: Purse, owner: Owner, now: float = NOW, *, everything: bool =
 
 
 def reserve(
-    purse: Purse, owner: Owner, pass_: Pass, hold: int | None = 10, tokens: int = 0, now: float = NOW
+    purse: Purse, owner: Owner, pass_: Pass, hold: int | None = 10, tokens: int = 0, *, now: float = NOW
 ) -> Reservation | Failure:
     got = purse.reserve(pass_, hold, tokens, now)
     for _ in range(5):
@@ -51,16 +51,16 @@ def reserve(
     raise AssertionError("an answer must end a need")
 
 
-def held(purse: Purse, owner: Owner, pass_: Pass, hold: int = 10, tokens: int = 0, now: float = NOW) -> Reservation:
-    got = reserve(purse, owner, pass_, hold, tokens, now)
+def held(purse: Purse, owner: Owner, pass_: Pass, hold: int = 10, tokens: int = 0, *, now: float = NOW) -> Reservation:
+    got = reserve(purse, owner, pass_, hold, tokens, now=now)
     assert isinstance(got, Reservation), got
     return got
 
 
 def refused(
-    purse: Purse, owner: Owner, pass_: Pass, hold: int | None = 10, tokens: int = 0, now: float = NOW
+    purse: Purse, owner: Owner, pass_: Pass, hold: int | None = 10, tokens: int = 0, *, now: float = NOW
 ) -> Failure:
-    got = reserve(purse, owner, pass_, hold, tokens, now)
+    got = reserve(purse, owner, pass_, hold, tokens, now=now)
     assert isinstance(got, Failure), got
     return got
 
@@ -414,7 +414,7 @@ class Interleaving(RuleBasedStateMachine):
     @rule(edge=st.integers(0, 2))
     def edge_dies(self, edge: int) -> None:
         purse, open_ = self.edges[edge]
-        for row in [row for row in self.to_come]:
+        for row in list(self.to_come):
             self.to_come.remove(row)
             self._book(row)
         for attempt, (_, lease, at, hold) in open_.items():
