@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import orjson
 
+from runtime.admitted import Calls
 from runtime.dialects.base import Parse
 from runtime.dialects.surface import StreamRenderer
 from runtime.outcome import (
@@ -26,7 +27,6 @@ from runtime.outcome import (
     StreamEvent,
     StreamStart,
 )
-from runtime.provider import Answers
 from runtime.request import Json, Request
 from serve.auth import Caller
 from serve.errors import Refused, answer_failure
@@ -59,7 +59,7 @@ def json_of(body: bytes) -> Json:
         raise Refused(FailureKind.BAD_REQUEST, detail, code="invalid_json") from None
 
 
-async def complete(target: Answers, exchange: Exchange, request: Request) -> None:
+async def complete(target: Calls, exchange: Exchange, request: Request) -> None:
     outcome = await exchange.unless_gone(target.complete(request))
     if isinstance(outcome, Failure):
         await answer_failure(exchange, outcome)
@@ -68,12 +68,12 @@ async def complete(target: Answers, exchange: Exchange, request: Request) -> Non
     await exchange.reply(200, orjson.dumps(exchange.surface.render(outcome, request)), [JSON, *headers])
 
 
-async def stream(target: Answers, exchange: Exchange, request: Request, *, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+async def stream(target: Calls, exchange: Exchange, request: Request, *, keep_alive_s: float = KEEP_ALIVE_S) -> None:
     """The first event decides: a failure is an ordinary error answer, anything else starts the stream."""
     await exchange.unless_gone(_stream(target, exchange, request, keep_alive_s))
 
 
-async def _stream(target: Answers, exchange: Exchange, request: Request, keep_alive_s: float) -> None:
+async def _stream(target: Calls, exchange: Exchange, request: Request, keep_alive_s: float) -> None:
     renderer = exchange.surface.renderer(request)
     patience = _Patience(exchange, renderer, keep_alive_s)
     ended = False
@@ -94,7 +94,7 @@ async def _stream(target: Answers, exchange: Exchange, request: Request, keep_al
 
 
 async def _events(
-    target: Answers, exchange: Exchange, request: Request, renderer: StreamRenderer, patience: _Patience
+    target: Calls, exchange: Exchange, request: Request, renderer: StreamRenderer, patience: _Patience
 ) -> bool:
     """Write the stream's events as they come. True if it had an end."""
     try:

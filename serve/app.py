@@ -18,7 +18,7 @@ from actors.clock import monotonic
 from actors.edge import Edge
 from actors.refs import Unreachable
 from runtime.admission import Admission
-from runtime.admitted import Admitted
+from runtime.admitted import Admitted, Calls
 from runtime.assemble import Places
 from runtime.dialects.ollama.generate import asks_to_load, render_loaded
 from runtime.dialects.ollama.render import Shape
@@ -31,6 +31,7 @@ from serve.auth import Caller, caller_of
 from serve.endpoints import CHATS, Chat, route_of, surface_of, with_betas
 from serve.errors import Refused, answer_failure
 from serve.http import ClientGone, Exchange, Receive, Scope, Send, TooLarge
+from serve.metered import Metered
 
 log = logging.getLogger("raygate.http")
 
@@ -129,7 +130,10 @@ class GatewayApp:
             raise Refused(FailureKind.BAD_REQUEST, detail, status=404, code="unknown_url")
 
     def _asked(self, exchange: Exchange, path: str, request_id: str, caller: Caller) -> Asked:
-        return Asked(exchange, self.edge, self.target, path, request_id, caller=caller, admission=self.admission)
+        calls = self._within_limits(exchange, Admitted(self.target, self.admission), caller)
+        return Asked(
+            exchange, self.edge, self.target, path, request_id, caller=caller, admission=self.admission, calls=calls
+        )
 
     async def _chat(self, exchange: Exchange, chat: Chat, request_id: str, caller: Caller) -> None:
         self.edge.counters["requests"] += 1
@@ -151,11 +155,19 @@ class GatewayApp:
             request = replace(request, deadline_s=self.edge.gateway.policy.deadline_s)
         if answer.wants_news(exchange):
             request = replace(request, no_store=True)
-        target = Admitted(self.target, admission)
+        target = self._within_limits(exchange, Admitted(self.target, admission), caller)
         if request.stream:
             await answer.stream(target, exchange, request)
         else:
             await answer.complete(target, exchange, request)
+
+    def _within_limits(self, exchange: Exchange, calls: Calls, caller: Caller) -> Calls:
+        """The calls within this caller's rates, if he has any; the answer tells him what is left."""
+        if caller.pass_ is None or not caller.pass_.limits:
+            return calls
+        metered = Metered(calls, self.edge.till, caller.pass_)
+        exchange.more_headers = metered.headers
+        return metered
 
     async def _load(self, exchange: Exchange, body: Json, model: str, shape: Shape) -> None:
         """Ollama's clients load a model before they ask it anything; here it only has to be one that we know."""

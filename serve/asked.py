@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from actors.edge import Edge
 from runtime.admission import Admission
+from runtime.admitted import Calls
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 from runtime.request import Json
@@ -18,7 +19,8 @@ from serve.http import Exchange
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request that is no chat. `path` is without `/v1`. What asks a provider needs a place by `admission`."""
+    """One request that is no chat. `path` is without `/v1`. What asks a provider does so by `calls`,
+    each of which has a place by `admission` and is within the caller's rates."""
 
     exchange: Exchange
     edge: Edge
@@ -27,6 +29,7 @@ class Asked:
     request_id: str
     caller: Caller
     admission: Admission
+    calls: Calls
 
     async def json_if_room(self) -> Json:
         """The body, unless there is not even room to wait. Raises `Refused`."""

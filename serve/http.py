@@ -6,7 +6,7 @@ Starlette's request and response objects cost more than the whole of our own wor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -51,6 +51,7 @@ class Exchange:
         "_send",
         "headers",
         "method",
+        "more_headers",
         "path",
         "peer",
         "query_string",
@@ -67,6 +68,8 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.peer: str = (scope.get("client") or ("",))[0]
         """The address of whoever holds the other end of the connection, which may be a proxy of ours."""
+        self.more_headers: Callable[[], Headers] | None = None
+        """What else the answer's head is to say, as things stand when it begins."""
         self.request_id = ""
         self.started = False
         self.surface: Surface = OPENAI
@@ -102,7 +105,7 @@ class Exchange:
             raise TooLarge
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def unless_gone(self, work: Coroutine[Any, Any, T]) -> T:
+    async def unless_gone(self, work: Awaitable[T]) -> T:
         """The work's result. Raises `ClientGone`, and cancels the work, if the client leaves first."""
         task = asyncio.ensure_future(work)
         watch = asyncio.ensure_future(self._gone())
@@ -126,6 +129,8 @@ class Exchange:
         self.started = True
         if self.request_id:
             headers = [*headers, (b"request-id", self.request_id.encode("latin-1", "replace"))]
+        if self.more_headers is not None:
+            headers = [*headers, *self.more_headers()]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, more: bool = True) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runtime.admitted import Admitted
 from runtime.dialects.ollama.embed import parse_embed as parse_ollama
 from runtime.dialects.ollama.embed import parse_older_embed, render_older_embeddings
 from runtime.dialects.ollama.embed import render_embeddings as render_ollama
@@ -47,7 +46,7 @@ async def _embedded(asked: Asked, request: EmbedRequest | Failure) -> Embeddings
         billing=asked.caller.billing,
         deadline_s=deadline_s,
     )
-    found = await asked.exchange.unless_gone(Admitted(asked.target, asked.admission).embed(request))
+    found = await asked.exchange.unless_gone(asked.calls.embed(request))
     if isinstance(found, Failure):
         refuse(found)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -9,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from actors.refs import Unreachable
+from actors.till import Till
 from runtime.feed import KeyInfo
 from runtime.ledger.accounts import Pass, sha256_of
+from runtime.ledger.leases import Claims, Grants
 from runtime.ledger.ledger import Ledger
+from runtime.ledger.purse import Purse
 from runtime.ledger.store.base import StoreFailure
 from runtime.ledger.store.sqlite import SqliteStore
 from runtime.outcome import Failure
@@ -32,6 +37,9 @@ class Near:
     async def present(self, sha256: str) -> Pass | Failure:
         return self.ledger.present(sha256)
 
+    async def exchange(self, claims: Claims) -> Grants:
+        return self.ledger.exchange(claims)
+
     async def ask(self, what: str, *args: Json, who: str, **named: Json) -> Json | Failure:
         return await self.ledger.ask(what, *args, who=who, **named)
 
@@ -41,7 +49,11 @@ class Office:
 
     def __init__(self, ledger: Ledger) -> None:
         self.served = Served()
-        self.served.edge.ledger = Near(ledger)
+        edge = self.served.edge
+        edge.ledger = Near(ledger)
+        clock = asyncio.get_running_loop().time
+        edge.till = Till(Purse(edge="test"), edge.passes, edge.ledger.exchange, clock, away=Unreachable)
+        edge.till.start()
         root = KeyInfo(sha256=sha256_of(ROOT), name="bootstrap", admin=True)
         self.served.edge.keys = {root.sha256: root}
         self.chance = 0
@@ -74,7 +86,9 @@ async def office(tmp_path: Path) -> AsyncGenerator[Office]:
     count = iter(range(1, 256))
     ledger = await Ledger.open(store, "test", wall=lambda: NOW, chance=lambda size: bytes([next(count)] * size))
     assert not isinstance(ledger, StoreFailure)
-    yield Office(ledger)
+    made = Office(ledger)
+    yield made
+    await made.served.edge.till.stop()
     await ledger.close()
 
 
@@ -198,4 +212,36 @@ async def test_accounts_outlive_their_ledger(tmp_path: Path) -> None:
         if turn == 0:
             made = await office.got("POST", "keys", {"name": "ci"})
         assert (await office.chat(made["key"])).status == 200
+        await office.served.edge.till.stop()
         await ledger.close()
+
+
+async def test_a_rate_is_kept_and_told_in_openais_headers(office: Office) -> None:
+    made = await office.got("POST", "keys", {"rate": {"requests_per_min": 2, "tokens_per_min": 100_000}})
+    first, second, third = [await office.chat(made["key"]) for _ in range(3)]
+    assert (first.status, second.status) == (200, 200)
+    assert first.headers["x-ratelimit-limit-requests"] == "2"
+    assert second.headers["x-ratelimit-remaining-requests"] == "0"
+    assert int(second.headers["x-ratelimit-remaining-tokens"]) < 100_000
+    assert (third.status, third.error()["code"]) == (429, "rate_limit_exceeded")
+    assert int(third.headers["retry-after"]) >= 1
+
+
+async def test_streams_and_plain_answers_share_one_rate(office: Office) -> None:
+    made = await office.got("POST", "keys", {"rate": {"requests_per_min": 1}})
+    body = {"model": "one/m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    headers = [(b"authorization", f"Bearer {made['key']}".encode())]
+    call = await office.served(Call("POST", "/v1/chat/completions", body=json.dumps(body).encode(), headers=headers))
+    assert call.status == 200
+    assert (await office.chat(made["key"])).status == 429
+
+
+async def test_so_many_at_one_time_and_a_place_is_given_back(office: Office) -> None:
+    made = await office.got("POST", "keys", {"rate": {"concurrent": 1}})
+    for _ in range(3):
+        assert (await office.chat(made["key"])).status == 200
+
+
+async def test_a_caller_without_limits_hears_of_none(office: Office) -> None:
+    made = await office.got("POST", "keys", {})
+    assert not [name for name in (await office.chat(made["key"])).headers if name.startswith("x-ratelimit")]

@@ -15,11 +15,14 @@ import pytest
 from actors.edge import Edge
 from actors.passes import Passes
 from actors.refs import Unreachable
+from actors.till import Till
 from runtime.assemble import policy_of
 from runtime.dialects.scripted import Status, Step
 from runtime.feed import KeyInfo
 from runtime.gateway import Gateway
 from runtime.ledger.accounts import Pass, sha256_of
+from runtime.ledger.leases import Claims, Grants
+from runtime.ledger.purse import Purse
 from runtime.outcome import Completion, Delta, Failure, FailureKind, StreamEnd, StreamEvent, StreamStart
 from runtime.request import Request, ask
 from runtime.settings import Settings
@@ -53,7 +56,11 @@ class FakeEdge:
         self.behind_proxy = False
         self.ledger: Any = None
         self.passes = Passes(self._present, rig.clock, away=Unreachable)
+        self.till = Till(Purse(edge="test"), self.passes, self._exchange, rig.clock, away=Unreachable)
         self.stopped = False
+
+    async def _exchange(self, claims: Claims) -> Grants:
+        raise Unreachable("no ledger is running")
 
     async def _present(self, sha256: str) -> Pass | Failure:
         return Failure(kind=FailureKind.BAD_KEY) if self.ledger is None else await self.ledger.present(sha256)
