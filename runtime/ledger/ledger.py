@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 
 from runtime.feed import AccountsNews
 from runtime.ledger.accounts import Counted, Limit, Pass, Scope, limits_of, make_pass
@@ -16,10 +17,11 @@ from runtime.ledger.book import Notice
 from runtime.ledger.desk import Desk, unkept
 from runtime.ledger.enquiries import Enquiries, Prices
 from runtime.ledger.leases import Claims, Grants
+from runtime.ledger.limits import MeterState
 from runtime.ledger.owner import Owner, Standing
 from runtime.ledger.register import Register
 from runtime.ledger.rows import Batch, Flag
-from runtime.ledger.store.base import Retention, Store, StoreFailure, Total
+from runtime.ledger.store.base import Document, Retention, Store, StoreFailure, Total
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 
@@ -30,6 +32,8 @@ OWN = frozenset({"budgets", "state"})
 ENQUIRIES = frozenset({"spend", "rows", "elsewhere"})
 CHANGES = frozenset({"create_key", "change_key", "revoke_key", "put_team", "put_org", "set_budget", "remove_budget"})
 """What may be asked of the desk; changes are told who makes them."""
+
+METERS = "meters"
 
 MOST_REVOKED = 10_000
 """Revocations that are pushed to edges. An older one they hear of when their passes end, within a minute."""
@@ -55,6 +59,7 @@ class Ledger:
         self._wall = wall
         self._limits: dict[str, Limit] = {}
         self._limits_due = False
+        self._meters: Mapping[str, MeterState] = {}
         self._heard: set[str] = set()
         self._shipping = asyncio.Lock()
         self._version = 1
@@ -91,7 +96,13 @@ class Ledger:
             return totals
         # Nobody can have lent anything before the first owner.
         lends = Owner(epoch=epoch, now=now, restarted=epoch > 1)
-        return cls(store, register, lends, totals, wall=wall, chance=chance, prices=prices)
+        made = cls(store, register, lends, totals, wall=wall, chance=chance, prices=prices)
+        kept = await store.documents(METERS)
+        if isinstance(kept, StoreFailure):
+            return kept
+        for document in kept:
+            lends.restore({name: MeterState(**state) for name, state in document.body.items()}, now)
+        return made
 
     def present(self, shown: str) -> Pass | Failure:
         """What the holder of the key with this hash, or of this id, may do for a while; or why nothing."""
@@ -159,11 +170,21 @@ class Ledger:
         """About once a second."""
         if self._limits_due:
             await self._accounts_changed()
+        await self._keep_meters()
         notices = self._owner.tick(self._wall())
         for one in notices:
             said = {"limit": one.limit.name, "spent_nanousd": one.spent_nanousd, "of_nanousd": one.limit.amount}
             log.warning("budget.spent" if one.all else "budget.warning", extra=said)
         return notices
+
+    async def _keep_meters(self) -> None:
+        """Rates go on where they were, if this owner is followed by another."""
+        meters = {name: state for name, state in self._owner.meters(self._wall()).items() if state.level > 0}
+        if meters == self._meters:
+            return
+        body = {name: asdict(state) for name, state in meters.items()}
+        if await self._store.change([Document(kind=METERS, id=METERS, body=body)]) is None:
+            self._meters = meters
 
     async def fold(self, retention: Retention) -> None:
         """Let go of rows that are too old, or too many; their sums stay."""

@@ -120,3 +120,17 @@ async def test_while_the_ledger_is_away_what_is_in_hand_is_spent_and_no_more(edg
         while not isinstance(refused, Failure):
             refused = await edge.till.money(payer.account, 100_000_000)
     assert (refused.kind, refused.code) == (FailureKind.REFUSED, "ledger_unavailable")
+
+
+async def test_a_rate_goes_on_where_it_was_under_the_next_owner(edge: Edge, tmp_path: Path) -> None:
+    payer = await edge.key(rate={"requests_per_min": 2})
+    for _ in range(2):
+        assert isinstance(await edge.till.request(payer, 0), Reservation)
+    await edge.ledger.tick()
+    store = await SqliteStore.open(tmp_path / "ledger.db", synchronous="normal")
+    assert not isinstance(store, StoreFailure)
+    after = await Ledger.open(store, "next", wall=lambda: NOW + 1.0, chance=bytes)
+    assert not isinstance(after, StoreFailure)
+    limits = (await after.ask("budgets", who="test"))["limits"]
+    assert [one["used"] for one in limits] == [2]
+    await after.close()
