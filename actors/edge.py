@@ -36,7 +36,7 @@ from runtime.ledger.purse import OwnerDead, Purse, PursePolicy
 from runtime.models import NANOUSD
 from runtime.settings import BadSettings, BreakerSettings, ProviderKind, ProviderSettings, Reach, Settings, Timeouts
 from runtime.standing import Standing
-from runtime.view import latencies, strictest
+from runtime.view import by_model, strictest
 
 log = logging.getLogger("raygate.edge")
 
@@ -193,10 +193,14 @@ class Edge:
             self._trusted_at = now + TRUST_S
             asyncio.get_running_loop().call_later(TRUST_S, self._trust)
             self._urgent.set()
-        measured = latencies(snapshot.measured)
         self._published = {one.provider: (one, now) for one in snapshot.providers}
         for name in self._published:
-            self._adopt(name, measured.get(name, {}), now)
+            self._adopt(name, now)
+        measured = by_model(snapshot.measured)
+        for name, built in self._built.items():
+            others = snapshot.others_in_flight.get(name, 0)
+            standing = built.upstream.standing
+            standing.learn(measured.get(name, {}), others, now, every_s=self.settings.feed.report_every_s)
         # Last: a snapshot that could not be taken is asked for again.
         self._stamp = snapshot.stamp
         self._ready.set()
@@ -214,15 +218,14 @@ class Edge:
         except Unreachable as error:  # it will lend all the same once earlier leases have ended
             log.warning("ledger.no_hello", extra={"why": last_line(error)})
 
-    def _adopt(self, name: str, latency_s: Mapping[str, float] | None, now: float) -> None:
+    def _adopt(self, name: str, now: float) -> None:
         """Take over what was last published of a provider, and for a while after a manager's start what was before."""
         published, at = self._published[name]
         published = published.aged(now - at)
         if name in self._kept:
             published = strictest([published, self._kept[name].aged(now - self._trusted_at + TRUST_S)])
         if (built := self._built.get(name)) is not None:
-            standing = built.upstream.standing
-            standing.adopt(published, standing.shared if latency_s is None else latency_s, now)
+            built.upstream.standing.adopt(published, now)
 
     def _trust(self) -> None:
         now = SENSES.clock()
@@ -230,7 +233,7 @@ class Edge:
             return  # another manager has started meanwhile
         self._kept = {}
         for name in self._published:
-            self._adopt(name, None, now)
+            self._adopt(name, now)
 
     def _follow_ledger_settings(self) -> None:
         ours = self.settings.ledger
@@ -377,6 +380,8 @@ class Edge:
             pid=os.getpid(),
             observed=self._workshop.observations.take(),
             in_flight=self._told_in_flight,
+            through_actors=self._through_actors(),
+            relays=bool(self._own),
             shut={
                 f"{name}/{model}" if model else name: wait_s
                 for name, gate in gates.items()
@@ -388,9 +393,14 @@ class Edge:
         )
 
     def _has_news(self) -> bool:
-        told = (self._told_in_flight, self._told_counters)
+        # Calls under way are news for as long as they last: what is not told again is soon taken to be over.
+        in_flight, told = self._in_flight(), (self._told_in_flight, self._told_counters)
         return (
-            self._views is not None or bool(self._workshop.observations) or told != (self._in_flight(), self.counters)
+            self._views is not None
+            or bool(self._workshop.observations)
+            or bool(in_flight)
+            or bool(self._through_actors())
+            or told != (in_flight, self.counters)
         )
 
     def _in_flight(self) -> dict[str, int]:
@@ -401,6 +411,11 @@ class Edge:
             if isinstance(one, EdgeProvider):
                 counts[one.name] += one.standing.load.in_flight
         return {name: count for name, count in counts.items() if count}
+
+    def _through_actors(self) -> dict[str, int]:
+        """Calls that this process has under way through providers' actors."""
+        refs = [built.upstream for built in self._built.values() if isinstance(built.upstream, ProviderRef)]
+        return {one.name: count for one in refs if (count := one.standing.load.in_flight)}
 
     def _actor_calls(self) -> int:
         refs = [self.manager.actor, *(authority.actor for authority in self._authorities.values())]

@@ -35,14 +35,27 @@ from actors.provider_actor import ProviderActor
 from actors.refs import AuthorityRef, LocalModelRef, Unreachable, last_line
 from actors.store import Store
 from runtime.assemble import authority_policy
-from runtime.feed import AccountsNews, DoorState, EdgeReport, Endpoint, Exchange, KeyInfo, Observed, Published, Snapshot
+from runtime.dialects.openai_surface import parse_chat
+from runtime.feed import (
+    AccountsNews,
+    DoorState,
+    EdgeReport,
+    Endpoint,
+    Exchange,
+    KeyInfo,
+    Measured,
+    Observed,
+    Published,
+    Snapshot,
+)
 from runtime.outcome import Failure
 from runtime.provider import Provider
 from runtime.reports import ProviderStatus, Shut, UsagePeriod, UsageReport, locked_of
+from runtime.request import Request
 from runtime.settings import ProviderKind, Settings, effective
 from runtime.settings.difference import references
 from runtime.usage import UsageBook
-from runtime.view import SharedView, Waking
+from runtime.view import SharedView, Waking, is_news
 
 log = logging.getLogger("raygate.manager")
 
@@ -51,9 +64,7 @@ TICK_S = 1.0
 HEARTBEAT_TICKS = 5
 """An authority without news is asked every so many ticks, which is how its restart is noticed."""
 SOONEST_S = 0.05
-"""Latencies are published at most so often, and less often where many edges listen."""
-MATERIAL = 0.1
-"""A latency that moved by less than this share is no news."""
+"""What was measured is published at most so often, and less often where many edges listen."""
 WAKING_S = 0.1
 """How often a manager that has just started looks whether all edges have told what they know."""
 NEWS_S = 0.1
@@ -87,7 +98,7 @@ class ManagerActor(ServesCalls):
         self._book = UsageBook()
         self._published: dict[str, tuple[Published, float]] = {}
         self._endpoints: dict[str, Endpoint] = {}
-        self._measured: dict[tuple[str, str], float] = {}
+        self._measured: dict[tuple[str, str], Measured] = {}
         self._following: dict[str, int] = {}
         self._authorities: dict[str, _Correspondence] = {}
         self._leaving = Leaving()
@@ -120,7 +131,7 @@ class ManagerActor(ServesCalls):
                     await control.news.wait()
             except TimeoutError:
                 return None
-        return self._snapshot(settings_version)
+        return self._snapshot(edge, settings_version)
 
     async def report(self, report: EdgeReport) -> None:
         """Merge one edge's observations; those that may change a breaker are passed on at once."""
@@ -211,7 +222,7 @@ class ManagerActor(ServesCalls):
                 "settings": self._settings.model_dump(mode="json"),
                 "providers": [self._status(name) for name, one in self._settings.providers.items() if one.enabled],
                 "endpoints": {name: one.base_url for name, one in self._endpoints.items()},
-                "measured": dict(self._measured),
+                "measured": {key: one.latency_s for key, one in self._measured.items() if one.latency_s is not None},
                 "edges": dict(edges),
                 "following": {edge: self._following[edge] for edge in edges if edge in self._following},
                 "received": dict(self.received),
@@ -381,7 +392,8 @@ class ManagerActor(ServesCalls):
 
     # What is published.
 
-    def _snapshot(self, settings_version: int) -> Snapshot:
+    def _snapshot(self, edge: str, settings_version: int) -> Snapshot:
+        """What this edge is told."""
         now = SENSES.clock()
         return Snapshot(
             incarnation=self._incarnation,
@@ -389,9 +401,10 @@ class ManagerActor(ServesCalls):
             settings_version=self._settings_version,
             settings=None if settings_version == self._settings_version else self._document,
             providers=tuple(published.aged(now - at) for published, at in self._published.values()),
-            measured=self._view.measured(),
+            measured=self._view.measured(now),
             endpoints=tuple(self._endpoints.values()),
             keys=self._keys,
+            others_in_flight=self._view.others_in_flight(edge, now, every_s=self._settings.feed.report_every_s),
             accounts=self._accounts,
         )
 
@@ -400,20 +413,21 @@ class ManagerActor(ServesCalls):
         self._loop().announce_news()
 
     def _publish_measured(self) -> None:
-        """Publish latencies that moved, soon; several reports of one moment make one publication."""
+        """Publish what was reported: soon where it may change a choice, else as often as edges report.
+
+        Several reports of one moment make one publication.
+        """
+        now = SENSES.clock()
         with self._lock:
-            measured, edges = self._view.measured(), len(self._view.edges(SENSES.clock()))
-        fresh = {(one.provider, one.model): one.latency_s for one in measured if one.latency_s is not None}
-        moved = any(abs(latency - self._measured.get(key, 0.0)) > MATERIAL * latency for key, latency in fresh.items())
-        control = self._loop()
-        if moved and not control.publishing:
-            self._measured = fresh
-            control.publishing = True
-            soon_s = max(SOONEST_S, 0.005 * edges)
-            asyncio.get_running_loop().call_later(soon_s, self._publish_now)
+            measured, edges = self._view.measured(now), len(self._view.edges(now))
+        moved = any(is_news(self._measured.get((one.provider, one.model)), one) for one in measured)
+        within_s = max(SOONEST_S, 0.005 * edges) if moved else max(self._settings.feed.report_every_s, 0.01 * edges)
+        self._loop().publish_within(within_s, self._publish_now)
 
     def _publish_now(self) -> None:
-        self._loop().publishing = False
+        with self._lock:
+            measured = self._view.measured(SENSES.clock())
+        self._measured = {(one.provider, one.model): one for one in measured}
         self._publish()
 
     def _adopt(self, published: Published) -> None:
@@ -464,7 +478,7 @@ class ManagerActor(ServesCalls):
         keys = locked_of(aged.keys)
         why = [f"{model} is {one.state}" for model, one in models.items()]
         why += [f"key {key} is {one.state}" for key, one in keys.items()]
-        latencies = [latency for (provider, _), latency in self._measured.items() if provider == name]
+        known = (one.latency_s for one in self._measured.values() if one.provider == name)
         return ProviderStatus(
             provider=name,
             available=not is_open and not throttled,
@@ -472,7 +486,7 @@ class ManagerActor(ServesCalls):
             in_flight=self._view.in_flight(name),
             max_in_flight=self._settings.providers[name].max_in_flight,
             retry_in_s=max(aged.retry_in_s, aged.throttled_for_s, shut_s),
-            latency_s=min(latencies, default=None),
+            latency_s=min((one for one in known if one is not None), default=None),
             detail="; ".join(filter(None, (aged.why, *why))),
             models=models,
             keys=keys,
@@ -495,6 +509,11 @@ class ManagerActor(ServesCalls):
         """Over all edges, since this manager started; the ledger of a later part outlives it."""
         with self._lock:
             return self._book.report(period, SENSES.wall())
+
+    async def explain(self, request: Request | Mapping[str, Any]) -> Mapping[str, object] | Failure:
+        """Whom a request would go to as the manager sees things now, and why: `Gateway.explain`."""
+        parsed = request if isinstance(request, Request) else parse_chat(request)
+        return parsed if isinstance(parsed, Failure) else (await self._ready_edge()).gateway.explain(parsed)
 
     def _make_edge(self) -> Edge:
         return Edge(f"{MANAGER}@{os.getpid()}", node=node_id(), env=environment(), via_actors=True, folder=self._folder)
@@ -541,7 +560,7 @@ class _ControlLoop:
         self.local_model_changed = asyncio.Event()
         self.storing = asyncio.Lock()
         self.supervising = asyncio.Lock()
-        self.publishing = False
+        self._publication: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -550,6 +569,16 @@ class _ControlLoop:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def publish_within(self, seconds: float, publish: Callable[[], None]) -> None:
+        """Once, however many ask for it before it happens."""
+        loop = asyncio.get_running_loop()
+        planned = self._publication
+        if planned is not None and planned.when() > loop.time():
+            if planned.when() <= loop.time() + seconds:
+                return
+            planned.cancel()
+        self._publication = loop.call_later(seconds, publish)
 
     def announce_news(self) -> None:
         """Wake everyone who waits now; who comes later waits for the next."""

@@ -21,11 +21,12 @@ from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledE
 from actors.clock import monotonic
 from actors.lifeline import TIED, Lifeline
 from actors.names import LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
+from runtime.balance.pace import Timings, batch_of
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import ModelInfo
 from runtime.feed import EdgeReport, Exchange, Published, Snapshot
 from runtime.gate import Gate
-from runtime.outcome import Embeddings, Failure, FailureKind, Outcome, StreamEnd, StreamEvent
+from runtime.outcome import Embeddings, Failure, FailureKind, Outcome, StreamEnd, StreamEvent, StreamStart
 from runtime.price import CostEstimate
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
 from runtime.request import EmbedRequest, Request
@@ -263,21 +264,38 @@ class ProviderRef(RemoteProvider):
 
     async def complete(self, request: Request) -> Outcome:
         with self._counted():
-            return await super().complete(request)
+            begun, beside = monotonic(), self.standing.beside(monotonic())
+            outcome = await super().complete(request)
+            self._measure(request, batch_of(outcome, monotonic() - begun, load=beside))
+            return outcome
 
     async def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         with self._counted():
-            async with aclosing(super().stream(request)) as events:
-                async for event in events:
-                    yield event
+            begun, call = monotonic(), object()
+            beside = self.standing.asks(request.model, call, begun)
+            try:
+                async with aclosing(super().stream(request)) as events:
+                    async for event in events:
+                        if isinstance(event, StreamStart):
+                            self.standing.hears(request.model, call)
+                            self._measure(request, Timings(begun=1, ttft_s=monotonic() - begun, load=beside))
+                        elif isinstance(event, StreamEnd):
+                            self._measure(request, batch_of(event.outcome, monotonic() - begun, load=beside))
+                        yield event
+            finally:
+                self.standing.hears(request.model, call)
 
     async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
         with self._counted():
             return await super().embed(request)
 
+    def _measure(self, request: Request, pace: Timings) -> None:
+        """For this process itself, until what the actor measures and reports comes back to it."""
+        self.standing.measure(request.model, pace, monotonic())
+
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        """In flight as long as the call lasts; how fast it was, its actor measures and reports."""
+        """In flight as long as the call lasts."""
         self.standing.load.begin()
         try:
             yield
@@ -331,6 +349,11 @@ class ManagerRef(RemoteProvider):
 
     def __init__(self) -> None:
         super().__init__("raygate", MANAGER)
+
+    async def explain(self, request: Request) -> Mapping[str, object] | Failure:
+        """Whom the manager would ask, and why. Raises `Unreachable`."""
+        told: Mapping[str, object] | Failure = await self._control("explain", request)
+        return told
 
     async def complete(self, request: Request) -> Outcome:
         return await self._once_back(super().complete, request)

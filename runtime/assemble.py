@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from runtime import price_list
 from runtime.admission import Admission, AdmissionPolicy
+from runtime.balance.plan import Routing, StrategyName
 from runtime.breaker import BreakerPolicy
 from runtime.cache import AnswerCache
 from runtime.catalog import Catalog
@@ -22,7 +23,7 @@ from runtime.gate import Gate
 from runtime.hedge import HedgePolicy
 from runtime.keyring import Key
 from runtime.ledger.books import Books, Till
-from runtime.plan import Policy, Route
+from runtime.plan import Policy, Route, Traits
 from runtime.provider import Upstream
 from runtime.request import AttemptLimits, Sampling
 from runtime.settings import (
@@ -38,7 +39,6 @@ from runtime.settings import (
     resolve_secret,
 )
 from runtime.standing import Standing
-from runtime.strategy import STRATEGIES
 from runtime.token_ratio import Ratios
 from runtime.transport.aiohttp_transport import AiohttpTransport
 from runtime.transport.base import Limits, Transport
@@ -216,14 +216,15 @@ def policy_of(
         for name, one in settings.providers.items()
     }
     general = Route(retry=retry_policy(settings), hedge=_hedge(settings.hedge))
-    routes = {name: _route(one, general) for name, one in settings.routes.items()}
+    routes = {name: _route(one, general, settings.strategy) for name, one in settings.routes.items()}
     if (default := routes.get(settings.default_model)) is not None:
         routes[""] = default
     hedges = [route.hedge for route in (general, *routes.values()) if route.hedge is not None]
     return Policy(
         catalog=catalog or Catalog(settings),
         upstreams=upstreams,
-        strategy=STRATEGIES[settings.strategy],
+        routing=Routing(strategy=settings.strategy),
+        scattered=settings.replicas > 1,
         general=general,
         routes=routes,
         times_answers=any(hedge.after_s is None for hedge in hedges),
@@ -234,12 +235,21 @@ def policy_of(
         fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
         cache=_cache(settings, cache),
         single_flight=settings.cache.single_flight,
+        traits={
+            name: Traits(
+                weight=one.weight,
+                priority=one.priority,
+                tags=frozenset(one.tags),
+                local=one.kind in (ProviderKind.LOCAL, ProviderKind.OLLAMA, ProviderKind.RUVLLM),
+            )
+            for name, one in settings.providers.items()
+        },
+        quality={name: one.quality for name, one in settings.models.items() if one.quality is not None},
         ratios=ratios,
-        priority={name: one.priority for name, one in settings.providers.items() if one.priority},
     )
 
 
-def _route(ours: RouteSettings, general: Route) -> Route:
+def _route(ours: RouteSettings, general: Route, strategy: StrategyName) -> Route:
     """A route's own settings over the general ones."""
     retry = replace(
         general.retry,
@@ -253,6 +263,17 @@ def _route(ours: RouteSettings, general: Route) -> Route:
         hedge=general.hedge if ours.hedge is None else _hedge(ours.hedge),
         continue_streams=ours.continue_streams,
         larger=ours.larger,
+        routing=None
+        if ours.strategy is None and not (ours.rules or ours.sticky)
+        else Routing(
+            strategy=ours.strategy or ("rules" if ours.rules else strategy),
+            mode=ours.mode,
+            rules=tuple(one.rule() for one in ours.rules),
+            sticky=ours.sticky,
+        ),
+        residency=frozenset(ours.residency),
+        max_latency_s=ours.max_latency_s,
+        min_quality=ours.min_quality,
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from runtime.balance.entry import Candidate
 from runtime.failover import Failover, Fits, GiveUp, RetryBudget, anyone
 from runtime.hedge import AnswerTimes, HedgeBudget
 from runtime.ledger.billing import NO_FLAGS, Flag
@@ -23,7 +24,6 @@ from runtime.models import Feature
 from runtime.outcome import HEDGED, UNASKED, Attempt, Completion, Embeddings, Failure, StreamEvent
 from runtime.plan import Policy, Route, larger_of
 from runtime.request import EmbedRequest, Request
-from runtime.strategy import Candidate
 
 log = logging.getLogger("raygate.gateway")
 

@@ -2,7 +2,7 @@
 
     route (alias)        its targets, in order
     provider/model       that provider, also for a model that nobody listed; split at the first slash only
-    model                every provider that serves it, the highest `priority` first
+    model                every provider that serves it, the highest `priority` first; then OpenRouter, where it has it
     provider             that provider's default model
     (empty)              `default_model`, else the first provider's default model
 
@@ -31,6 +31,9 @@ Target = tuple[str, str]
 """Provider and model, the latter in the provider's own name for it."""
 
 _SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+
+MAKERS = ("openai", "anthropic", "google", "cohere", "mistralai", "meta-llama", "deepseek", "qwen", "x-ai")
+"""Whose models OpenRouter sells under names that are otherwise their own."""
 
 REMEMBERED = 4_096
 """Models that callers named, of which what is known is kept at hand."""
@@ -163,10 +166,18 @@ class Catalog:
         if slash and provider in self._providers:
             return ((provider, model),) if model else ()
         if serving := self._serving.get(name) or self._serving.get(_SNAPSHOT.sub("", name)):
-            return tuple((provider, name) for provider in serving)
+            return (*((provider, name) for provider in serving), *self._resold(name))
         if name in self._providers and (default := self.default_model(name)):
             return ((name, default),)
-        return self._listed(name) if name else self._default()
+        return (*self._listed(name), *self._resold(name)) if name else self._default()
+
+    def _resold(self, name: str) -> Iterable[Target]:
+        """Where it is served under its maker's name: OpenRouter's gpt-4o is openai/gpt-4o."""
+        for provider, of in self._providers.items():
+            if of.kind is ProviderKind.OPENROUTER and "/" not in name:
+                has = self._configured(provider, of) if of.models else _sold(of.kind)
+                found = (f"{maker}/{name}" for maker in MAKERS)
+                yield from ((provider, full) for full in found if full in has)
 
     def _listed(self, name: str) -> tuple[Target, ...]:
         """Where the price data knows this name; no settings say what those providers serve."""
@@ -182,6 +193,11 @@ class Catalog:
             return self._resolve(self.settings.default_model, frozenset())
         defaults = ((provider, self.default_model(provider)) for provider in self._providers)
         return next(((target,) for target in defaults if target[1]), ())
+
+
+@lru_cache
+def _sold(kind: ProviderKind) -> frozenset[str]:
+    return frozenset((*rows(kind), *price_list.models(kind)))
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 
 from runtime.admitted import Admitted, AtOnce, Calls
+from runtime.balance.pace import Timings
 from runtime.catalog import ModelInfo
 from runtime.defaults import with_defaults
 from runtime.dialects.base import ChunkDecoder, Dialect, HttpCall, HttpReply, Target
@@ -98,6 +99,7 @@ class EdgeProvider(Entrance):
         if isinstance(ready, Failure):
             return ready
         call, ticket, entry = ready
+        beside = self.standing.beside(begun)
         outcome: Outcome
         try:
             limits = self._limits(request, begun)
@@ -114,7 +116,7 @@ class EdgeProvider(Entrance):
             outcome = self._given_up(request)
             raise
         finally:
-            settled = self._settle(ticket, entry, request.model, outcome, self.senses.clock() - begun)
+            settled = self._settle(ticket, entry, request.model, outcome, self.senses.clock() - begun, beside=beside)
         if entry.waits:
             await entry.acknowledged()
         return settled
@@ -131,6 +133,9 @@ class EdgeProvider(Entrance):
         reading: Reading | None = None
         spent_s = 0.0
         ttft_s: float | None = None
+        # Tickets of one spell are equal, calls are not.
+        call_id = object()
+        beside = self.standing.asks(request.model, call_id, begun)
         try:
             limits = self._patient(self._limits(request, begun), request.model)
             opened = await open_stream(
@@ -147,6 +152,8 @@ class EdgeProvider(Entrance):
                 reading = opened
                 async with reading:
                     ttft_s = spent_s
+                    self.standing.hears(request.model, call_id)
+                    self._began(ticket, request.model, Timings(begun=1, ttft_s=ttft_s, load=beside))
                     self._first_content(ticket, request.model)
                     yield self._start(reading.decoder, call, request)
                     for delta in reading.held:
@@ -170,9 +177,10 @@ class EdgeProvider(Entrance):
             outcome = self._given_up(request)
             raise
         finally:
+            self.standing.hears(request.model, call_id)
             spent_s += 0.0 if reading is None else reading.waited_s
             counted = self._counted(outcome, request, reading)
-            settled = self._settle(ticket, entry, request.model, counted, spent_s, ttft_s=ttft_s)
+            settled = self._settle(ticket, entry, request.model, counted, spent_s, ttft_s=ttft_s, beside=beside)
         if entry.waits:
             await entry.acknowledged()
         yield StreamEnd(outcome=settled)
@@ -184,6 +192,7 @@ class EdgeProvider(Entrance):
         if isinstance(ready, Failure):
             return ready
         call, ticket, entry = ready
+        beside = self.standing.beside(begun)
         outcome: Embeddings | Failure
         try:
             limits = self._limits(request, begun)
@@ -201,7 +210,7 @@ class EdgeProvider(Entrance):
             outcome = self._given_up(request)
             raise
         finally:
-            settled = self._settle(ticket, entry, request.model, outcome, self.senses.clock() - begun)
+            settled = self._settle(ticket, entry, request.model, outcome, self.senses.clock() - begun, beside=beside)
         if entry.waits:
             await entry.acknowledged()
         return settled

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from runtime.balance.pace import Timings, batch_of
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import Catalog
 from runtime.defaults import with_defaults
@@ -116,7 +117,7 @@ class Entrance:
     def vitals(self, model: str, now: float) -> Vitals:
         vitals = self.standing.vitals(model, now)
         queue = self.standing.queue
-        return replace(vitals, retry_in_s=max(vitals.retry_in_s, FULL_S)) if queue and queue.is_full else vitals
+        return vitals._replace(retry_in_s=max(vitals.retry_in_s, FULL_S)) if queue and queue.is_full else vitals
 
     async def _ready(
         self, encode: Callable[[Asked, Target], HttpCall | Failure], request: Asked, begun: float
@@ -295,6 +296,11 @@ class Entrance:
             self.observations.probe_succeeded(self.name, model, spell=ticket.spell, keys=settled.keys)
             self.on_change()
 
+    def _began(self, ticket: Ticket, model: str, pace: Timings) -> None:
+        """The first content says how fast a provider is long before the end does."""
+        self.standing.measure(model, pace, self.senses.clock())
+        self.observations.began(self.name, model, pace, spell=ticket.spell)
+
     def _settle(
         self,
         ticket: Ticket,
@@ -304,8 +310,12 @@ class Entrance:
         latency_s: float,
         *,
         ttft_s: float | None = None,
+        beside: int = 0,
     ) -> Answer | Failure:
-        """Close the books on one call: doors, load, observations, usage. Returns the outcome, priced and timed."""
+        """Close the books on one call: doors, load, observations, usage. Returns the outcome, priced and timed.
+
+        `beside` it were so many others under way when it was sent.
+        """
         now = self.senses.clock()
         failure = outcome if isinstance(outcome, Failure) else None
         self.standing.load.end(now, latency_s=None if failure else latency_s)
@@ -328,6 +338,8 @@ class Entrance:
                 settled = replace(settled, ttft_s=ttft_s)
         entry.settle(settled, latency_s=latency_s, ttft_s=ttft_s)
         self._tell(done.keys)
+        pace = batch_of(settled, latency_s, load=beside, per_token_s=self.standing.per_token_s(model))
+        self.standing.measure(model, pace, now)
         self.observations.add(
             self.name,
             model,
@@ -336,6 +348,7 @@ class Entrance:
             latency_s=latency_s,
             keys=done.keys,
             wait_id=done.wait_id,
+            pace=pace,
         )
         self._book.add(self.name, model, settled, latency_s=latency_s, at_s=self.senses.wall())
         if done.urgent:

@@ -25,8 +25,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from runtime.balance.entry import Candidate
 from runtime.outcome import UNASKED, Blame, Failure, FailureKind
-from runtime.strategy import Candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

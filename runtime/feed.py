@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from runtime.balance.pace import Timings, batch_of
 from runtime.keyring import KeyState
 from runtime.outcome import Blame, Completion, Embeddings, Failure, FailureKind
 from runtime.reports import ModelUsage
@@ -108,11 +109,20 @@ class Published:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What all edges together saw of one model at one provider. None while unmeasured."""
+    """What all edges together saw of one model at one provider, as in `Pace`. None while unmeasured.
+
+    `latency_s` is of whole answers, for people; `heard_ago_s` since any of them last heard from it.
+    """
 
     provider: str
     model: str
     latency_s: float | None = None
+    ttft_s: float | None = None
+    per_token_s: float | None = None
+    usual_load: float = 0.0
+    output_tokens: float | None = None
+    failed: float = 0.0
+    heard_ago_s: float | None = None
 
 
 @crosses
@@ -157,7 +167,10 @@ class AccountsNews:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The whole published state. `settings` is left out (None) for a reader that has that version already."""
+    """The whole published state. `settings` is left out (None) for a reader that has that version already.
+
+    `others_in_flight` are the calls at each provider that everybody but the reader has under way.
+    """
 
     incarnation: int
     version: int
@@ -167,6 +180,7 @@ class Snapshot:
     measured: tuple[Measured, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     keys: tuple[KeyInfo, ...] = ()
+    others_in_flight: Mapping[str, int] = field(default_factory=dict)
     accounts: AccountsNews | None = None
 
     @property
@@ -181,7 +195,8 @@ class Observed:
 
     `spell` is the authority's newest one when these calls began; a door that has changed since ignores them.
     `unreached` of the `bad` ones never reached the provider. `throttled_for_s` shuts the provider,
-    `model_throttled_for_s` the model, `keys` are the keys whose state has changed.
+    `model_throttled_for_s` the model, `keys` are the keys whose state has changed. `pace` is how fast they were; an
+    edge that leaves it out tells no more than the sum of its answers' times.
     """
 
     provider: str
@@ -213,6 +228,15 @@ class Observed:
     cache_write_cost_nanousd: int = 0
     reasoning_cost_nanousd: int = 0
     per_call_cost_nanousd: int = 0
+    pace: Timings | None = None
+
+    @property
+    def batch(self) -> Timings:
+        """The same for a `Pace`."""
+        if self.pace is not None:
+            return self.pace
+        failed = self.bad + self.failures.get(FailureKind.RATE_LIMITED, 0)
+        return Timings(begun=self.answered, ttft_s=self.latency_sum_s, failed=failed)
 
     def aged(self, elapsed_s: float) -> Observed:
         """The same, told `elapsed_s` later."""
@@ -272,7 +296,8 @@ class EdgeReport:
 
     `shut` is for how long this edge itself calls a provider no more, or a model ("provider/model"). Once after each
     start of a manager, `incarnation` is that manager's, and `views` are what is published shut as far as this edge
-    knows, for authorities that may have started again, too.
+    knows, for authorities that may have started again, too. `through_actors` are its calls that a provider's actor
+    carries; that one counts them in its `in_flight`, and says by `relays` that they are others'.
     """
 
     edge: str
@@ -285,6 +310,8 @@ class EdgeReport:
     counters: Mapping[str, int] = field(default_factory=dict)
     incarnation: int = 0
     views: tuple[Published, ...] = ()
+    through_actors: Mapping[str, int] = field(default_factory=dict)
+    relays: bool = False
 
     def aged(self, elapsed_s: float) -> EdgeReport:
         """The same, told `elapsed_s` later: a wait is over when it would have been."""
@@ -319,6 +346,7 @@ class _Sum:
     estimated: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     unreached: int = 0
+    pace: Timings = field(default_factory=Timings)
 
 
 @dataclass(slots=True)
@@ -374,9 +402,14 @@ class Observations:
         latency_s: float,
         keys: tuple[KeyState, ...] = (),
         wait_id: int = 0,
+        pace: Timings | None = None,
     ) -> None:
-        """`keys` are those whose state this call has changed, `wait_id` is of the wait that it was told, if any."""
+        """`keys` are those whose state this call has changed, `wait_id` is of the wait that it was told, if any.
+
+        `pace` is how fast it was, if not simply as fast as its `latency_s` says.
+        """
         total, waits = self._sum(provider, model, spell)
+        total.pace += pace or batch_of(outcome, latency_s, load=0)
         waits.note(keys, self._clock())
         if isinstance(outcome, Failure):
             blame = outcome.handling.blame
@@ -416,6 +449,10 @@ class Observations:
             total.cache_write_cost_nanousd += outcome.cost.cache_write_nanousd
             total.reasoning_cost_nanousd += outcome.cost.reasoning_nanousd
             total.per_call_cost_nanousd += outcome.cost.per_call_nanousd
+
+    def began(self, provider: str, model: str, pace: Timings, *, spell: int) -> None:
+        """A stream has given its first content; its outcome follows when the call ends."""
+        self._sum(provider, model, spell)[0].pace += pace
 
     def probe_succeeded(self, provider: str, model: str, *, spell: int, keys: tuple[KeyState, ...] = ()) -> None:
         """A probe's first content arrived; its outcome follows when the call ends."""

@@ -100,7 +100,10 @@ class Gate:
 
     def retry_in_s(self, now: float, model: str = "") -> float:
         """Seconds until a call would be considered; 0.0 if it would be now."""
-        return max(*(door.retry_in_s(now) for door in self._known(model)), self.keys.retry_in_s(model, now))
+        wait_s = self.keys.retry_in_s(model, now)
+        for door in self._known(model):
+            wait_s = max(wait_s, door.retry_in_s(now))
+        return wait_s
 
     def why(self, now: float, model: str = "") -> str:
         """In a word, for people: "open", "throttled" or "closed"."""

@@ -14,6 +14,8 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from runtime.attempts import Attempts, Live, Run, Sleep, spent_s
+from runtime.balance.entry import Candidate
+from runtime.balance.turns import Turns
 from runtime.continuation import Continuation, continuable
 from runtime.ledger.billing import Flag
 from runtime.ledger.books import Books, given_away, routed
@@ -29,11 +31,10 @@ from runtime.outcome import (
     StreamEvent,
     StreamStart,
 )
-from runtime.plan import Policy, Route, chat_plan, embed_plan
+from runtime.plan import Policy, Route, balanced_plan, chat_plan, embed_plan
 from runtime.price import CostEstimate
 from runtime.request import EmbedRequest, Request
 from runtime.single_flight import SingleFlight
-from runtime.strategy import Candidate
 from runtime.together import Together
 
 __all__ = ["Gateway", "Policy", "Route", "Sleep"]
@@ -58,7 +59,7 @@ class Gateway(Together):
         self.books = books
         self._clock = clock
         self._rng = rng
-        self._turns: dict[str, int] = {}
+        self._turns = Turns()
         self._attempts = Attempts(clock=clock, sleep=sleep, rng=rng)
         self._once = SingleFlight(clock, self._gave)
 
@@ -73,14 +74,14 @@ class Gateway(Together):
         return self._stream(request)
 
     async def _complete(self, request: Request) -> Outcome:
-        plan = self._plan(request, self._turn(request.model))
+        plan = self._plan(request)
         if isinstance(plan, Failure):
             return replace(plan, request_id=request.request_id)
         run = self._attempts.begin(self.policy, request, plan)
         return self._finished(await self._attempts.reach(run, _ask_whole), run)
 
     async def _stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
-        plan = self._plan(request, self._turn(request.model))
+        plan = self._plan(request)
         if isinstance(plan, Failure):
             yield StreamEnd(outcome=replace(plan, request_id=request.request_id))
             return
@@ -138,7 +139,7 @@ class Gateway(Together):
         return live if isinstance(live, Live) else None
 
     async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
-        plan = embed_plan(self.policy, request, turn=self._turn(request.model), now=self._clock(), rng=self._rng)
+        plan = embed_plan(self.policy, request, turns=self._turns_now(), now=self._clock(), rng=self._rng)
         if isinstance(plan, Failure):
             return replace(plan, request_id=request.request_id)
         run = self._attempts.begin(self.policy, request, plan)
@@ -149,7 +150,7 @@ class Gateway(Together):
 
     async def estimate_cost(self, request: Request) -> CostEstimate | Failure:
         """At the first candidate as things stand now; beside it, at all that might be asked."""
-        plan = self._plan(request, self._turns.get(request.model, 0))
+        plan = self._plan(request, turns=self._turns_now().copy())
         if isinstance(plan, Failure):
             return plan
         found = await asyncio.gather(
@@ -157,6 +158,14 @@ class Gateway(Together):
         )
         options = tuple(one for one in found if not isinstance(one, Failure))
         return found[0] if isinstance(found[0], Failure) else replace(found[0], options=options)
+
+    def explain(self, request: Request) -> Mapping[str, object] | Failure:
+        """In which order the request's candidates would be asked now, with every term of every score, and who was left
+        out for what. Nobody is called, and no turn is taken.
+        """
+        turns = self._turns_now().copy()
+        made = balanced_plan(self.policy, request, turns=turns, now=self._clock(), rng=self._rng)
+        return made if isinstance(made, Failure) else {"model": request.model, **made.told()}
 
     async def metrics(self) -> Mapping[str, float]:
         ours = {"answers.shared": float(self._once.shared), "answers.cached": float(self._once.cached)}
@@ -170,16 +179,13 @@ class Gateway(Together):
         if self.books is not None:
             given_away(self.books, request, given, word)
 
-    def _plan(self, request: Request, turn: int) -> list[Candidate] | Failure:
-        return chat_plan(self.policy, request, turn=turn, now=self._clock(), rng=self._rng)
+    def _plan(self, request: Request, *, turns: Turns | None = None) -> list[Candidate] | Failure:
+        return chat_plan(self.policy, request, turns=turns or self._turns_now(), now=self._clock(), rng=self._rng)
 
-    def _turn(self, model: str) -> int:
-        """How many requests for this name came before. Names take their own turns, or two would share one rhythm."""
-        if len(self._turns) >= MOST_TURNS and model not in self._turns:
-            self._turns.clear()
-        turn = self._turns.get(model, 0)
-        self._turns[model] = turn + 1
-        return turn
+    def _turns_now(self) -> Turns:
+        # A replica's gateway is made before it has heard how many there are.
+        self._turns.scattered = self.policy.scattered
+        return self._turns
 
     def _finished(self, outcome: Outcome, run: Run) -> Outcome:
         attempts = tuple(run.attempts)

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from runtime.balance.entry import Candidate
 from runtime.quantile import DecayingQuantile
-from runtime.strategy import Candidate
 
 LEAST_SEEN = 20
 """Observations before a quantile is believed: the 95th percentile of fewer is their maximum."""

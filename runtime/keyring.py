@@ -127,6 +127,8 @@ class Keyring:
 
     def retry_in_s(self, model: str, now: float) -> float:
         """Seconds until a key can be used; 0.0 if one can be now."""
+        if not self._shut:
+            return 0.0
         found = self.look(model, now)
         return found.retry_in_s if isinstance(found, Locked) else 0.0
 

@@ -1,6 +1,10 @@
 """Whom to ask for a request, and in which order: settings, what is known of the candidates, and the strategy.
 
-    name ─► catalogue ─► usable ─► affordable ─► strategy ─► fallback models behind
+    name ─► catalogue ─► usable ─► balance (filters, strategy) ─► fallback models behind
+            └────── remembered ──┘
+
+This is on the path of every request. So what stays the same of a name's candidates is put together once (`Known`), and
+only so much of a request is looked at as its strategy goes by.
 
 How a request is carried (attempts, limits, hedging) is its `Route`: that of the name that was asked for, if the
 settings have one, else the general one.
@@ -11,18 +15,26 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
+from runtime.balance.asked import asked_of
+from runtime.balance.entry import Asked, Candidate, Entry, Why
+from runtime.balance.plan import Plan, Routing, usual_lengths
+from runtime.balance.plan import plan as balance
+from runtime.balance.score import tabled
+from runtime.balance.turns import Turns
 from runtime.cache import AnswerCache
 from runtime.catalog import Catalog
 from runtime.defaults import with_defaults
 from runtime.failover import RetryPolicy
 from runtime.hedge import HedgePolicy
+from runtime.models import ModelInfo
 from runtime.outcome import Failure, FailureKind
 from runtime.price import estimate
 from runtime.provider import Upstream
 from runtime.request import AttemptLimits, EmbedRequest, Request, Sampling
-from runtime.strategy import Candidate, Entry, Strategy, order, round_robin
 from runtime.token_ratio import Ratios
+from runtime.tokens import shape_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +42,9 @@ class Route:
     """How requests by one name are carried.
 
     `timeout_s` bounds a request's own deadline, too. Without `hedge` nobody is asked beside a slow one. `larger` are
-    names to ask where a request was too long.
+    names to ask where a request was too long. `routing` orders the candidates; None goes by the general one.
+    `residency` are tags of which a provider must have all; `max_latency_s` and `min_quality` as in a request's
+    `CostLimits`.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -39,6 +53,56 @@ class Route:
     hedge: HedgePolicy | None = None
     continue_streams: bool = False
     larger: tuple[str, ...] = ()
+    routing: Routing | None = None
+    residency: frozenset[str] = frozenset()
+    max_latency_s: float | None = None
+    min_quality: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What the settings say of a provider that matters for the choice."""
+
+    weight: float = 1.0
+    priority: int = 0
+    tags: frozenset[str] = frozenset()
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What of a candidate is the same for every request. `family` is its model's name without a maker's before it."""
+
+    candidate: Candidate
+    upstream: Upstream
+    info: ModelInfo | None
+    traits: Traits
+    family: str
+    quality: float | None
+    typical_s: float | None
+    ceiling_nanousd: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The candidates of one name, on one day, for prices change. `window` is the smallest context that is known."""
+
+    day: date
+    known: tuple[Known, ...]
+    window: int | None
+
+
+PLAIN = Traits()
+IN_TURN = Routing(strategy="round_robin")
+
+BY_LENGTH = frozenset(("cost", "balanced", "rules"))
+"""Strategies that go by the length of the prompt."""
+
+BY_MEMORY = frozenset(("latency", "learned", "cost", "balanced", "rules"))
+"""Strategies that go by what a provider probably remembers of it."""
+
+MOST_NAMES = 1_000
+"""Names whose candidates are remembered. Names come from callers, so they must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,23 +112,28 @@ class Policy:
     `routes` are by the name that was asked for, empty for none; `general` is for all other names.
     `ceilings_nanousd` are the most that one request may cost at a provider, by its settings; `sampling` is what a
     provider fills in, which counts for the estimate; `fallback_models` are asked at the same provider after all that
-    the request's own model resolved to. `times_answers`: some route wants to know how long answers take.
+    the request's own model resolved to. `traits` are by provider, `quality` by provider/model. `times_answers`: some
+    route wants to know how long answers take. `scattered`: there are more gateways than this one, and not all should
+    take their first turn with the same provider. `fields` is what `field_of` remembers.
     """
 
     catalog: Catalog
     upstreams: Mapping[str, Upstream]
-    strategy: Strategy = round_robin
+    routing: Routing = IN_TURN
     general: Route = field(default_factory=Route)
     routes: Mapping[str, Route] = field(default_factory=dict)
     deadline_s: float = 600.0
     ceilings_nanousd: Mapping[str, int] = field(default_factory=dict)
     sampling: Mapping[str, Sampling] = field(default_factory=dict)
     fallback_models: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    priority: Mapping[str, int] = field(default_factory=dict)
+    traits: Mapping[str, Traits] = field(default_factory=dict)
+    quality: Mapping[str, float] = field(default_factory=dict)
     cache: AnswerCache | None = None
     single_flight: bool = True
     times_answers: bool = False
     ratios: Ratios | None = None
+    scattered: bool = False
+    fields: dict[str, Field] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def route(self, name: str) -> Route:
         return self.routes.get(name, self.general)
@@ -77,23 +146,21 @@ class Policy:
 
 
 def chat_plan(
-    policy: Policy, request: Request, *, turn: int, now: float, rng: random.Random
+    policy: Policy, request: Request, *, turns: Turns, now: float, rng: random.Random
 ) -> list[Candidate] | Failure:
     """The candidates in the order in which to ask them; never empty."""
-    resolved = resolve(policy, request.model)
-    if isinstance(resolved, Failure):
-        return resolved
-    affordable = [one for one in resolved if within_ceiling(policy, request, one)]
-    if not affordable:
-        return Failure(
-            kind=FailureKind.BUDGET_EXCEEDED,
-            model=request.model,
-            code="max_cost_exceeded",
-            detail="no candidate is expected to cost at most what this request may (an unknown price is "
-            "no expectation); raise max_cost, lower max_tokens, or choose a cheaper model",
-        )
-    entries = [_entry(policy, candidate, now, request) for candidate in affordable]
-    ordered = order(policy.strategy, entries, turn=turn, rng=rng)
+    made = balanced_plan(policy, request, turns=turns, now=now, rng=rng)
+    if isinstance(made, Failure):
+        return made
+    ordered = list(made.candidates)
+    if not ordered:
+        # Who lacks a feature refuses without a call, and says which part of the request asks for it; how long a request
+        # really is, the provider knows better. All else that is against a candidate is for us to say.
+        ordered = [one.candidate for one in made.dropped if one.why in (Why.FEATURE, Why.CONTEXT)]
+    if not ordered:
+        return _nobody(request, made)
+    if not policy.fallback_models:
+        return ordered
     # Behind everyone whom the request's own model resolved to, and in the order of the settings.
     spares = [
         Candidate(provider, model)
@@ -103,15 +170,103 @@ def chat_plan(
     return list(dict.fromkeys([*ordered, *(one for one in spares if within_ceiling(policy, request, one))]))
 
 
-def embed_plan(
-    policy: Policy, request: EmbedRequest, *, turn: int, now: float, rng: random.Random
-) -> list[Candidate] | Failure:
-    """Whoever has the first candidate's model: vectors of another one would be worthless beside these."""
-    resolved = resolve(policy, request.model)
+def balanced_plan(policy: Policy, request: Request, *, turns: Turns, now: float, rng: random.Random) -> Plan | Failure:
+    """The same with all its reasons, without the fallback models, and perhaps with nobody in it."""
+    found = field_of(policy, request.model)
+    if isinstance(found, Failure):
+        return found
+    route = policy.route(request.model)
+    routing = route.routing or policy.routing
+    entries = _entries(policy, found.known, now, request)
+    by_length, by_memory = routing.strategy in BY_LENGTH, routing.strategy in BY_MEMORY and len(entries) > 1
+    cost = request.cost
+    asked = asked_of(
+        request,
+        session=cost.session,
+        max_latency_s=_least(route.max_latency_s, cost.max_latency_s),
+        min_quality=cost.min_quality if route.min_quality is None else max(route.min_quality, cost.min_quality or 0.0),
+        residency=route.residency.union(cost.residency) if cost.residency else route.residency,
+        window=found.window,
+        length_matters=by_length,
+        prefix_matters=by_memory,
+        sticky=routing.sticky and not cost.session,
+        text_matters=routing.strategy == "rules",
+    )
+    if asked.input_tokens and policy.ratios is not None:
+        shape = shape_of(request)
+        for entry in entries:
+            entry.input_tokens = policy.ratios.expected(entry.candidate.model, shape, asked.input_tokens)
+    return balance(entries, asked, routing, turns=turns, key=request.model, rng=rng)
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
+
+
+def field_of(policy: Policy, name: str) -> Field | Failure:
+    """The candidates for this name, each once; never empty."""
+    today = policy.catalog.today()
+    remembered = policy.fields.get(name)
+    if remembered is not None and remembered.day == today:
+        return remembered
+    resolved = resolve(policy, name)
     if isinstance(resolved, Failure):
         return resolved
-    entries = [_entry(policy, one, now) for one in resolved if one.model == resolved[0].model]
-    return order(policy.strategy, entries, turn=turn, rng=rng)
+    if len(policy.fields) >= MOST_NAMES:
+        policy.fields.clear()
+    known = tuple(_known(policy, one) for one in dict.fromkeys(resolved))
+    windows = (one.info.context_length for one in known if one.info is not None)
+    window = min((length for length in windows if length is not None), default=None)
+    made = policy.fields[name] = Field(today, known, window)
+    return made
+
+
+def _known(policy: Policy, candidate: Candidate) -> Known:
+    quality, typical_s = tabled(candidate.model)
+    return Known(
+        candidate=candidate,
+        upstream=policy.upstreams[candidate.provider],
+        info=policy.catalog.info(candidate.provider, candidate.model),
+        traits=policy.traits.get(candidate.provider, PLAIN),
+        family=candidate.model.rpartition("/")[2],
+        quality=policy.quality.get(str(candidate), quality),
+        typical_s=typical_s,
+        ceiling_nanousd=policy.ceilings_nanousd.get(candidate.provider),
+    )
+
+
+def _nobody(request: Request, made: Plan) -> Failure:
+    """Why there is nobody to ask, where somebody would be there for a request that demands less."""
+    reasons = {one.why for one in made.dropped}
+    if Why.COST in reasons:
+        return Failure(
+            kind=FailureKind.BUDGET_EXCEEDED,
+            model=request.model,
+            code="max_cost_exceeded",
+            detail="no candidate is expected to cost at most what this request may (an unknown price is "
+            "no expectation); raise max_cost, lower max_tokens, or choose a cheaper model",
+        )
+    told = "; ".join(f"{one.candidate}: {one.detail}" for one in made.dropped)
+    return Failure(
+        kind=FailureKind.UNSUPPORTED,
+        model=request.model,
+        code="no_candidate",
+        detail=f"nobody fits what is demanded of a provider ({told}); demand less, or add a provider",
+    )
+
+
+def embed_plan(
+    policy: Policy, request: EmbedRequest, *, turns: Turns, now: float, rng: random.Random
+) -> list[Candidate] | Failure:
+    """Whoever has the first candidate's model: vectors of another one would be worthless beside these."""
+    found = field_of(policy, request.model)
+    if isinstance(found, Failure):
+        return found
+    route, model = policy.route(request.model), found.known[0].candidate.model
+    entries = _entries(policy, [one for one in found.known if one.candidate.model == model], now)
+    asked = Asked(residency=route.residency)
+    made = balance(entries, asked, route.routing or policy.routing, turns=turns, key=request.model, rng=rng)
+    return list(made.candidates) or _nobody(Request(messages=(), model=request.model), made)
 
 
 def larger_of(policy: Policy, route: Route, request: Request) -> list[Candidate]:
@@ -157,25 +312,56 @@ def within_ceiling(policy: Policy, request: Request, candidate: Candidate) -> bo
     ceiling = min((limit for limit in limits if limit is not None), default=None)
     if ceiling is None:
         return True
+    bound = _bound_nanousd(policy, request, candidate)
+    return bound is not None and bound <= ceiling
+
+
+def _bound_nanousd(policy: Policy, request: Request, candidate: Candidate) -> int | None:
     sent = with_defaults(request, policy.sampling.get(candidate.provider, Sampling()))
     expected = estimate(sent, policy.catalog.info(candidate.provider, candidate.model), policy.ratios)
-    return expected.cost is not None and expected.cost.total_nanousd <= ceiling
+    return expected.cost.total_nanousd if expected.cost else None
 
 
-def _entry(policy: Policy, candidate: Candidate, now: float, request: Request | None = None) -> Entry:
-    vitals = policy.upstreams[candidate.provider].vitals(candidate.model, now)
-    return Entry(
-        candidate=candidate,
-        in_flight=vitals.in_flight,
-        latency_s=vitals.latency_s,
-        retry_in_s=vitals.retry_in_s,
-        share=vitals.share,
-        priority=policy.priority.get(candidate.provider, 0),
-        preferred=request is not None and _prefers(request, candidate),
-    )
+def _entries(policy: Policy, known: Sequence[Known], now: float, request: Request | None = None) -> list[Entry]:
+    vitals = [one.upstream.vitals(one.candidate.model, now) for one in known]
+    lengths = usual_lengths([(one.family, of.output_tokens) for one, of in zip(known, vitals, strict=True)])
+    capped = request is not None and request.cost.max_cost_nanousd is not None
+    prefers = request is not None and (request.cost.preferred_models or request.cost.preferred_providers)
+    entries = []
+    for one, of in zip(known, vitals, strict=True):
+        traits = one.traits
+        entry = Entry(
+            candidate=one.candidate,
+            in_flight=of.in_flight,
+            others_in_flight=of.others_in_flight,
+            ttft_s=of.ttft_s,
+            per_token_s=of.per_token_s,
+            usual_load=of.usual_load,
+            silent_s=of.silent_s,
+            failed=of.failed,
+            measured_ago_s=of.measured_ago_s,
+            retry_in_s=of.retry_in_s,
+            ramp=of.share,
+            weight=traits.weight,
+            priority=traits.priority,
+            output_tokens=lengths.get(one.family),
+            info=one.info,
+            quality=one.quality,
+            typical_s=one.typical_s if of.latency_s is None else of.latency_s,
+            local=traits.local,
+            tags=traits.tags,
+        )
+        if request is not None:
+            if prefers:
+                entry.preferred_provider, entry.preferred_model = _preferred(request, one.candidate)
+            if capped or one.ceiling_nanousd is not None:
+                entry.ceiling_nanousd = one.ceiling_nanousd
+                entry.bound_nanousd = _bound_nanousd(policy, request, one.candidate)
+        entries.append(entry)
+    return entries
 
 
-def _prefers(request: Request, candidate: Candidate) -> bool:
+def _preferred(request: Request, candidate: Candidate) -> tuple[bool, bool]:
+    """Whether the request prefers the provider, and whether the model."""
     models, providers = request.cost.preferred_models, request.cost.preferred_providers
-    full = f"{candidate.provider}/{candidate.model}"
-    return candidate.model in models or full in models or candidate.provider in providers
+    return candidate.provider in providers, candidate.model in models or str(candidate) in models

@@ -266,11 +266,19 @@ class Sampling:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostLimits:
-    """What this request may cost, in nano-dollars, and which models or providers to try first."""
+    """What this request may cost, in nano-dollars, and which models or providers to try first; and whom not to ask: who
+    is expected to take longer than `max_latency_s` for the whole answer, is of a quality below `min_quality` (as the
+    settings or the table have it, in [0, 1]), or lacks a tag of `residency`. What bears the same `session` stays with
+    one provider where the route is sticky.
+    """
 
     max_cost_nanousd: int | None = None
     preferred_models: tuple[str, ...] = ()
     preferred_providers: tuple[str, ...] = ()
+    max_latency_s: float | None = None
+    min_quality: float | None = None
+    residency: tuple[str, ...] = ()
+    session: str = ""
 
 
 @crosses

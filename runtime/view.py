@@ -1,17 +1,30 @@
-"""What all edges together know: latencies merged, work in flight, who is alive. The manager's pure half."""
+"""What all edges together know: how fast everybody is, work in flight, who is alive. The manager's pure half.
+
+edge ─ what its calls came to, since its last report ─► one Pace each model ─► Measured, to all edges
+     ─ how many it has under way, now ────────────────► of the others, to each; counts less as it grows old
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from runtime.feed import DoorState, EdgeReport, Measured, Published
+from runtime.balance.pace import Pace
+from runtime.feed import DoorState, EdgeReport, Measured, Observed, Published
 from runtime.keyring import KeyState
 from runtime.load import Ewma
 
 EDGE_TTL_S = 30.0
 """An edge that was silent for so long is taken for gone. Idle edges still poll, which counts as a sign of life."""
 
+MOST_MEASURED = 1_000
+"""Models of which it is remembered how fast they are. Names come from callers, so they must not fill the memory."""
+
+BELIEVED, FORGOTTEN = 2.0, 5.0
+"""Calls in flight count in full until two reports have not come, and not at all once five have not."""
+
+MATERIAL = 0.1
+"""What moved by less than this share is no news."""
 
 PATIENCE_S = 2.0
 SOONEST_S = 0.5
@@ -23,7 +36,9 @@ class SharedView:
 
     def __init__(self) -> None:
         self._latency: dict[tuple[str, str], Ewma] = {}
+        self._paces: dict[tuple[str, str], Pace] = {}
         self._reports: dict[str, EdgeReport] = {}
+        self._told_at: dict[str, float] = {}
         self._seen: dict[str, float] = {}
         self._shut_until: dict[str, dict[str, float]] = {}
 
@@ -39,18 +54,53 @@ class SharedView:
         if last is not None and report.sequence <= last.sequence:
             return False
         self._reports[report.edge] = report
+        self._told_at[report.edge] = now
         self._note_shut(report, now)
-        for batch in report.observed:
-            if batch.answered:
-                key = (batch.provider, batch.model)
-                self._latency.setdefault(key, Ewma()).add(batch.latency_sum_s / batch.answered, now)
+        for observed in report.observed:
+            self._measure((observed.provider, observed.model), observed, now)
         return True
 
-    def measured(self) -> tuple[Measured, ...]:
+    def _measure(self, key: tuple[str, str], observed: Observed, now: float) -> None:
+        batch = observed.batch
+        if not batch:
+            return
+        # Whoever was heard of last stands last, so that the longest unheard of is forgotten first.
+        pace = self._paces.pop(key) if key in self._paces else Pace()
+        self._paces[key] = pace
+        pace.add(batch, now)
+        if observed.answered:
+            self._latency.setdefault(key, Ewma()).add(observed.latency_sum_s / observed.answered, now)
+        if len(self._paces) > MOST_MEASURED:
+            forgotten = next(iter(self._paces))
+            del self._paces[forgotten]
+            self._latency.pop(forgotten, None)
+
+    def measured(self, now: float) -> tuple[Measured, ...]:
         return tuple(
-            Measured(provider=provider, model=model, latency_s=mean.value)
-            for (provider, model), mean in self._latency.items()
+            Measured(
+                provider=provider,
+                model=model,
+                latency_s=mean.value if (mean := self._latency.get((provider, model))) else None,
+                ttft_s=pace.ttft_s,
+                per_token_s=pace.per_token_s,
+                usual_load=pace.usual_load,
+                output_tokens=pace.output_tokens,
+                failed=pace.failed,
+                heard_ago_s=None if pace.at is None else now - pace.at,
+            )
+            for (provider, model), pace in self._paces.items()
         )
+
+    def others_in_flight(self, edge: str, now: float, *, every_s: float) -> dict[str, int]:
+        """Calls under way at each provider that other edges have reported, who do so once in `every_s`."""
+        counted: dict[str, float] = {}
+        for other, report in self._reports.items():
+            share = still_under_way(now - self._told_at[other], every_s=every_s)
+            if other != edge and share > 0.0:
+                own = {} if report.relays else report.in_flight
+                for provider, count in (*own.items(), *report.through_actors.items()):
+                    counted[provider] = counted.get(provider, 0.0) + share * count
+        return {provider: rounded for provider, count in counted.items() if (rounded := round(count))}
 
     def edges(self, now: float) -> Mapping[str, EdgeReport | None]:
         """The edges alive, each with its last report (None before its first)."""
@@ -89,6 +139,7 @@ class SharedView:
         for edge in [edge for edge, at in self._seen.items() if now - at > EDGE_TTL_S]:
             del self._seen[edge]
             self._reports.pop(edge, None)
+            self._told_at.pop(edge, None)
             for shut in self._shut_until.values():
                 shut.pop(edge, None)
 
@@ -167,10 +218,25 @@ def _stricter(states: list[DoorState]) -> DoorState:
     )
 
 
-def latencies(measured: Iterable[Measured]) -> dict[str, dict[str, float]]:
-    """Seconds by provider, then model."""
-    nested: dict[str, dict[str, float]] = {}
+def still_under_way(age_s: float, *, every_s: float) -> float:
+    """The share of calls reported so long ago that is still reckoned with."""
+    missed = age_s / every_s
+    return min(1.0, max(0.0, (FORGOTTEN - missed) / (FORGOTTEN - BELIEVED)))
+
+
+def by_model(measured: Iterable[Measured]) -> dict[str, dict[str, Measured]]:
+    """By provider, then model."""
+    nested: dict[str, dict[str, Measured]] = {}
     for one in measured:
-        if one.latency_s is not None:
-            nested.setdefault(one.provider, {})[one.model] = one.latency_s
+        nested.setdefault(one.provider, {})[one.model] = one
     return nested
+
+
+def is_news(before: Measured | None, now: Measured) -> bool:
+    """Whether somebody would choose otherwise for this, so that all should hear of it soon."""
+    if before is None:
+        return True
+    pairs = ((before.ttft_s, now.ttft_s), (before.per_token_s, now.per_token_s), (before.latency_s, now.latency_s))
+    return abs(before.failed - now.failed) > MATERIAL or any(
+        new is not None and abs(new - (old or 0.0)) > MATERIAL * new for old, new in pairs
+    )

@@ -19,7 +19,7 @@ from runtime.dialects.responses_surface import parse_request as parse_responses
 from runtime.dialects.ruvllm.surface import RuvLLMSurface
 from runtime.dialects.surface import Surface
 from runtime.request import Json
-from serve import listings, ruvllm, vectors
+from serve import explain, listings, ruvllm, vectors
 from serve.asked import Asked
 from serve.http import OPENAI, Exchange
 
@@ -68,6 +68,7 @@ ROUTES: Mapping[str, Route] = {
     "/docs": Route("GET", listings.docs, key=False),
     "/models": Route("GET", listings.models),
     "/embeddings": Route("POST", vectors.embeddings),
+    "/route/explain": Route("POST", explain.explain),
     "/messages/count_tokens": Route("POST", listings.count_tokens, ANTHROPIC),
     "/api/version": Route("GET", listings.ollama_version, OLLAMA, key=False),
     "/api/tags": Route("GET", listings.tags, OLLAMA),

@@ -34,6 +34,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "get", "/v1/models", "The models of all providers; in Anthropic's form for its clients.", "", "ModelList"
     ),
+    Operation("post", "/v1/route/explain", "Whom a request would go to, and why; nobody is asked.", "ChatRequest"),
     Operation("get", "/v1/models/{model}", "One model: `provider/model`."),
     Operation("post", "/v1/messages", "Chat, as Anthropic's.", "MessagesRequest", "Object", _ANTHROPIC),
     Operation("post", "/v1/messages/count_tokens", "An estimate of the input.", "CountRequest", "Object", _ANTHROPIC),
@@ -103,6 +104,10 @@ SCHEMAS: dict[str, Json] = {
             preferred_models=_list(_TEXT),
             preferred_providers=_list(_TEXT),
             deadline_s={"type": "number", "exclusiveMinimum": 0},
+            max_latency_s={"type": "number", "exclusiveMinimum": 0},
+            min_quality={"type": "number", "minimum": 0, "maximum": 1},
+            residency=_list(_TEXT),
+            session=_TEXT,
             provider_options={"type": "object"},
         ),
     ),

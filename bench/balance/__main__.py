@@ -41,12 +41,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Figures:
-    """Seconds; `shares` of the changed server, in windows from two seconds before the step to eight after it."""
+    """Seconds; `shares` of the changed server, in windows from two seconds before the step to eight after it.
+
+    `herd` is the share of the most asked server among the calls of half a second, in the mean.
+    """
 
     mean: float
     p99: float
     share: float
     shares: tuple[float, ...]
+    herd: float = 0.0
 
     @property
     def recovered_s(self) -> float:
@@ -65,7 +69,16 @@ def figures(job: Job) -> Figures:
     starts = np.arange(STEP_S - 2.0, STEP_S + 8.0, WINDOW_S)
     shares = tuple(result.share(CHANGED, float(at), float(at) + WINDOW_S) for at in starts)
     share = result.share(CHANGED, scenario.since_s)
-    return Figures(float(took.mean()), float(np.quantile(took, 0.99)), share, shares)
+    herd = herding(result.calls, scenario.since_s, len(scenario.servers))
+    return Figures(float(took.mean()), float(np.quantile(took, 0.99)), share, shares, herd)
+
+
+def herding(calls: Sequence[tuple[float, int]], since_s: float, servers: int) -> float:
+    windows: dict[int, list[int]] = {}
+    for at, server in calls:
+        if at >= since_s:
+            windows.setdefault(int(at / WINDOW_S), [0] * servers)[server] += 1
+    return float(np.mean([max(counts) / sum(counts) for counts in windows.values()]))
 
 
 def means(all_of: Sequence[Figures]) -> Figures:
@@ -75,6 +88,7 @@ def means(all_of: Sequence[Figures]) -> Figures:
         float(np.mean([one.p99 for one in all_of])),
         float(np.mean([one.share for one in all_of])),
         tuple(map(float, shares)),
+        float(np.mean([one.herd for one in all_of])),
     )
 
 
@@ -133,6 +147,11 @@ def report(scenarios: Sequence[str], table: dict[tuple[str, str], Figures], seed
         ("step up", "seconds until the slowed server's share stays below 5 %", lambda of: f"{of.recovered_s:.1f}"),
         ("breaks", "share of a server that breaks, after its first second", lambda of: f"{of.share:.1%}"),
         ("broken", "share of a server that was never well, after the first second", lambda of: f"{of.share:.1%}"),
+        (
+            "equal, 16 edges",
+            "of eight equal servers the most asked one's share of each half second (view 0.5 s old)",
+            lambda of: f"{of.herd:.1%}",
+        ),
     ]
     policies = ("latency", *OTHERS)
     rows += ["", "| | " + " | ".join(policies) + " |", "| --- |" + " --- |" * len(policies)]

@@ -23,7 +23,7 @@ from dataclasses import replace
 from bench.balance.simulate import CANDIDATES, Asking, Edge, Policy, World
 from bench.balance.world import MEAN_TOKENS
 from runtime.balance.entry import Asked, Entry
-from runtime.balance.plan import Routing, StrategyName, plan
+from runtime.balance.plan import Routing, StrategyName, plan, usual_lengths
 from runtime.balance.turns import Turns
 
 
@@ -115,6 +115,10 @@ class Ours(_Silent):
 
     def pick(self, edge: Edge, asking: Asking, world: World) -> int:
         entries = [self._entry(edge, server, asking.now) for server in asking.left]
+        # All are of one model: it is the model that makes answers long.
+        usual = usual_lengths((one.candidate.model, one.output_tokens) for one in entries)
+        for one in entries:
+            one.output_tokens = usual.get(one.candidate.model)
         # Otherwise the model's usual length counts, which is learned.
         asked = Asked(output_tokens=float(asking.tokens) if self._lengths else None)
         turns = edge.memory.setdefault("turns", Turns())

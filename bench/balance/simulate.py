@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from bench.balance.world import FAILS_IN_S, Floats, Line, Scenario, Traffic, draw
 from runtime.balance.entry import Candidate
-from runtime.balance.pace import Batch, Pace
+from runtime.balance.pace import Pace, Timings
 
 MOST_ATTEMPTS = 4
 GIVEN_UP_S = 60.0
@@ -33,7 +33,7 @@ class Edge:
     others: list[int]
     own: list[Pace]
     shared: list[Pace]
-    unreported: list[list[Batch]]
+    unreported: list[list[Timings]]
     waiting: list[dict[int, float]]
     seen_at: float = 0.0
     memory: dict[object, object] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class _Run:
         for server, pace in enumerate(self.shared):
             for edge in self.edges:
                 if edge.unreported[server]:
-                    pace.add(summed(edge.unreported[server]), now)
+                    pace.add(sum(edge.unreported[server], Timings()), now)
                     edge.unreported[server].clear()
             total = sum(edge.in_flight[server] for edge in self.edges)
             for edge in self.edges:
@@ -179,17 +179,17 @@ class _Run:
 
     def _first(self, call: _Call, now: float) -> None:
         del call.edge.waiting[call.server][call.number]
-        self._hear(call, Batch(begun=1, ttft_s=now - call.sent, load=call.load), now)
+        self._hear(call, Timings(begun=1, ttft_s=now - call.sent, load=call.load), now)
 
     def _end(self, call: _Call, first: float, now: float) -> None:
         call.edge.in_flight[call.server] -= 1
-        self._hear(call, Batch(answered=1, token_s=now - first, tokens=call.tokens), now)
+        self._hear(call, Timings(answered=1, tokens=call.tokens, paced=call.tokens, token_s=now - first), now)
         self.policy.saw(call.edge, call.server, now - call.sent, call.tokens, ok=True, now=now)
         self.result.took[call.number] = now - call.began
 
     def _failed(self, call: _Call, now: float) -> None:
         call.edge.in_flight[call.server] -= 1
-        self._hear(call, Batch(failed=1), now)
+        self._hear(call, Timings(failed=1), now)
         self.policy.saw(call.edge, call.server, now - call.sent, 0, ok=False, now=now)
         if call.left and len(self.world.lines) - len(call.left) < MOST_ATTEMPTS:
             self._send(call.number, call.began, call.edge, now, call.left)
@@ -197,7 +197,7 @@ class _Run:
             self.result.took[call.number] = GIVEN_UP_S
 
     @staticmethod
-    def _hear(call: _Call, batch: Batch, now: float) -> None:
+    def _hear(call: _Call, batch: Timings, now: float) -> None:
         call.edge.unreported[call.server].append(batch)
         call.edge.own[call.server].add(batch, now)
 
@@ -205,10 +205,6 @@ class _Run:
 def simulate(scenario: Scenario, policy: Policy, seed: int = 1) -> Result:
     """The same scenario and seed give the same requests to every policy."""
     return _Run(scenario, policy, seed).run()
-
-
-def summed(batches: Sequence[Batch]) -> Batch:
-    return Batch(**{of.name: sum(getattr(one, of.name) for one in batches) for of in fields(Batch)})
 
 
 CANDIDATES = [Candidate(f"server{number}", "model") for number in range(64)]

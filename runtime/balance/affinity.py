@@ -31,8 +31,8 @@ FULL = 1.25
 """A sticky home may have so many times the mean load, and one call more (Mirrokni et al. 2018, "bounded loads")."""
 
 
-def prefix_of(request: Request) -> tuple[str, int]:
-    """The name of a conversation's beginning, and about how many tokens of the request were sent before.
+def prefix_of(request: Request, input_tokens: int) -> tuple[str, int]:
+    """The name of a conversation's beginning, and about how many of its tokens (`input_tokens`) were sent before.
 
     The beginning is whose it is, tools, instructions, and the first thing that the user said: it stays the same while
     the conversation goes on.
@@ -49,8 +49,11 @@ def prefix_of(request: Request) -> tuple[str, int]:
         if not begun:
             digest.update(orjson.dumps([message.role, message.text]))
             begun = message.role is Role.USER
-    sent = Request(messages=request.messages[:last_answer], tools=request.tools) if last_answer else None
-    return digest.hexdigest(), estimate_tokens(sent) if sent else 0
+    if not last_answer:
+        return digest.hexdigest(), 0
+    # What is new is mostly short, so it is that which is counted.
+    new = Request(messages=request.messages[last_answer:])
+    return digest.hexdigest(), max(0, input_tokens - estimate_tokens(new))
 
 
 def home_of(key: str, entries: Iterable[Entry]) -> Candidate | None:
@@ -71,7 +74,7 @@ def remembered(entry: Entry, asked: Asked, home: Candidate | None) -> int:
     """Input tokens that this entry probably need not read again."""
     if entry.candidate != home or asked.prefix_tokens < LEAST_TOKENS:
         return 0
-    return round(HIT * min(asked.prefix_tokens, asked.input_tokens))
+    return round(HIT * min(asked.prefix_tokens, entry.input_of(asked)))
 
 
 def discount(entry: Entry) -> float:
@@ -87,7 +90,7 @@ def discount(entry: Entry) -> float:
 def saved_share(entry: Entry, asked: Asked, home: Candidate | None) -> float:
     """The share of the time to the first token that memory saves, taken to be as large as that of the price."""
     known = remembered(entry, asked, home)
-    return discount(entry) * known / asked.input_tokens if known else 0.0
+    return discount(entry) * known / entry.input_of(asked) if known else 0.0
 
 
 def is_full(entry: Entry, among: Sequence[Entry]) -> bool:

@@ -1,21 +1,24 @@
-"""What of a request matters for the choice of a provider."""
+"""What of a request matters for the choice of a provider, and no more of it than does: prompts may be long."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runtime.balance.affinity import prefix_of
+from runtime.balance.affinity import LEAST_TOKENS, prefix_of
 from runtime.balance.entry import Asked
 from runtime.models import Feature
-from runtime.request import AudioPart, FilePart, ImagePart, Part, Request, Role, VideoPart
+from runtime.request import AudioPart, FilePart, ImagePart, Request, Role, TextPart, VideoPart
 from runtime.tokens import estimate_tokens
 
-_NEEDS: tuple[tuple[type[Part], Feature], ...] = (
-    (ImagePart, Feature.VISION),
-    (AudioPart, Feature.AUDIO),
-    (VideoPart, Feature.VIDEO),
-    (FilePart, Feature.FILES),
-)
+_NEEDS: dict[type[object], Feature] = {
+    ImagePart: Feature.VISION,
+    AudioPart: Feature.AUDIO,
+    VideoPart: Feature.VIDEO,
+    FilePart: Feature.FILES,
+}
+
+MOST_PER_LETTER = 2
+"""Tokens: more than any estimate makes of a letter."""
 
 
 def asked_of(
@@ -25,15 +28,28 @@ def asked_of(
     max_latency_s: float | None = None,
     min_quality: float | None = None,
     residency: frozenset[str] = frozenset(),
+    window: int | None = 0,
+    length_matters: bool = True,
+    prefix_matters: bool = True,
+    sticky: bool = False,
+    text_matters: bool = True,
 ) -> Asked:
-    """The request itself says what it needs and may cost; the rest comes from headers or the route."""
-    prefix, sent_before = prefix_of(request)
-    said = next((message.text for message in reversed(request.messages) if message.role is Role.USER), "")
+    """The request itself says what it needs and may cost; the rest comes from headers or the route.
+
+    `window` is the smallest context that anybody has (None: none is known). Where nothing is gained by it the tokens
+    are not counted and the conversation's beginning is not named, since both take time in proportion to its length.
+    """
+    letters, plain = _letters(request)
+    limit = request.sampling.max_tokens or 0
+    counted = length_matters or (window is not None and (not plain or MOST_PER_LETTER * letters + limit > window))
+    goes_on = prefix_matters and letters >= LEAST_TOKENS and len(request.messages) > 1
+    input_tokens = estimate_tokens(request) if counted or goes_on else 0
+    prefix, sent_before = prefix_of(request, input_tokens) if goes_on or sticky else ("", 0)
     return Asked(
-        input_tokens=estimate_tokens(request),
+        input_tokens=input_tokens,
         output_limit=request.sampling.max_tokens,
         choices=request.choices,
-        needs=frozenset(_needs(request)),
+        needs=NOTHING if plain else frozenset(_needs(request)),
         max_cost_nanousd=request.cost.max_cost_nanousd,
         max_latency_s=max_latency_s,
         min_quality=min_quality,
@@ -41,17 +57,37 @@ def asked_of(
         prefix=prefix,
         prefix_tokens=sent_before,
         session=session,
-        text=said,
+        text=_last_said(request) if text_matters else "",
     )
+
+
+NOTHING: frozenset[Feature] = frozenset()
+
+
+def _letters(request: Request) -> tuple[int, bool]:
+    """How much text there is, and whether that is all."""
+    letters = 0
+    plain = not request.tools and request.response_format is None
+    for message in request.messages:
+        for part in message.parts:
+            if type(part) is TextPart:
+                letters += len(part.text)
+            else:
+                plain = False
+    return letters, plain
+
+
+def _last_said(request: Request) -> str:
+    return next((message.text for message in reversed(request.messages) if message.role is Role.USER), "")
 
 
 def _needs(request: Request) -> Iterator[Feature]:
     """As `fit` sees it: what a model without it would refuse."""
     for message in request.messages:
         for part in message.parts:
-            if isinstance(part, FilePart) and part.text is not None:
-                continue
-            yield from (feature for kind, feature in _NEEDS if isinstance(part, kind))
+            feature = _NEEDS.get(type(part))
+            if feature is not None and not (isinstance(part, FilePart) and part.text is not None):
+                yield feature
     if request.tools:
         yield Feature.TOOLS
     if request.response_format is not None and request.response_format.kind == "json_schema":

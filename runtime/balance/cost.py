@@ -23,7 +23,7 @@ def expected_nanousd(entry: Entry, asked: Asked, home: Candidate | None = None) 
     """None where any price that it needs is unknown."""
     cost = cost_of(
         Usage(
-            input_tokens=asked.input_tokens,
+            input_tokens=entry.input_of(asked),
             cached_input_tokens=remembered(entry, asked, home),
             output_tokens=asked.choices * round(expected_output(entry, asked)),
             estimated=True,
@@ -46,7 +46,7 @@ def cost(entries: Sequence[Entry], asked: Asked, home: Candidate | None) -> list
             entry,
             {
                 "expected_nanousd": price,
-                "input_tokens": asked.input_tokens,
+                "input_tokens": entry.input_of(asked),
                 "remembered_tokens": remembered(entry, asked, home),
                 "output_tokens": expected_output(entry, asked),
                 "failed": failed,

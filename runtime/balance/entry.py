@@ -23,7 +23,8 @@ class Candidate:
         return f"{self.provider}/{self.model}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as all else here is: a frozen one takes three times as long to make, for each candidate of each request.
+@dataclass(slots=True, kw_only=True)
 class Entry:
     """A candidate and all that is known of it now. None is unknown; shares are in [0, 1].
 
@@ -31,7 +32,8 @@ class Entry:
     `ttft_s` (to the first token) and `per_token_s` (for each further one) are peak-EWMAs, measured while `usual_load`
     calls were under way. `silent_s` is for how long the oldest of our own calls there waits for its first token.
     `measured_ago_s` is since anybody last heard from it. `ramp` is the share of its traffic that a provider takes
-    again after a recovery. `output_tokens` is how long this model's answers usually are.
+    again after a recovery. `output_tokens` is how long this model's answers usually are, at all providers.
+    `input_tokens` is what the request's input comes to at this model, where that differs from what was counted.
     `bound_nanousd` is the most that the request is expected to cost here, `ceiling_nanousd` the most that it may by the
     settings. `quality` and `typical_s` are what tables say, without any measurement.
     """
@@ -52,6 +54,7 @@ class Entry:
     preferred_provider: bool = False
     preferred_model: bool = False
     output_tokens: float | None = None
+    input_tokens: int | None = None
     bound_nanousd: int | None = None
     ceiling_nanousd: int | None = None
     info: ModelInfo | None = None
@@ -59,6 +62,10 @@ class Entry:
     typical_s: float | None = None
     local: bool = False
     tags: frozenset[str] = frozenset()
+
+    def input_of(self, asked: Asked) -> int:
+        """The tokens of the request's input, here."""
+        return asked.input_tokens if self.input_tokens is None else self.input_tokens
 
     @property
     def load(self) -> int:
@@ -116,7 +123,7 @@ class Dropped:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scored:
     """An entry at its place in an order, with every term that brought it there (units in their names)."""
 

@@ -36,28 +36,27 @@ def sift(entries: Sequence[Entry], asked: Asked) -> tuple[list[Entry], list[Drop
 def is_tight(entry: Entry, asked: Asked) -> bool:
     """Whether the request fits only if the estimate of its input is too high: another one should be asked first."""
     window = entry.info.context_length if entry.info else None
-    return window is not None and asked.input_tokens + (asked.output_limit or 0) > window
+    return window is not None and entry.input_of(asked) + (asked.output_limit or 0) > window
 
 
 def _against(entry: Entry, asked: Asked) -> tuple[Why, str] | None:
     info = entry.info
     if info is not None:
-        lacks = sorted(feature for feature in asked.needs if info.has(feature) is False)
-        if lacks:
+        if asked.needs and (lacks := sorted(feature for feature in asked.needs if info.has(feature) is False)):
             return Why.FEATURE, f"{info.model} has no {', '.join(lacks)}"
-        if info.context_length is not None and is_tight(entry, asked):
-            least = int(SURE * asked.input_tokens) + (asked.output_limit or 0)
+        if info.context_length is not None and asked.input_tokens and is_tight(entry, asked):
+            least = int(SURE * entry.input_of(asked)) + (asked.output_limit or 0)
             if least > info.context_length:
-                asks = f"about {asked.input_tokens} tokens of input and {asked.output_limit or 0} of output"
+                asks = f"about {entry.input_of(asked)} tokens of input and {asked.output_limit or 0} of output"
                 return Why.CONTEXT, f"{asks} do not fit into {info.context_length}"
-    if missing := asked.residency - entry.tags:
+    if asked.residency and (missing := asked.residency - entry.tags):
         return Why.RESIDENCY, f"{entry.candidate.provider} is not tagged {', '.join(sorted(missing))}"
-    limits = [limit for limit in (asked.max_cost_nanousd, entry.ceiling_nanousd) if limit is not None]
-    if limits:
+    if asked.max_cost_nanousd is not None or entry.ceiling_nanousd is not None:
+        limit = min(one for one in (asked.max_cost_nanousd, entry.ceiling_nanousd) if one is not None)
         if entry.bound_nanousd is None:
             return Why.COST, "its price is unknown"
-        if entry.bound_nanousd > min(limits):
-            return Why.COST, f"may cost {_usd(entry.bound_nanousd)}, allowed are {_usd(min(limits))}"
+        if entry.bound_nanousd > limit:
+            return Why.COST, f"may cost {_usd(entry.bound_nanousd)}, allowed are {_usd(limit)}"
     if asked.min_quality is not None and (entry.quality is None or entry.quality < asked.min_quality):
         known = "unknown" if entry.quality is None else f"{entry.quality:g}"
         return Why.QUALITY, f"its quality is {known}, asked for is {asked.min_quality:g}"

@@ -65,17 +65,25 @@ def expected_output(entry: Entry, asked: Asked) -> float:
         return asked.output_tokens
     usual = ASSUMED_OUTPUT_TOKENS if entry.output_tokens is None else entry.output_tokens
     longest = entry.info.max_output_tokens if entry.info else None
-    return min(usual, *(limit for limit in (asked.output_limit, longest, usual) if limit is not None))
+    if longest is not None and longest < usual:
+        usual = longest
+    return usual if asked.output_limit is None else min(usual, asked.output_limit)
 
 
 def failed_share(entry: Entry) -> float:
     """The share of failures, by now."""
+    if not entry.failed:
+        return 0.0
     return entry.failed * math.exp(-(entry.measured_ago_s or 0.0) / FADE_S)
 
 
 def penalty(entry: Entry) -> float:
     """How many times worse a candidate is for its failures."""
-    return max(LEAST, 1.0 - failed_share(entry)) ** -2
+    return _dearer(failed_share(entry))
+
+
+def _dearer(failed: float) -> float:
+    return max(LEAST, 1.0 - failed) ** -2 if failed else 1.0
 
 
 def slowdown(entry: Entry) -> float:
@@ -89,26 +97,32 @@ def base_s(entry: Entry, asked: Asked, home: Candidate | None = None) -> float |
     """Seconds to a whole answer at the usual load; what the tables say where nobody measured; else None."""
     if entry.ttft_s is None:
         return entry.typical_s
-    first = entry.ttft_s * (1.0 - saved_share(entry, asked, home))
-    return (first + (entry.per_token_s or 0.0) * expected_output(entry, asked)) * slowdown(entry)
+    first = entry.ttft_s if home is None else entry.ttft_s * (1.0 - saved_share(entry, asked, home))
+    if entry.per_token_s:
+        first += entry.per_token_s * expected_output(entry, asked)
+    return first * slowdown(entry) if entry.silent_s else first
 
 
 def expected_s(entry: Entry, asked: Asked, home: Candidate | None = None, *, otherwise_s: float = 1.0) -> Terms:
     """`expected_s` and what it is made of. `otherwise_s` is what a candidate takes of which nothing is known."""
     base = base_s(entry, asked, home)
-    if base is None:
-        base = otherwise_s
+    return _reckoned(entry, otherwise_s if base is None else base)
+
+
+def _reckoned(entry: Entry, base: float) -> Terms:
     usual = base
     if entry.ttft_s is not None:
         usual = entry.ttft_s + (entry.per_token_s or 0.0) * (entry.output_tokens or 0.0)
-    wait = usual * (entry.load - entry.usual_load) / (entry.usual_load + 1.0)
-    dearer = penalty(entry)
+    load, usual_load = entry.in_flight + entry.others_in_flight, entry.usual_load
+    wait = usual * (load - usual_load) / (usual_load + 1.0)
+    failed = failed_share(entry)
+    dearer = _dearer(failed)
     return {
         "base_s": base,
-        "load": entry.load,
-        "usual_load": entry.usual_load,
+        "load": load,
+        "usual_load": usual_load,
         "wait_s": wait,
-        "failed": failed_share(entry),
+        "failed": failed,
         "penalty": dearer,
         "expected_s": max(base + wait, LEAST * base) * dearer,
     }
@@ -116,17 +130,20 @@ def expected_s(entry: Entry, asked: Asked, home: Candidate | None = None, *, oth
 
 def latency(entries: Sequence[Entry], asked: Asked, home: Candidate | None, rng: random.Random) -> list[Scored]:
     """The faster of two drawn ones first, then by expectation."""
-    known = [base for entry in entries if (base := base_s(entry, asked, home)) is not None]
+    bases = [base_s(entry, asked, home) for entry in entries]
+    known = [base for base in bases if base is not None]
     # Until its first answer, one is taken to be like the others.
-    otherwise_s = median_low(known) if known else 1.0
-    scores = [(expected_s(entry, asked, home, otherwise_s=otherwise_s), entry) for entry in entries]
-    lots = [rng.random() for _ in entries]
-    order = sorted(range(len(entries)), key=lambda at: (scores[at][0]["expected_s"], lots[at]))
+    otherwise_s = 1.0 if not known else median_low(known) if len(known) < len(bases) else 0.0
+    scores = [
+        _reckoned(entry, otherwise_s if base is None else base) for entry, base in zip(entries, bases, strict=True)
+    ]
+    lots = [(terms["expected_s"], rng.random()) for terms in scores]
+    order = sorted(range(len(entries)), key=lots.__getitem__)
     how: dict[int, Term] = {}
     if len(order) > 1:
         first = _explored(entries, rng) if known else None
         if first is None:
-            two = _drawn([terms["base_s"] * terms["penalty"] for terms, _ in scores], rng)
+            two = _drawn([terms["base_s"] * terms["penalty"] for terms in scores], rng)
             first = min(two, key=order.index)
             how = dict.fromkeys(two, "drawn")
         else:
@@ -135,8 +152,8 @@ def latency(entries: Sequence[Entry], asked: Asked, home: Candidate | None, rng:
         order.insert(0, first)
     placed = []
     for at in order:
-        terms: dict[str, Term] = dict(scores[at][0])
-        if entries[at].candidate == home and (share := saved_share(entries[at], asked, home)):
+        terms: dict[str, Term] = dict(scores[at])
+        if home is not None and entries[at].candidate == home and (share := saved_share(entries[at], asked, home)):
             terms["remembered_share"] = share
         if at in how:
             terms["chance"] = how[at]
@@ -158,7 +175,11 @@ def _drawn(free_s: Sequence[float], rng: random.Random) -> list[int]:
 
 def _explored(entries: Sequence[Entry], rng: random.Random) -> int | None:
     """Whom to measure with this request, if anyone: an idle one, longest unheard of, those never measured first."""
-    idle = [at for at, entry in enumerate(entries) if entry.load <= 1 and not entry.silent_s]
+    idle = [
+        at for at, entry in enumerate(entries) if not entry.silent_s and entry.in_flight + entry.others_in_flight <= 1
+    ]
+    if not idle:
+        return None
     new = [at for at in idle if entries[at].measured_ago_s is None and not entries[at].load]
     if new:
         return rng.choice(new)

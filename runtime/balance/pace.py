@@ -1,8 +1,8 @@
 """How fast, how busy and how reliable a model at a provider is: means that forget with time.
 
-A `Batch` is what some calls came to (one call is a batch of one), a `Pace` what all batches so far say. Each edge has
-its own; the manager has one over everybody's. The time to the first token and the time for each further one are kept
-apart, because a long answer is no slow one.
+`Timings` are what some calls came to (or one alone), a `Pace` is what all of them so far say. Each edge has
+its own; the manager has one over everybody's, of what reports bring it. The time to the first token and the time for
+each further one are kept apart, because a long answer is no slow one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from runtime.outcome import Blame, Completion, Embeddings, Failure, FailureKind
+from runtime.wire import crosses
 
 TAU_S = 5.0
 """A sample this old counts 1/e of a fresh one."""
@@ -32,6 +33,9 @@ RISES = 8
 
 LEAP = 2.0
 """One sample counts for at most so many times the mean."""
+
+LEAST_FIRST = 0.05
+"""The least share of a whole answer's time that its first token is taken to have come after."""
 
 
 class Mean:
@@ -65,21 +69,39 @@ class Mean:
         self._at = now
 
 
+@crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Timings:
     """What some calls came to. Answers are heard twice, for a long one says early how fast it began.
 
     `begun` have given their first token: after `ttft_s` in sum, while `load` calls (in sum) were under way there when
-    they were sent. `answered` have ended, `token_s` after their first tokens, with `tokens` of output.
+    they were sent. `answered` have ended, with `tokens` of output; `paced` of these tokens came in `token_s`, which
+    began with the first of them.
     """
 
     begun: int = 0
     ttft_s: float = 0.0
     load: int = 0
     answered: int = 0
-    token_s: float = 0.0
     tokens: int = 0
+    paced: int = 0
+    token_s: float = 0.0
     failed: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.begun or self.answered or self.failed)
+
+    def __add__(self, other: Timings) -> Timings:
+        return Timings(
+            begun=self.begun + other.begun,
+            ttft_s=self.ttft_s + other.ttft_s,
+            load=self.load + other.load,
+            answered=self.answered + other.answered,
+            tokens=self.tokens + other.tokens,
+            paced=self.paced + other.paced,
+            token_s=self.token_s + other.token_s,
+            failed=self.failed + other.failed,
+        )
 
 
 class Pace:
@@ -95,8 +117,8 @@ class Pace:
         self._failed = Mean(FAILED_TAU_S)
         self.at: float | None = None
 
-    def add(self, batch: Batch, now: float) -> None:
-        if not (batch.begun or batch.answered or batch.failed):
+    def add(self, batch: Timings, now: float) -> None:
+        if not batch:
             return
         self.at = now
         # A call that began is one that works so far; its end must not count it twice.
@@ -108,8 +130,8 @@ class Pace:
             self._load.add(batch.load / batch.begun, now)
         if batch.answered:
             self._output.add(batch.tokens / batch.answered, now)
-        if batch.tokens and batch.token_s:
-            self._per_token.add(batch.token_s / batch.tokens, now)
+        if batch.paced:
+            self._per_token.add(batch.token_s / batch.paced, now)
 
     @property
     def ttft_s(self) -> float | None:
@@ -137,14 +159,20 @@ class Pace:
         return self._failed.value or 0.0
 
 
-def batch_of(outcome: Completion | Embeddings | Failure, latency_s: float, *, load: int) -> Batch:
-    """What the end of one call says. A stream has told of its first token before (`ttft_s`); of a whole answer nobody
-    knows when it began to come, so all of its time is taken for the time to the first token.
+def batch_of(
+    outcome: Completion | Embeddings | Failure, latency_s: float, *, load: int, per_token_s: float | None = None
+) -> Timings:
+    """What the end of one call says. `load` was under way beside it when it was sent.
+
+    A stream has told of its first token before (`ttft_s`). Of a whole answer nobody knows when it began to come: its
+    tokens are taken to have come as those of streams do (`per_token_s`), all the rest of its time for the time to the
+    first token; where there are no streams, all of it.
     """
     if isinstance(outcome, Failure):
         blamed = outcome.handling.blame is Blame.BAD or outcome.kind is FailureKind.RATE_LIMITED
-        return Batch(failed=int(blamed))
+        return Timings(failed=int(blamed))
     tokens = outcome.usage.output_tokens
     if isinstance(outcome, Completion) and outcome.ttft_s is not None:
-        return Batch(answered=1, token_s=max(0.0, latency_s - outcome.ttft_s), tokens=tokens)
-    return Batch(begun=1, ttft_s=latency_s, load=load, answered=1, tokens=tokens)
+        return Timings(answered=1, tokens=tokens, paced=tokens, token_s=max(0.0, latency_s - outcome.ttft_s))
+    first_s = max(latency_s - (per_token_s or 0.0) * tokens, LEAST_FIRST * latency_s)
+    return Timings(begun=1, ttft_s=first_s, load=load, answered=1, tokens=tokens)

@@ -1,7 +1,7 @@
 """All of a choice: filters, tiers, the strategy in each, what follows from health; and the words to explain it.
 
 tiers      what the request prefers, then higher priorities; behind them whose context may be too small
-strategy   orders each tier; `learned` abstains until it has learnt anything, then `latency` decides
+strategy   orders each tier; nothing learns yet, so `learned` abstains, says so, and `latency` decides
 sticky     a session's (else a conversation's) home leads its tier, unless it is full
 ramp       who has just recovered leads for its share of the requests only
 shut       last, soonest first, whatever the strategy: they are asked only where nobody else is left
@@ -26,6 +26,9 @@ from runtime.balance.turns import Turns, least_loaded, round_robin, weighted
 StrategyName = Literal["round_robin", "least_loaded", "latency", "cost", "balanced", "weighted", "rules", "learned"]
 
 
+NOTHING_LEARNT = "nothing learns from outcomes yet, so `learned` abstains, and these are ordered as by `latency`"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
     """How the candidates of a route are ordered. `mode` is for `balanced`, and for `rules` where none matches."""
@@ -38,12 +41,13 @@ class Routing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """In which order to ask, and why. `order` is empty if everybody was dropped."""
+    """In which order to ask, and why. `order` is empty if everybody was dropped; `note` is for people."""
 
     strategy: StrategyName
     order: tuple[Scored, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     home: Candidate | None = None
+    note: str = ""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -54,6 +58,7 @@ class Plan:
         """The same as plain data."""
         return {
             "strategy": self.strategy,
+            **({"note": self.note} if self.note else {}),
             "home": None if self.home is None else str(self.home),
             "candidates": [
                 {"provider": one.candidate.provider, "model": one.candidate.model, "terms": dict(one.terms)}
@@ -66,7 +71,7 @@ class Plan:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Choice:
     """One choice under way."""
 
@@ -82,9 +87,9 @@ def plan(
     entries: Sequence[Entry], asked: Asked, routing: Routing, *, turns: Turns, key: str, rng: random.Random
 ) -> Plan:
     """`key` names whose turn it is (the route or model asked for). Give a copy of `turns` to take none."""
-    kept, dropped = sift(pooled(entries), asked)
+    kept, dropped = sift(entries, asked)
     shut = [entry for entry in kept if entry.retry_in_s > 0.0]
-    open_ = [entry for entry in kept if entry.retry_in_s <= 0.0]
+    open_ = [entry for entry in kept if entry.retry_in_s <= 0.0] if shut else kept
     # A shut home keeps its conversations: it is back soon, and moving them twice would cost more than waiting.
     home = home_of(asked.session or asked.prefix, kept)
     choice = _Choice(asked, routing, turns, key, rng, home)
@@ -92,39 +97,32 @@ def plan(
     for tier in _tiers(open_, asked, by_preference=routing.strategy != "balanced"):
         order += _stuck(_ordered(tier, choice), choice)
     order = _ramped(order, rng)
-    order += [
-        Scored(entry, {"shut_for_s": entry.retry_in_s}) for entry in sorted(shut, key=lambda entry: entry.retry_in_s)
-    ]
-    return Plan(strategy=routing.strategy, order=tuple(order), dropped=tuple(dropped), home=home)
+    shut.sort(key=lambda entry: entry.retry_in_s)
+    order += [Scored(entry, {"shut_for_s": entry.retry_in_s}) for entry in shut]
+    note = NOTHING_LEARNT if routing.strategy == "learned" else ""
+    return Plan(strategy=routing.strategy, order=tuple(order), dropped=tuple(dropped), home=home, note=note)
 
 
-def pooled(entries: Sequence[Entry]) -> list[Entry]:
-    """The same, each with the length of its model's answers as learned at all providers of that model.
+def usual_lengths(learned: Iterable[tuple[str, float | None]]) -> dict[str, float]:
+    """How long answers are, by model, of what each of its providers' were (model, tokens).
 
     It is the model that makes them long; what one provider happened to be asked is chance.
     """
     lengths: dict[str, list[float]] = {}
-    for entry in entries:
-        if entry.output_tokens is not None:
-            lengths.setdefault(_model(entry), []).append(entry.output_tokens)
-    means = {model: sum(of) / len(of) for model, of in lengths.items()}
-    return [_of_length(entry, means.get(_model(entry))) for entry in entries]
-
-
-def _of_length(entry: Entry, tokens: float | None) -> Entry:
-    return entry if entry.output_tokens == tokens else replace(entry, output_tokens=tokens)
-
-
-def _model(entry: Entry) -> str:
-    return entry.candidate.model.rpartition("/")[2]
+    for model, tokens in learned:
+        if tokens is not None:
+            lengths.setdefault(model, []).append(tokens)
+    return {model: sum(of) / len(of) for model, of in lengths.items()}
 
 
 def _tiers(entries: Sequence[Entry], asked: Asked, *, by_preference: bool) -> Iterable[list[Entry]]:
     tiers: dict[tuple[bool, bool, int], list[Entry]] = {}
+    counted = asked.input_tokens > 0
     for entry in entries:
-        preferred = by_preference and entry.preferred
-        tiers.setdefault((not is_tight(entry, asked), preferred, entry.priority), []).append(entry)
-    return (tiers[rank] for rank in sorted(tiers, reverse=True))
+        preferred = by_preference and (entry.preferred_provider or entry.preferred_model)
+        roomy = not (counted and is_tight(entry, asked))
+        tiers.setdefault((roomy, preferred, entry.priority), []).append(entry)
+    return tiers.values() if len(tiers) < 2 else [tiers[rank] for rank in sorted(tiers, reverse=True)]
 
 
 def _ordered(tier: list[Entry], choice: _Choice) -> list[Scored]:
@@ -146,15 +144,7 @@ def _ordered(tier: list[Entry], choice: _Choice) -> list[Scored]:
         case "rules":
             return _by_rule(tier, choice)
         case "learned":
-            learned = _learned(tier, choice)
-            if learned is None:
-                return [_with(one, learned="abstains") for one in latency(tier, asked, home, rng)]
-            return learned
-
-
-def _learned(tier: Sequence[Entry], choice: _Choice) -> list[Scored] | None:
-    """What was learnt from outcomes would order them here; None abstains."""
-    return None
+            return [_with(one, learned="abstains") for one in latency(tier, asked, home, rng)]
 
 
 def _by_rule(tier: list[Entry], choice: _Choice) -> list[Scored]:

@@ -43,13 +43,17 @@ class Turns:
 
     @staticmethod
     def _turn(purse: dict[Candidate, float], entries: Sequence[Entry]) -> list[Entry]:
+        paid_in, debts = 0.0, []
         for entry in entries:
-            purse[entry.candidate] = purse.get(entry.candidate, 0.0) + entry.weight
-        ordered = sorted(entries, key=lambda entry: -purse[entry.candidate])
-        purse[ordered[0].candidate] -= sum(entry.weight for entry in entries)
+            purse[entry.candidate] = has = purse.get(entry.candidate, 0.0) + entry.weight
+            debts.append(-has)
+            paid_in += entry.weight
+        ordered = [entries[at] for at in sorted(range(len(entries)), key=debts.__getitem__)]
+        purse[ordered[0].candidate] -= paid_in
         # Who is no candidate any more is forgotten, or the purse would grow with every change of settings.
-        for gone in purse.keys() - {entry.candidate for entry in entries}:
-            del purse[gone]
+        if len(purse) > len(entries):
+            for gone in purse.keys() - {entry.candidate for entry in entries}:
+                del purse[gone]
         return ordered
 
 

@@ -1,6 +1,7 @@
 """The object `raygate` in a client's body: what our own callers may say beyond the API that they speak.
 
 "raygate": {"max_cost_usd": 0.01, "preferred_models": […], "preferred_providers": […], "deadline_s": 20,
+            "max_latency_s": 5, "min_quality": 0.8, "residency": ["eu"], "session": "…",
             "provider_options": {"anthropic": {…}}}
 """
 
@@ -9,10 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from runtime.dialects.fields import Wrong, obj, opt_nanousd, opt_number, opt_obj, texts
+from runtime.dialects.fields import Wrong, obj, opt_nanousd, opt_number, opt_obj, opt_text, texts
 from runtime.request import CostLimits, Json
 
-_OURS = frozenset(("max_cost_usd", "preferred_models", "preferred_providers", "deadline_s", "provider_options"))
+_OURS = frozenset(
+    (
+        *("max_cost_usd", "preferred_models", "preferred_providers", "deadline_s", "provider_options"),
+        *("max_latency_s", "min_quality", "residency", "session"),
+    )
+)
 
 
 class Extension(NamedTuple):
@@ -30,16 +36,28 @@ def extension_of(body: Mapping[str, Json]) -> Extension:
         return Extension()
     for key in said.keys() - _OURS:
         raise Wrong(f"raygate.{key}", f"raygate.{key} is unknown: raygate takes {', '.join(sorted(_OURS))}.")
-    deadline_s = opt_number(said, "deadline_s", "raygate.deadline_s")
-    if deadline_s is not None and deadline_s <= 0:
-        raise Wrong("raygate.deadline_s", f"raygate.deadline_s must be more than 0 seconds, but is {deadline_s:g}.")
+    deadline_s, max_latency_s = _seconds(said, "deadline_s"), _seconds(said, "max_latency_s")
+    min_quality = opt_number(said, "min_quality", "raygate.min_quality")
+    if min_quality is not None and not 0.0 <= min_quality <= 1.0:
+        raise Wrong("raygate.min_quality", f"raygate.min_quality must be from 0 to 1, but is {min_quality:g}.")
     options = opt_obj(said, "provider_options", "raygate.provider_options") or {}
     return Extension(
         cost=CostLimits(
             max_cost_nanousd=opt_nanousd(said, "max_cost_usd", "raygate.max_cost_usd"),
             preferred_models=texts(said, "preferred_models", "raygate.preferred_models"),
             preferred_providers=texts(said, "preferred_providers", "raygate.preferred_providers"),
+            max_latency_s=max_latency_s,
+            min_quality=min_quality,
+            residency=texts(said, "residency", "raygate.residency"),
+            session=opt_text(said, "session", "raygate.session") or "",
         ),
         deadline_s=deadline_s,
         provider_options={name: obj(value, f"raygate.provider_options.{name}") for name, value in options.items()},
     )
+
+
+def _seconds(said: Mapping[str, Json], name: str) -> float | None:
+    seconds = opt_number(said, name, f"raygate.{name}")
+    if seconds is not None and seconds <= 0:
+        raise Wrong(f"raygate.{name}", f"raygate.{name} must be more than 0 seconds, but is {seconds:g}.")
+    return seconds

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, JsonValue, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from runtime.balance.plan import StrategyName
 from runtime.models import Feature, Parameter
 from runtime.settings.parts import STRICT, Count, Seconds
 from runtime.settings.prices import PriceList, PriceSettings, Usd
@@ -83,7 +84,7 @@ class Reach(StrEnum):
 
 
 class ModelSettings(_Part):
-    """What you know better than the catalogue about one model.
+    """What you know better than the catalogue about one model. `quality` is for `balanced`, in [0, 1].
 
     `features` replaces the catalogue's list: what it does not name, the model is taken not to have, and a request that
     needs it goes elsewhere or is refused. `unsupported_parameters` replaces the catalogue's: a request that has them
@@ -93,6 +94,7 @@ class ModelSettings(_Part):
     price: PriceSettings | None = None
     context_length: Count | None = None
     max_output_tokens: Count | None = None
+    quality: Annotated[float, Field(ge=0, le=1)] | None = None
     features: tuple[Feature, ...] | None = None
     unsupported_parameters: tuple[Parameter, ...] | None = None
 
@@ -116,7 +118,8 @@ class ProviderSettings(_Part):
     `fallback_models` are asked in order, at this provider, when the model asked for fails as another need not.
     `max_cost_usd` bounds the estimate of one request, instead of the general one: a dearer one goes elsewhere, or
     is refused.
-    `priority`: among providers that serve the same bare name, higher ones come first.
+    `priority`: among providers that serve the same bare name, higher ones come first. `weight` is its part of the
+    traffic where a strategy goes by weights; `tags` are words that a route's `residency` may demand.
     `retry_attempts` and `timeout_s` replace `retry.per_provider` and `timeouts.total_s` for this provider.
     `api_keys` are several keys, instead of one `api_key`: they take turns, and one that is refused or throttled stands
     aside.
@@ -139,6 +142,8 @@ class ProviderSettings(_Part):
     max_in_flight: Count | None = None
     enabled: bool = True
     priority: int = 0
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    tags: tuple[str, ...] = ()
     reach: Reach = Reach.ANY
     price: PriceSettings | None = None
     max_cost_usd: Usd | None = None
@@ -313,7 +318,7 @@ class Settings(_Part):
     data_path: Literal["edge", "actor"] = "edge"
     auth: bool = True
     default_model: str = ""
-    strategy: Literal["round_robin", "latency"] = "round_robin"
+    strategy: StrategyName = "round_robin"
     max_body_bytes: Count = 32 * 1024 * 1024
     max_cost_usd: Usd | None = None
     timeouts: Timeouts = Timeouts()

@@ -9,11 +9,22 @@ for: a route that is another one's target lends its targets, not its settings.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from runtime.balance.plan import StrategyName
+from runtime.balance.rules import Rule
+from runtime.balance.score import Mode
 from runtime.settings.parts import STRICT, Count, Seconds
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -55,6 +66,37 @@ class HedgeSettings(_Part):
         return self
 
 
+class RuleSettings(_Part):
+    """Requests that fit all that is said here go to `targets` first: `provider/model`, a model or a provider.
+
+    `pattern` is a regular expression that is found in what the user said last.
+    """
+
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    pattern: str | None = None
+    min_tokens: Count | None = None
+    max_tokens: Count | None = None
+    needs_tools: bool = False
+    needs_vision: bool = False
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, said: str | None) -> str | None:
+        try:
+            re.compile(said or "")
+        except re.error as error:
+            raise PydanticCustomError(
+                "pattern", "`pattern` is no regular expression: {why}", {"why": str(error)}
+            ) from None
+        return said
+
+    def rule(self) -> Rule:
+        """The same, ready to match."""
+        pattern = None if self.pattern is None else re.compile(self.pattern)
+        said = self.model_dump(exclude={"pattern"})
+        return Rule(pattern=pattern, **said)
+
+
 class RouteSettings(_Part):
     """One route.
 
@@ -62,6 +104,11 @@ class RouteSettings(_Part):
     `content_filter: next` asks the next candidate where one refused for what it filters.
     `continue_streams`: a stream that broke is continued by a candidate that can take up another's words.
     `larger` are asked after the others, and only where the request was too long for one.
+    `strategy` orders the targets, instead of the general one; `mode` is what `balanced` weighs, `rules` are for
+    the strategy of that name.
+    `sticky`: a conversation stays with one of them unless that has too much to do.
+    `residency`: tags that a provider must have, all of them, to be asked. Nor is one asked whose whole answer is
+    expected to take longer than `max_latency_s`, or whose quality is below `min_quality` or unknown.
     """
 
     targets: tuple[str, ...] = ()
@@ -72,6 +119,13 @@ class RouteSettings(_Part):
     content_filter: Literal["fail", "next"] = "fail"
     continue_streams: bool = False
     larger: tuple[str, ...] = ()
+    strategy: StrategyName | None = None
+    mode: Mode = "balanced"
+    sticky: bool = False
+    rules: tuple[RuleSettings, ...] = ()
+    residency: tuple[str, ...] = ()
+    max_latency_s: Seconds | None = None
+    min_quality: Share | None = None
 
     @model_validator(mode="before")
     @classmethod

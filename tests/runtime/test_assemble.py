@@ -86,7 +86,7 @@ def test_a_gateway_is_told_everything() -> None:
     assert policy.ceilings_nanousd == {"a": 250_000_000, "b": 500_000_000}
     assert policy.sampling["a"] == Sampling(max_tokens=5)
     assert policy.fallback_models == {"a": ("spare",)}
-    assert policy.priority == {"a": 2}
+    assert {name: of.priority for name, of in policy.traits.items()} == {"a": 2, "b": 0}
     retry = policy.general.retry
     assert (retry.max_attempts, retry.per_candidate, retry.per_provider, retry.budget_ratio) == (9, 3, {"a": 1}, 0.5)
     assert authority_policy(settings).open_s == 7.0

@@ -34,6 +34,7 @@ from runtime.request import (
     ask,
     user,
 )
+from runtime.tokens import estimate_tokens
 
 STRATEGIES: tuple[StrategyName, ...] = (
     "round_robin",
@@ -416,6 +417,7 @@ def test_who_has_just_recovered_takes_its_share_only() -> None:
 def test_what_has_learned_nothing_abstains() -> None:
     made = planned([measured("slow", 2.0), measured("fast", 0.2)], "learned")
     assert (names(made)[0], made.order[0].terms["learned"]) == ("fast", "abstains")
+    assert "as by `latency`" in str(made.told()["note"])
 
 
 # The weighed score.
@@ -501,6 +503,15 @@ def test_a_file_that_is_text_needs_no_feature() -> None:
     assert not asked_of(Request(messages=(Message(role=Role.USER, parts=(note,)),))).needs
 
 
+def test_of_a_short_prompt_nothing_is_counted_where_nothing_depends_on_it() -> None:
+    careless = {"length_matters": False, "prefix_matters": True, "text_matters": False}
+    short = asked_of(ask("hello there"), window=8_000, **careless)
+    assert (short.input_tokens, short.prefix, short.text) == (0, "", "")
+    assert asked_of(ask("hello " * 1_000), window=8_000, **careless).input_tokens > 1_000
+    assert asked_of(ask("hello there"), window=20, **careless).input_tokens > 0
+    assert asked_of(talk("hi " * 1_000, "hello", "and?"), window=None, **careless).prefix_tokens > 700
+
+
 # Where a conversation was before.
 
 
@@ -510,20 +521,24 @@ def talk(*texts: str, tenant: str = "") -> Request:
     return Request(messages=(Message(role=Role.SYSTEM, parts=(TextPart("be kind"),)), *turns), tenant=tenant)
 
 
+def named(request: Request) -> tuple[str, int]:
+    return prefix_of(request, estimate_tokens(request))
+
+
 def test_a_conversation_keeps_its_name_while_it_goes_on() -> None:
-    first, second = prefix_of(talk("hello")), prefix_of(talk("hello", "hi " * 900, "how are you?"))
+    first, second = named(talk("hello")), named(talk("hello", "hi " * 900, "how are you?"))
     assert first[0] == second[0]
     assert (first[1], second[1] > 0) == (0, True)
 
 
 def test_other_conversations_and_other_tenants_have_other_names() -> None:
-    three = {prefix_of(talk("hello"))[0], prefix_of(talk("bye"))[0], prefix_of(talk("hello", tenant="b"))[0]}
+    three = {named(talk("hello"))[0], named(talk("bye"))[0], named(talk("hello", tenant="b"))[0]}
     assert len(three) == 3
 
 
 def test_an_empty_request_has_a_name_too() -> None:
-    assert prefix_of(Request(messages=()))[1] == 0
-    assert prefix_of(ask("x"))[0] != prefix_of(Request(messages=(user("y"),)))[0]
+    assert named(Request(messages=()))[1] == 0
+    assert named(ask("x"))[0] != named(Request(messages=(user("y"),)))[0]
 
 
 def test_homes_are_spread_by_weight_and_move_only_when_they_go() -> None:

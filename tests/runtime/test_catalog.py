@@ -69,10 +69,18 @@ def test_a_vendor_slash_model_name_is_bare_where_there_is_no_such_provider() -> 
 
 def test_a_bare_name_may_be_known_by_the_price_data_alone() -> None:
     found = catalog(providers={**BOTH, "google": {"kind": "google"}, "c": {"kind": "anthropic"}})
-    assert found.resolve("gpt-4.1") == (("openai", "gpt-4.1"),)
+    assert found.resolve("gpt-4.1") == (("openai", "gpt-4.1"), ("openrouter", "openai/gpt-4.1"))
     assert found.resolve("claude-opus-4-1") == (("c", "claude-opus-4-1"),)
     assert found.resolve("anthropic/claude-sonnet-4") == (("openrouter", "anthropic/claude-sonnet-4"),)
     assert found.resolve("gpt-4.1-typo") == ()
+
+
+def test_a_bare_name_leads_to_all_who_serve_it_by_whatever_name() -> None:
+    assert catalog(providers=BOTH).resolve("gpt-4o") == (("openai", "gpt-4o"), ("openrouter", "openai/gpt-4o"))
+    few = {**OPENAI, "openrouter": {"kind": "openrouter", "models": ["openai/o3"]}}
+    assert catalog(providers=few).resolve("gpt-4o") == (("openai", "gpt-4o"),)
+    assert catalog(providers=few).resolve("o3") == (("openai", "o3"), ("openrouter", "openai/o3"))
+    assert catalog(providers=BOTH).resolve("openrouter/openai/gpt-4o") == (("openrouter", "openai/gpt-4o"),)
 
 
 def test_models_limit_what_bare_names_find() -> None:
@@ -99,7 +107,7 @@ def test_routes_lead_on_and_may_bear_the_name_of_a_model() -> None:
     )
     mini = (("openai", "gpt-4o-mini"), ("openrouter", "openai/gpt-4o-mini"))
     assert found.resolve("fast") == mini
-    assert found.resolve("gpt-4o") == (("openai", "gpt-4o"), *mini)
+    assert found.resolve("gpt-4o") == (("openai", "gpt-4o"), ("openrouter", "openai/gpt-4o"), *mini)
     assert found.resolve("x") == ()
 
 

@@ -636,7 +636,7 @@ class Authority:
 
 def shut(made: Rig) -> None:
     state = Published(provider="one", spell=8, open=True)
-    made.provider.standing.adopt(state, {}, made.clock())
+    made.provider.standing.adopt(state, made.clock())
 
 
 async def test_a_probe_is_asked_for_once_and_sent_once() -> None:

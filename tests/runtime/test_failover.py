@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.balance.entry import Candidate
 from runtime.failover import Ask, Failover, GiveUp, RetryBudget, RetryPolicy, backoff_s
 from runtime.outcome import HANDLING, Failure, FailureKind
-from runtime.strategy import Candidate
 
 K = FailureKind
 A, B, C = Candidate("a", "m"), Candidate("b", "m"), Candidate("c", "m")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -11,8 +13,10 @@ from typing import Any
 import orjson
 import pytest
 
+from runtime.assemble import policy_of
 from runtime.catalog import ModelInfo
 from runtime.dialects.scripted import ErrorEvent, Hang, Refuse, Stall, Status, Step, Truncate
+from runtime.gateway import Gateway
 from runtime.outcome import (
     Completion,
     Embeddings,
@@ -25,6 +29,7 @@ from runtime.outcome import (
 )
 from runtime.price import CostEstimate
 from runtime.request import CostLimits, EmbedRequest, Request, Sampling, ask
+from runtime.settings import Settings
 from tests.fakes.clock import HeldSleep, turns
 from tests.fakes.gateway import Rigs, text, tried
 from tests.fakes.providers import counted, fails, kind, streamed
@@ -467,3 +472,111 @@ async def test_the_route_chooses_what_follows_from_a_filter(filtered: Step) -> N
         assert (outcome.text, tried(outcome.attempts)) == ("from b", [("a", "content_filtered"), ("b", "ok")])
     for one in await both_ways(Rigs(a=filtered, b=filtered, settings=route_of("a/m", "b/m", content_filter="next"))):
         assert kind(one) is K.CONTENT_FILTERED
+
+
+# Why.
+
+
+async def test_a_plan_is_explained_without_a_call_or_a_turn() -> None:
+    prices = {"a/a-model": {"price": {"input": "1", "output": "1"}}}
+    made = Rigs(a=text("a"), b=text("b"), settings={"models": prices, "strategy": "cost"})
+    for _ in range(2):
+        told = made.gateway.explain(ask("hi"))
+        assert not isinstance(told, Failure)
+        first, second = told["candidates"]  # type: ignore[misc]
+        assert (told["strategy"], first["provider"], second["provider"]) == ("cost", "a", "b")
+        assert first["terms"]["expected_nanousd"] > 0
+        assert second["terms"]["expected_nanousd"] is None
+    assert made.calls() == {"a": 0, "b": 0}
+
+
+async def test_who_was_left_out_is_named_with_the_reason() -> None:
+    made = Rigs(a=text("a"), b=text("b"), settings={"routes": {"m": {"targets": ["a/m", "b/m"], "residency": ["eu"]}}})
+    told = made.gateway.explain(ask("hi", model="m"))
+    assert not isinstance(told, Failure)
+    assert [one["why"] for one in told["dropped"]] == ["residency", "residency"]  # type: ignore[attr-defined]
+    failure = await made.failure(ask("hi", model="m"))
+    assert failure.code == "no_candidate"
+    assert "not tagged eu" in failure.detail
+
+
+async def test_a_route_has_a_strategy_of_its_own() -> None:
+    rules = [{"targets": ["b"], "pattern": "code"}]
+    made = Rigs(a=text("a"), b=text("b"), settings={"routes": {"m": {"targets": ["a/m", "b/m"], "rules": rules}}})
+    assert (await made.answer(ask("some code", model="m"))).provider == "b"
+    assert {(await made.answer(ask("hi"))).provider for _ in range(2)} == {"a", "b"}
+
+
+async def test_a_stream_tells_how_fast_its_provider_is() -> None:
+    made = Rigs(a=text("one two three", delay_s=0.5), settings={"strategy": "latency"})
+    await streamed(made.gateway, ask("hi"))
+    vitals = made.gateway.policy.upstreams["a"].vitals("a-model", made.clock())
+    assert vitals.ttft_s == pytest.approx(0.5)
+    assert (vitals.silent_s, vitals.failed) == (0.0, 0.0)
+    assert vitals.output_tokens is not None
+
+
+async def test_a_session_stays_with_one_provider_where_the_route_is_sticky() -> None:
+    route = {"targets": ["a/m", "b/m", "c/m"], "sticky": True, "strategy": "round_robin"}
+    made = Rigs(a=text("a"), b=text("b"), c=text("c"), settings={"routes": {"r": route}})
+    homes = {}
+    for session in map(str, range(12)):
+        asked = replace(ask("hi", model="r"), cost=CostLimits(session=session))
+        met = {(await made.answer(asked)).provider for _ in range(3)}
+        assert len(met) == 1, "no turn takes it away"
+        homes[session] = met.pop()
+    assert len(set(homes.values())) == 3, "sessions are spread"
+    told = made.gateway.explain(replace(ask("hi", model="r"), cost=CostLimits(session="0")))
+    assert not isinstance(told, Failure)
+    assert told["home"] == f"{homes['0']}/m"
+
+
+async def test_a_request_may_demand_a_tag_and_a_quality() -> None:
+    settings = {"providers": {"a": {"tags": ["eu"]}}, "models": {"b/b-model": {"quality": 0.9}}}
+    made = Rigs(a=text("a"), b=text("b"), settings=settings)
+    in_eu, good = CostLimits(residency=("eu",)), CostLimits(min_quality=0.8)
+    assert {(await made.answer(replace(ask("hi"), cost=in_eu))).provider for _ in range(3)} == {"a"}
+    assert {(await made.answer(replace(ask("hi"), cost=good))).provider for _ in range(3)} == {"b"}
+
+
+async def test_a_provider_is_pinned_by_its_name_before_the_models() -> None:
+    made = Rigs(a=text("a"), b=text("b"), settings={"strategy": "latency"})
+    assert {(await made.answer(ask("hi", model="b/whatever"))).provider for _ in range(5)} == {"b"}
+
+
+async def test_what_does_not_fit_into_a_context_goes_to_one_that_reads_more() -> None:
+    models = {"a/a-model": {"context_length": 300}, "b/b-model": {"context_length": 30_000}}
+    made = Rigs(a=text("a"), b=text("b"), settings={"models": models})
+    assert {(await made.answer(ask("word " * 600))).provider for _ in range(4)} == {"b"}
+    assert {(await made.answer(ask("word"))).provider for _ in range(4)} == {"a", "b"}
+
+
+async def test_learned_says_that_it_abstains() -> None:
+    made = Rigs(a=text("a"), settings={"strategy": "learned"})
+    told = made.gateway.explain(ask("hi"))
+    assert not isinstance(told, Failure)
+    assert "abstains" in str(told["note"])
+    assert (await made.answer()).text == "a"
+
+
+async def test_settings_that_change_are_followed_by_the_next_plan() -> None:
+    """What is remembered of a name is remembered for one policy."""
+    made = Rigs(a=text("a"), b=text("b"))
+    assert len({(await made.answer()).provider for _ in range(2)}) == 2
+    policy = made.gateway.policy
+    made.gateway.policy = replace(policy, upstreams={"b": policy.upstreams["b"]})
+    assert {(await made.answer()).provider for _ in range(3)} == {"b"}
+
+
+async def test_many_replicas_do_not_all_begin_with_the_same_provider() -> None:
+    """A replica's gateway is made before its settings are known."""
+    made = Rigs(a=text("a"), b=text("b"), settings={"replicas": 4})
+    firsts = Counter[str]()
+    for replica in range(40):
+        rng = random.Random(replica)
+        gateway = Gateway(policy_of(Settings(), {}), clock=made.clock, sleep=made.clock.sleep, rng=rng)
+        gateway.policy = made.policy()
+        outcome = await gateway.complete(ask("hi"))
+        assert isinstance(outcome, Completion)
+        firsts[outcome.provider] += 1
+    assert min(firsts["a"], firsts["b"]) > 8

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.balance.entry import Candidate
 from runtime.hedge import LEAST_SEEN, MOST_KNOWN, AnswerTimes, HedgeBudget, HedgePolicy
-from runtime.strategy import Candidate
 
 A, B = Candidate("a", "m"), Candidate("b", "m")
 

@@ -179,6 +179,14 @@ def test_the_raygate_extension() -> None:
     assert (found.deadline_s, found.provider_options, found.extra) == (30.0, {"p": {"x": 1}}, {})
     assert parsed(raygate={"max_cost_usd": "0.0000000001"}).cost.max_cost_nanousd == 1
     assert parsed(raygate=None) == parsed()
+    said = {"max_latency_s": 5, "min_quality": 0.8, "residency": ["eu"], "session": "s1"}
+    assert parsed(raygate=said).cost == CostLimits(max_latency_s=5.0, min_quality=0.8, residency=("eu",), session="s1")
+
+
+@pytest.mark.parametrize("said", [{"max_latency_s": 0}, {"min_quality": 2}, {"deadline_s": -1}], ids=str)
+def test_what_the_extension_cannot_mean_is_named(said: dict[str, object]) -> None:
+    (name,) = said
+    assert refused({"messages": HI, "raygate": said}).param == f"raygate.{name}"
 
 
 @pytest.mark.parametrize(

@@ -497,6 +497,23 @@ def test_a_route_is_a_list_or_says_more(read) -> None:
     assert settings.routes["b"] == RouteSettings(targets=("x",), timeout_s=20.0, hedge=HedgeSettings(after_s=2.0))
 
 
+def test_a_route_says_how_its_targets_are_ordered_and_who_of_them_may_be_asked(read) -> None:
+    settings = read(
+        "providers: {a: {kind: scripted, weight: 3, tags: [eu]}}\n"
+        "models: {a/m: {quality: 0.9}}\n"
+        "routes: {r: {targets: [a/m], strategy: balanced, mode: quality, sticky: true, residency: [eu], "
+        "max_latency_s: 4, min_quality: 0.5, rules: [{targets: [a], pattern: 'co+de', needs_tools: true}]}}"
+    )
+    route = settings.routes["r"]
+    assert (route.strategy, route.mode, route.sticky, route.residency) == ("balanced", "quality", True, ("eu",))
+    assert route.rules[0].rule().pattern.pattern == "co+de"
+    assert Settings.from_document(json.loads(json.dumps(settings.to_document()))) == settings
+    with pytest.raises(BadSettings, match="no regular expression"):
+        read("routes: {r: {targets: [a/m], rules: [{targets: [a], pattern: '('}]}}")
+    with pytest.raises(BadSettings, match="weight"):
+        read("providers: {a: {kind: scripted, weight: -1}}")
+
+
 def test_a_short_route_is_stored_as_it_was_written(read) -> None:
     """So an older version can read it, and so can people."""
     settings = read("routes: {a: [x, y], b: {targets: [x], timeout_s: 20}}")

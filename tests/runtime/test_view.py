@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.feed import MOST_SUMS, OTHER, DoorState, EdgeReport, Measured, Observations, Observed, Published
+from runtime.balance.pace import Timings
+from runtime.feed import MOST_SUMS, OTHER, DoorState, EdgeReport, Observations, Observed, Published
 from runtime.keyring import KeyState
 from runtime.outcome import Completion, Cost, Failure, FailureKind, Usage
 from runtime.reports import ModelUsage
 from runtime.usage import UsageBook
-from runtime.view import EDGE_TTL_S, SharedView, Waking, latencies, strictest
+from runtime.view import EDGE_TTL_S, SharedView, Waking, by_model, strictest
 from tests.fakes.clock import FakeClock
 
 
@@ -40,7 +41,7 @@ def test_a_repeated_report_counts_once() -> None:
     view = SharedView()
     assert view.apply(report("a", 1, latency_s=1.0), 0.0) is True
     assert view.apply(report("a", 1, latency_s=99.0), 20.0) is False
-    assert view.measured() == (Measured(provider="p", model="m", latency_s=1.0),)
+    assert [one.latency_s for one in view.measured(20.0)] == [1.0]
 
 
 def test_a_report_that_was_overtaken_does_not_count() -> None:
@@ -60,16 +61,19 @@ def test_latencies_of_all_edges_are_one_mean() -> None:
     view = SharedView()
     view.apply(report("a", 1, latency_s=1.0, answered=10), 0.0)
     view.apply(report("b", 1, latency_s=3.0), 10.0)
-    (one,) = view.measured()
+    (one,) = view.measured(10.0)
     assert one.latency_s == pytest.approx(1.0 * 0.368 + 3.0 * 0.632, abs=0.01)
-    assert latencies(view.measured()) == {"p": {"m": one.latency_s}}
+    assert by_model(view.measured(10.0)) == {"p": {"m": one}}
 
 
-def test_failures_alone_measure_nothing() -> None:
+def test_failures_alone_are_no_speed() -> None:
     view = SharedView()
     view.apply(report("a", 1, answered=0), 0.0)
-    assert view.measured() == ()
-    assert latencies([Measured(provider="p", model="m")]) == {}
+    assert view.measured(0.0) == ()
+    failed = Observed(provider="p", model="m", spell=0, bad=1, pace=Timings(failed=1))
+    view.apply(EdgeReport(edge="a", sequence=2, observed=(failed,)), 1.0)
+    (one,) = view.measured(3.0)
+    assert (one.latency_s, one.ttft_s, one.failed, one.heard_ago_s) == (None, None, 1.0, 2.0)
 
 
 def test_an_edge_that_is_gone_has_nothing_in_flight() -> None:

@@ -194,3 +194,12 @@ async def test_the_document_names_every_path_and_no_other() -> None:
     page = await served(Call("GET", "/docs"))
     assert page.headers["content-type"].startswith("text/html")
     assert b"/v1/messages" in page.body
+
+
+async def test_a_choice_is_explained_and_nobody_is_asked() -> None:
+    served = Served(HELLO)
+    call = await served(post("/v1/route/explain", {"model": "one/m", "messages": USER}))
+    told = json.loads(call.body)
+    assert (call.status, told["candidates"][0]["provider"], told["dropped"]) == (200, "one", [])
+    unknown = await served(post("/v1/route/explain", {"model": "nobody/x", "messages": USER}))
+    assert unknown.status == 404

@@ -19,11 +19,11 @@ from runtime.authority import Authority
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import Catalog
 from runtime.edge_provider import AskPermit, EdgeProvider, Senses
-from runtime.feed import EdgeReport, Published
+from runtime.feed import EdgeReport, Measured, Published
 from runtime.gateway import Gateway
 from runtime.settings import Settings
 from runtime.transport.base import Transport
-from runtime.view import SharedView, latencies
+from runtime.view import SharedView, by_model
 
 HEARTBEAT_S = 5.0
 OUT_OF_REACH_S = 1.0
@@ -100,11 +100,13 @@ class Edge:
     def in_flight(self) -> int:
         return sum(one.standing.load.in_flight for one in self.providers.values())
 
-    def adopt(self, published: Published, latency_s: dict[str, float]) -> None:
+    def adopt(self, published: Published, measured: dict[str, Measured], others: int) -> None:
         self.published[published.provider] = published
-        self.providers[published.provider].standing.adopt(published, latency_s, self.clock())
+        standing = self.providers[published.provider].standing
+        standing.adopt(published, self.clock())
+        standing.learn(measured, others, self.clock())
         # What the provider told this edge itself comes back late: its own moment is the one that counts.
-        told_here = published.wait_id in self.providers[published.provider].standing.gate._whole._told
+        told_here = published.wait_id in standing.gate._whole._told
         self._adopted(self, published.provider, 0.0 if told_here else published.throttled_for_s)
 
     async def tell(self, center: Center) -> None:
@@ -297,7 +299,9 @@ class Center:
                 asyncio.get_running_loop().call_later(0.5, self._again, edge, provider)
             return
         self._adopted[edge.name, provider] = version
-        edge.adopt(published, latencies(self.view.measured()).get(provider, {}))
+        measured = by_model(self.view.measured(self.now)).get(provider, {})
+        others = self.view.others_in_flight(edge.name, self.now, every_s=1.0)
+        edge.adopt(published, measured, others.get(provider, 0))
 
     def _again(self, edge: Edge, provider: str) -> None:
         """A poll that failed is made again, and finds what is true by then."""
