@@ -28,6 +28,7 @@ from runtime.catalog import Catalog
 from runtime.defaults import with_defaults
 from runtime.failover import RetryPolicy
 from runtime.hedge import HedgePolicy
+from runtime.ledger.accounts import matches
 from runtime.models import ModelInfo
 from runtime.outcome import Failure, FailureKind
 from runtime.price import estimate
@@ -167,7 +168,7 @@ def chat_plan(
         for provider in dict.fromkeys(one.provider for one in ordered)
         for model in policy.fallback_models.get(provider, ())
     ]
-    return list(dict.fromkeys([*ordered, *(one for one in spares if within_ceiling(policy, request, one))]))
+    return list(dict.fromkeys([*ordered, *(one for one in spares if _may_follow(policy, request, one))]))
 
 
 def balanced_plan(policy: Policy, request: Request, *, turns: Turns, now: float, rng: random.Random) -> Plan | Failure:
@@ -191,6 +192,7 @@ def balanced_plan(policy: Policy, request: Request, *, turns: Turns, now: float,
         prefix_matters=by_memory,
         sticky=routing.sticky and not cost.session,
         text_matters=routing.strategy == "rules",
+        allowed=_allowed(request),
     )
     if asked.input_tokens and policy.ratios is not None:
         shape = shape_of(request)
@@ -246,6 +248,14 @@ def _nobody(request: Request, made: Plan) -> Failure:
             detail="no candidate is expected to cost at most what this request may (an unknown price is "
             "no expectation); raise max_cost, lower max_tokens, or choose a cheaper model",
         )
+    if reasons == {Why.NOT_ALLOWED}:
+        return Failure(
+            kind=FailureKind.NOT_ALLOWED,
+            model=request.model,
+            code="model_not_allowed",
+            detail=f"this key may not use {request.model or 'the default model'}: {made.dropped[0].detail}; ask for "
+            "what it may, or have an admin add this one",
+        )
     told = "; ".join(f"{one.candidate}: {one.detail}" for one in made.dropped)
     return Failure(
         kind=FailureKind.UNSUPPORTED,
@@ -264,7 +274,7 @@ def embed_plan(
         return found
     route, model = policy.route(request.model), found.known[0].candidate.model
     entries = _entries(policy, [one for one in found.known if one.candidate.model == model], now)
-    asked = Asked(residency=route.residency)
+    asked = Asked(residency=route.residency, allowed=_allowed(request))
     made = balance(entries, asked, route.routing or policy.routing, turns=turns, key=request.model, rng=rng)
     return list(made.candidates) or _nobody(Request(messages=(), model=request.model), made)
 
@@ -273,7 +283,18 @@ def larger_of(policy: Policy, route: Route, request: Request) -> list[Candidate]
     """Whom the route names for requests that are too long for the others."""
     found = (resolve(policy, name) for name in route.larger)
     usable = [one for candidates in found if not isinstance(candidates, Failure) for one in candidates]
-    return [one for one in usable if within_ceiling(policy, request, one)]
+    return [one for one in usable if _may_follow(policy, request, one)]
+
+
+def _may_follow(policy: Policy, request: Request, candidate: Candidate) -> bool:
+    """Whether somebody may be asked whom the request did not name."""
+    allowed = _allowed(request)
+    return (not allowed or matches(str(candidate), allowed)) and within_ceiling(policy, request, candidate)
+
+
+def _allowed(request: Request | EmbedRequest) -> tuple[str, ...]:
+    """Patterns of what its payer may use; empty for all."""
+    return request.billing.models if request.billing is not None else ()
 
 
 def resolve(policy: Policy, model: str) -> list[Candidate] | Failure:

@@ -28,7 +28,7 @@ from runtime.outcome import (
     StreamStart,
 )
 from runtime.request import Json, Request
-from serve.auth import Caller
+from serve.auth import Caller, may_ask
 from serve.errors import Refused, answer_failure
 from serve.http import JSON, Exchange, Headers
 
@@ -47,6 +47,8 @@ def parse(body: Json, parser: Parse, *, request_id: str, caller: Caller) -> Requ
     parsed = parser(body)
     if isinstance(parsed, Failure):
         return parsed
+    if (refused := may_ask(caller, parsed.model)) is not None:
+        return refused
     return replace(parsed, request_id=request_id, tenant=caller.tenant, billing=caller.billing)
 
 

@@ -35,7 +35,7 @@ class Caller:
     @property
     def billing(self) -> Billing:
         """Who pays, for whoever writes an attempt down."""
-        return Billing(account=self.account)
+        return Billing(account=self.account, models=self.pass_.models if self.pass_ is not None else ())
 
 
 ANYBODY = Caller(admin=True)
@@ -63,6 +63,13 @@ async def caller_of(exchange: Exchange, edge: Edge) -> Caller:
     if found.kind is FailureKind.BAD_KEY and found.code is None:
         raise _refused("it is not known here")
     raise _told(found)
+
+
+def may_ask(caller: Caller, name: str) -> Failure | None:
+    """Why this caller may not ask for this name; None if he may."""
+    if caller.pass_ is None or not caller.pass_.routes:
+        return None
+    return allowed(caller.pass_, now=SENSES.wall(), route=name)
 
 
 def presented(exchange: Exchange) -> str:

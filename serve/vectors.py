@@ -12,6 +12,7 @@ from runtime.outcome import Embeddings, Failure
 from runtime.request import EmbedRequest, Json
 from serve.answer import cost_headers, queue_header, source_headers
 from serve.asked import Asked, refuse
+from serve.auth import may_ask
 
 
 async def embeddings(asked: Asked) -> None:
@@ -37,6 +38,8 @@ async def _embedded(asked: Asked, request: EmbedRequest | Failure) -> Embeddings
     """The vectors. Raises `Refused` where there are none."""
     if isinstance(request, Failure):
         refuse(request)
+    if (refused := may_ask(asked.caller, request.model)) is not None:
+        refuse(refused)
     asked.edge.counters["requests"] += 1
     deadline_s = asked.edge.gateway.policy.deadline_s
     request = replace(

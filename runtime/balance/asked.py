@@ -33,6 +33,7 @@ def asked_of(
     prefix_matters: bool = True,
     sticky: bool = False,
     text_matters: bool = True,
+    allowed: tuple[str, ...] = (),
 ) -> Asked:
     """The request itself says what it needs and may cost; the rest comes from headers or the route.
 
@@ -58,6 +59,7 @@ def asked_of(
         prefix_tokens=sent_before,
         session=session,
         text=_last_said(request) if text_matters else "",
+        allowed=allowed,
     )
 
 

@@ -86,6 +86,7 @@ class Asked:
     `needs` are features without which there is no answer. `prefix` names the beginning of the conversation, which
     stays the same while it goes on; `prefix_tokens` of the input were sent before and may be remembered. `residency`
     are tags of which a provider must have all. `text` is what the user said last, for rules.
+    `allowed` are patterns of what its payer may use; empty allows all.
     """
 
     input_tokens: int = 0
@@ -101,6 +102,7 @@ class Asked:
     prefix_tokens: int = 0
     session: str = ""
     text: str = ""
+    allowed: tuple[str, ...] = ()
 
 
 class Why(StrEnum):
@@ -112,6 +114,7 @@ class Why(StrEnum):
     LATENCY = "max_latency"
     QUALITY = "min_quality"
     RESIDENCY = "residency"
+    NOT_ALLOWED = "not_allowed"
 
 
 @dataclass(frozen=True, slots=True)

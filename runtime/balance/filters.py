@@ -6,6 +6,7 @@ max_cost         the request, or the settings, allow less than it is expected to
 max_latency      the answer is expected later than the request can use it
 min_quality      too little, or unknown
 residency        the provider lacks a tag that the request demands
+not_allowed      the caller's key may not use it
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 
 from runtime.balance.entry import Asked, Dropped, Entry, Why
 from runtime.balance.latency import base_s, expected_s
+from runtime.ledger.accounts import matches
 from runtime.models import NANOUSD
 
 SURE = 0.75
@@ -40,6 +42,8 @@ def is_tight(entry: Entry, asked: Asked) -> bool:
 
 
 def _against(entry: Entry, asked: Asked) -> tuple[Why, str] | None:
+    if asked.allowed and not matches(str(entry.candidate), asked.allowed):
+        return Why.NOT_ALLOWED, f"the key may use {', '.join(asked.allowed)} alone"
     info = entry.info
     if info is not None:
         if asked.needs and (lacks := sorted(feature for feature in asked.needs if info.has(feature) is False)):

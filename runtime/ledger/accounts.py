@@ -256,12 +256,12 @@ def allowed(pass_: Pass, *, now: float, route: str = "", model: str = "", ip: st
             "add yours to the key",
             "ip_not_allowed",
         )
-    if route and pass_.routes and not _matches(route, pass_.routes):
+    if route and pass_.routes and not matches(route, pass_.routes):
         return _not_allowed(
             f"the key {pass_.account.key} may not ask for {route}; it may ask for {', '.join(pass_.routes)}",
             "route_not_allowed",
         )
-    if model and pass_.models and not _matches(model, pass_.models):
+    if model and pass_.models and not matches(model, pass_.models):
         return _not_allowed(
             f"the key {pass_.account.key} may not use {model}; it may use {', '.join(pass_.models)}",
             "model_not_allowed",
@@ -333,7 +333,8 @@ def _not_allowed(detail: str, code: str) -> Failure:
     return Failure(kind=FailureKind.NOT_ALLOWED, detail=detail, code=code, scope="request")
 
 
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether one of the patterns is of this name, or of what comes after its first stroke."""
     bare = name.partition("/")[2]
     return any(fnmatchcase(name, pattern) or (bare and fnmatchcase(bare, pattern)) for pattern in patterns)
 

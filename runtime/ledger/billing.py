@@ -57,6 +57,7 @@ NOBODY = Account()
 class Billing:
     """What an attempt's intent needs to be told: the fields are those of `runtime.ledger.rows.Intent`.
 
+    `models` are patterns of what the payer may use, as in `runtime.ledger.accounts.Key`; empty allows all.
     `hold_nanousd` None: nobody has reserved anything, and whoever makes the attempt works its bound out.
     """
 
@@ -65,3 +66,4 @@ class Billing:
     hold_nanousd: int | None = None
     lease: str = ""
     flags: Flag = NO_FLAGS
+    models: tuple[str, ...] = ()

@@ -245,3 +245,15 @@ async def test_so_many_at_one_time_and_a_place_is_given_back(office: Office) -> 
 async def test_a_caller_without_limits_hears_of_none(office: Office) -> None:
     made = await office.got("POST", "keys", {})
     assert not [name for name in (await office.chat(made["key"])).headers if name.startswith("x-ratelimit")]
+
+
+async def test_a_key_may_use_its_models_and_ask_for_its_routes_alone(office: Office) -> None:
+    other = await office.got("POST", "keys", {"models": ["other/*"]})
+    call = await office.chat(other["key"])
+    assert (call.status, call.error()["code"]) == (403, "model_not_allowed")
+    assert "other/*" in call.error()["message"]
+    narrow = await office.got("POST", "keys", {"routes": ["fast"]})
+    call = await office.chat(narrow["key"])
+    assert (call.status, call.error()["code"]) == (403, "route_not_allowed")
+    right = await office.got("POST", "keys", {"models": ["one/*"], "routes": ["one/*"]})
+    assert (await office.chat(right["key"])).status == 200
