@@ -506,7 +506,7 @@ class ManagerActor(ServesCalls):
         )
 
     async def usage(self, period: UsagePeriod = "day") -> UsageReport:
-        """Over all edges, since this manager started; the ledger of a later part outlives it."""
+        """Over all edges, since this manager started. What was spent before that the ledger knows (`raygate spend`)."""
         with self._lock:
             return self._book.report(period, SENSES.wall())
 
