@@ -31,12 +31,22 @@ import psutil
 import pytest
 import ray
 
-from actors.launch import head
 from actors.launch.processes import listeners
-from actors.names import LEDGER, LOCAL_MODEL, NAMESPACE
 from tests.chaos.size import FULL, sized
 from tests.chaos.streams import Patient, Streams
-from tests.e2e.conftest import REPLICAS, Live, settings, until
+from tests.chaos.victims import (
+    another,
+    bare_environment,
+    haproxy_pid,
+    ledger_pid,
+    local_model_pid,
+    manager_pid,
+    processes,
+    provider_pid,
+    replica_pid,
+    replicas_follow,
+)
+from tests.e2e.conftest import Live, settings, until
 
 STREAMS = sized(16, 64)
 STOPPED_S = 5.0
@@ -76,46 +86,8 @@ class Victim:
     """Streams besides, and what they ask for."""
 
 
-def _manager(live: Live) -> int:
-    return int(live.overview()["pid"])
-
-
-def _provider(live: Live) -> int:
-    return int(live.control(live.provider(NEAR), "whereabouts")[1])
-
-
-def _local_model(live: Live) -> int:
-    return int(live.control(ray.get_actor(LOCAL_MODEL, namespace=NAMESPACE), "whereabouts"))
-
-
-def _ledger(live: Live) -> int:
-    return int(live.control(ray.get_actor(LEDGER, namespace=NAMESPACE), "whereabouts")[1])
-
-
-def _replica(live: Live) -> int:
-    return _replicas(live)[0]
-
-
-def _haproxy(live: Live) -> int:
-    port = int(live.url.rpartition(":")[2])
-    return next(one.pid for one in listeners(head.processes_of(live.run())) if one.port == port)
-
-
-def _another(find: Callable[[Live], int]) -> Callable[[Live, int], bool]:
-    """There is one again that is not the old one."""
-
-    def back(live: Live, old: int) -> bool:
-        try:
-            return find(live) != old
-        except (StopIteration, ray.exceptions.RayError):
-            return False
-
-    return back
-
-
-def _replicas_follow(live: Live, old: int) -> bool:
-    edges = [name for name in live.following() if name.startswith("edge@")]
-    return len(edges) == REPLICAS and len(_replicas(live)) == REPLICAS and old not in _replicas(live)
+def _near_pid(live: Live) -> int:
+    return provider_pid(live, NEAR)
 
 
 def _of_replica(moment: Moment) -> set[str] | None:
@@ -128,24 +100,26 @@ def _of_replica(moment: Moment) -> set[str] | None:
 VICTIMS = (
     Victim(
         name="manager",
-        pid=_manager,
+        pid=manager_pid,
         carries=lambda at: set(at.streams) if at.path == "actor" else set(),
-        back=_another(_manager),
+        back=another(manager_pid),
     ),
     Victim(
         name="provider actor",
-        pid=_provider,
+        pid=_near_pid,
         carries=lambda at: at.of(NEAR) if at.path == "actor" else set(),
-        back=_another(_provider),
+        back=another(_near_pid),
     ),
-    Victim(name="ledger", pid=_ledger, carries=lambda at: set(), back=_another(_ledger)),
-    Victim(name="replica", pid=_replica, carries=_of_replica, back=_replicas_follow),
-    Victim(name="HAProxy", pid=_haproxy, carries=lambda at: set(at.streams), back=_another(_haproxy), back_s=STOPPED_S),
+    Victim(name="ledger", pid=ledger_pid, carries=lambda at: set(), back=another(ledger_pid)),
+    Victim(name="replica", pid=replica_pid, carries=_of_replica, back=replicas_follow),
+    Victim(
+        name="HAProxy", pid=haproxy_pid, carries=lambda at: set(at.streams), back=another(haproxy_pid), back_s=STOPPED_S
+    ),
     Victim(
         name="local model",
-        pid=_local_model,
+        pid=local_model_pid,
         carries=lambda at: at.of("local"),
-        back=_another(_local_model),
+        back=another(local_model_pid),
         asks="local/smollm2-135m",
         extra=(("local-0", "local/smollm2-135m"), ("local-1", "local/smollm2-135m")),
     ),
@@ -253,7 +227,7 @@ async def _notebook(live: Live) -> AsyncIterator[tuple[asyncio.subprocess.Proces
     count = 12
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.chaos.notebook", FAR, str(count)),
-        env={**_bare_environment(), "RAYGATE_STATE_DIR": str(live.folder)},
+        env={**bare_environment(), "RAYGATE_STATE_DIR": str(live.folder)},
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.PIPE,
     )
@@ -266,11 +240,6 @@ async def _notebook(live: Live) -> AsyncIterator[tuple[asyncio.subprocess.Proces
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-def _bare_environment() -> dict[str, str]:
-    """Without what we told these tests: Raygate would take it for a setting."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("RAYGATE_")}
 
 
 async def _until_broken(streams: Streams, carried: set[str] | None) -> set[str]:
@@ -310,23 +279,8 @@ def _answers(live: Live, model: str) -> bool:
         return False
 
 
-def _processes(live: Live) -> list[tuple[str, psutil.Process]]:
-    """What runs, with what each is; workers that Ray keeps in reserve come and go."""
-    found = []
-    for process in head.processes_of(live.run()):
-        with suppress(psutil.Error):
-            first = (process.cmdline() or [""])[0]
-            name = first.partition(".")[0] if first.startswith("ray::") else process.name()
-            found.append((name, process))
-    return [(name, process) for name, process in found if name != "ray::IDLE"]
-
-
-def _replicas(live: Live) -> list[int]:
-    return [process.pid for name, process in _processes(live) if name.startswith("ray::ServeReplica")]
-
-
 def _proxies(live: Live) -> int:
-    return [name for name, _ in _processes(live)].count("haproxy")
+    return [name for name, _ in processes(live)].count("haproxy")
 
 
 @dataclass(frozen=True)
@@ -341,7 +295,7 @@ class Census:
 
     @classmethod
     def of(cls, live: Live) -> Census:
-        found = _processes(live)
+        found = processes(live)
         memory = {}
         for name, process in found:
             if name.startswith("ray::ServeReplica"):
