@@ -14,9 +14,11 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from actors.books import ProcessBooks
 from actors.clock import SENSES
@@ -25,9 +27,10 @@ from actors.names import JOURNALS, MANAGER
 from actors.refs import ActorRef, Unreachable, last_line
 from actors.store import Store as Kept
 from runtime.catalog import Catalog
-from runtime.feed import AccountsNews
+from runtime.feed import AccountsNews, EdgeReport
 from runtime.ledger.accounts import Pass
 from runtime.ledger.desk import unkept
+from runtime.ledger.folder import writers
 from runtime.ledger.leases import Claims, Grants
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.rows import Batch
@@ -165,17 +168,20 @@ class LedgerActor:
         """The journals of the dead; and, at first, word from all that live, so that lending can begin."""
         books = ProcessBooks(self._folder / JOURNALS, lambda batch: _shipped(ledger, batch))
         manager = ActorRef(MANAGER)
-        waits_until, collects_at = SENSES.clock() + LEASES_END_S, 0.0
+        waits_until = SENSES.clock() + LEASES_END_S
         while True:
             try:
-                if SENSES.clock() >= collects_at:
-                    await books.collect()
-                    collects_at = SENSES.clock() + COLLECT_S
                 if SENSES.clock() < waits_until:
                     said = await manager.call("overview", timeout_s=HEARD_S)
-                    if ledger.ready({edge.rpartition(":")[2] for edge in said["edges"]}):
-                        log.info("ledger.lends", extra={"edges": len(said["edges"])})
+                    living = living_edges(said["edges"], node_id(), psutil.pid_exists)
+                    # Whoever dies from here on is brought in the next time.
+                    await books.collect()
+                    # Of those that are left, one may be known to no manager that has just started itself.
+                    if ledger.ready(living | writers(self._folder / JOURNALS)):
+                        log.info("ledger.lends", extra={"edges": len(living)})
                         waits_until = 0.0
+                else:
+                    await books.collect()
             except Exception as error:  # a manager that is away, a disk that is full: it is tried again
                 log.warning("ledger.waits", extra={"why": last_line(error)})
             await asyncio.sleep(HEAR_S if SENSES.clock() < waits_until else COLLECT_S)
@@ -192,6 +198,14 @@ class LedgerActor:
                     await ledger.fold(retention)
             except Exception:  # whatever it is, the next second comes
                 log.exception("ledger.tick_failed")
+
+
+def living_edges(edges: Mapping[str, EdgeReport | None], node: str, runs: Callable[[int], bool]) -> set[str]:
+    """By what they are called in journals and leases. A manager remembers those that have died for a while; those of
+    this node can be seen to be gone."""
+    return {
+        name.rpartition(":")[2] for name, said in edges.items() if said is None or said.node != node or runs(said.pid)
+    }
 
 
 async def _shipped(ledger: Ledger, batch: Batch) -> None:

@@ -374,7 +374,7 @@ class EdgeProvider(Entrance):
         return replace(outcome, model=outcome.model or request.model, usage=usage, dropped=call.dropped)
 
     def _faulted(self, fault: Fault, request: Request | EmbedRequest, limits: Limits, entry: Entry) -> Failure:
-        if fault.kind in UNREACHED and entry is not NO_ENTRY:
+        if (fault.kind in UNREACHED or entry.connecting) and entry is not NO_ENTRY:
             entry.unsent = True
         failure = failure_of(fault, provider=self.name, model=request.model)
         if fault.kind is not FaultKind.TOTAL_TIMEOUT or limits.total_s >= self._allowed(request).total_s:

@@ -25,7 +25,7 @@ from runtime.hold import hold, with_output_limit, within
 from runtime.keyring import DISABLED, Key, KeyState, Locked
 from runtime.ledger.books import NO_ENTRY, Books, Entry, Till, begin
 from runtime.ledger.purse import Reservation
-from runtime.ledger.rows import Account
+from runtime.ledger.rows import Flag
 from runtime.outcome import Completion, Cost, Embeddings, Failure, FailureKind, Usage
 from runtime.price import cost_of, is_list_priced
 from runtime.request import EmbedRequest, Request, Sampling
@@ -146,18 +146,31 @@ class Entrance:
             call = self._encoded(encode, request, key)
             if isinstance(call, Failure):
                 return self._let_go(ticket, call)
-        entry = NO_ENTRY if self.books is None else await self._intended(self.books, request, ticket)
-        return entry if isinstance(entry, Failure) else (call, ticket, entry)
+        if self.books is None:
+            return call, ticket, NO_ENTRY
+        entry = await self._intended(self.books, request, ticket)
+        return entry if isinstance(entry, Failure) else (replace(call, watch=entry), ticket, entry)
 
     async def _intended(self, books: Books, request: Asked, ticket: Ticket) -> Entry | Failure:
-        """The attempt is paid for and written down before anybody is asked; or nobody is."""
+        """The attempt is paid for and written down before anybody is asked; or nobody is, and the ticket is void."""
+        try:
+            entry = await self._entered(books, request)
+        except BaseException:
+            self._let_go(ticket, self._nobody(request.model))
+            raise
+        if isinstance(entry, Failure):
+            return self._let_go(ticket, entry)
+        entry.anew = lambda: self._entered(books, _retried(request))
+        return entry
+
+    async def _entered(self, books: Books, request: Asked) -> Entry | Failure:
         model = request.model
         reservation: Reservation | None = None
         if self.till is not None and (billing := request.billing) is not None and billing.account.strict:
             held = hold(request, self.catalog.info(self.name, model))
-            paid = await self._paid(self.till, billing.account, held, ticket)
+            paid = await self.till.money(billing.account, held)
             if isinstance(paid, Failure):
-                return paid
+                return replace(paid, provider=self.name, model=model)
             reservation = paid
             lease = "" if reservation is None else reservation.lease
             request = replace(request, billing=replace(billing, hold_nanousd=held, lease=lease))
@@ -168,7 +181,7 @@ class Entrance:
             entry.least = lambda: self._least(request)
             entry.price = lambda usage: self._cost(model, usage)
             entry.till, entry.reservation = self.till, reservation
-            refused = await self._acknowledged(entry, ticket) if entry.waits else ""
+            refused = await self._acknowledged(entry, model) if entry.waits else ""
             if not refused:
                 return entry
         else:
@@ -176,30 +189,14 @@ class Entrance:
             if self.till is not None and reservation is not None:
                 self.till.void(reservation)
         failure = self._failed(FailureKind.REFUSED, model, f"{self.name} is not asked: {refused}")
-        return self._let_go(ticket, replace(failure, retry_after_s=UNWRITTEN_S))
+        return replace(failure, retry_after_s=UNWRITTEN_S)
 
-    async def _paid(
-        self, till: Till, account: Account, held: int | None, ticket: Ticket
-    ) -> Reservation | Failure | None:
-        """The money for an attempt, or why it is not made."""
-        try:
-            paid = await till.money(account, held)
-        except BaseException:
-            self._let_go(ticket, self._failed(FailureKind.CANCELLED, ticket.model, "nobody was asked"))
-            raise
-        if isinstance(paid, Failure):
-            return self._let_go(ticket, replace(paid, provider=self.name, model=ticket.model))
-        return paid
-
-    async def _acknowledged(self, entry: Entry, ticket: Ticket) -> str:
+    async def _acknowledged(self, entry: Entry, model: str) -> str:
         """Empty once the ledger has the intent; else the attempt is over before it began, as why it is not made."""
-        nobody = self._failed(FailureKind.CANCELLED, ticket.model, "nobody was asked")
+        nobody = self._nobody(model)
         refused = nobody.detail
         try:
             refused = await entry.acknowledged()
-        except BaseException:
-            self._let_go(ticket, nobody)
-            raise
         finally:
             if refused:
                 entry.unsent = True
@@ -391,8 +388,19 @@ class Entrance:
         log.error("call.broken", exc_info=error, extra={"provider": self.name})
         return self._failed(FailureKind.INTERNAL, model, "an error inside Raygate; its log says more")
 
+    def _nobody(self, model: str) -> Failure:
+        return self._failed(FailureKind.CANCELLED, model, "nobody was asked")
+
     def _failed(self, kind: FailureKind, model: str, detail: str) -> Failure:
         return Failure(kind=kind, provider=self.name, model=model, detail=detail)
+
+
+def _retried(request: Asked) -> Asked:
+    """The same, for another attempt of it."""
+    billing = request.billing
+    return (
+        request if billing is None else replace(request, billing=replace(billing, flags=billing.flags | Flag.RETRIED))
+    )
 
 
 def _is_list_priced(outcome: Completion | Embeddings) -> bool:

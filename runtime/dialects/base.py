@@ -32,6 +32,17 @@ class Target:
     max_output_tokens: int | None = None
 
 
+class Watch(Protocol):
+    """Who must know when a call really goes out. `connecting` is the transport's to set: it has no connection yet, and
+    not a byte was sent."""
+
+    connecting: bool
+
+    async def again(self) -> bool:
+        """Whether a call that died on a stale connection may be sent once more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpCall:
     """One HTTP request, ready to send. `dropped` names the request's fields that it could not carry."""
@@ -41,6 +52,7 @@ class HttpCall:
     headers: Mapping[str, str]
     body: bytes = b""
     dropped: tuple[str, ...] = ()
+    watch: Watch | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

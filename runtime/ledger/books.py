@@ -15,7 +15,7 @@ An estimate is never charged beyond the hold. A cost that is not known is None, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,7 +82,8 @@ class Till(Protocol):
 class Entry:
     """One attempt, from its intent to its settlement. Without books it does nothing.
 
-    `unsent`: it has turned out that the provider was never reached. `least` says what was used at least, where the
+    `unsent`: it has turned out that the provider was never reached. `connecting`: the transport has no connection to it
+    yet. `anew` begins another entry for the same call, where it has to be sent once more. `least` says what was used at least, where the
     provider had the question and nobody said more.
     """
 
@@ -91,6 +92,8 @@ class Entry:
     least: Callable[[], Usage] | None = None
     price: Callable[[Usage], Cost | None] | None = None
     unsent: bool = False
+    connecting: bool = False
+    anew: Callable[[], Awaitable[Entry | Failure]] | None = None
     outplayed: bool = False
     till: Till | None = None
     reservation: Reservation | None = None
@@ -112,7 +115,19 @@ class Entry:
     def left(self, why: BaseException) -> None:
         """The caller went away; it may be because another attempt was faster."""
         if self.books is not None:
+            self.unsent = self.unsent or self.connecting
             self.outplayed = isinstance(why, asyncio.CancelledError) and why.args[:1] == (HEDGED,)
+
+    async def again(self) -> bool:
+        """The connection broke before an answer began, and the provider may have had the question, or not: that is an
+        attempt of its own. Whether there may be another one, which this entry is from now on."""
+        broken = Failure(kind=FailureKind.UNAVAILABLE, detail="the kept connection broke before an answer began")
+        self.settle(broken)
+        fresh = broken if self.anew is None else await self.anew()
+        if isinstance(fresh, Failure):
+            return False
+        self.intent, self.reservation, self._name = fresh.intent, fresh.reservation, fresh._name
+        return True
 
     def settle(
         self, outcome: Completion | Embeddings | Failure, *, latency_s: float = 0.0, ttft_s: float | None = None

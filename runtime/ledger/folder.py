@@ -295,6 +295,11 @@ def abandoned(folder: Path) -> Generator[Abandoned]:
             found.leave()
 
 
+def writers(folder: Path) -> set[str]:
+    """All that have a journal here, dead or alive."""
+    return {path.stem for path in folder.glob("*.lock")}
+
+
 def read_file(path: Path, seed: int) -> Read:
     """What a segment holds; nothing where there is none. Raises `OSError`."""
     try:

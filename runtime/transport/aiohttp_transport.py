@@ -21,7 +21,8 @@ twice, which failover risks after any `RESET`. So a call is sent once more, on a
 - the connection was a kept one (a fresh connection that breaks is the upstream's doing), and
 - not one byte of an answer had arrived, and
 - it broke within `STALE_WITHIN_S` of sending. The news of a close that crossed our request takes one round trip;
-  a connection that breaks later did so on a request that the upstream was working on.
+  a connection that breaks later did so on a request that the upstream was working on, and
+- whoever keeps the books of the call lets it (`HttpCall.watch`): it is another attempt, and may be charged as one.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
-from runtime.dialects.base import HttpCall, HttpReply
+from runtime.dialects.base import HttpCall, HttpReply, Watch
 from runtime.transport.base import Fault, FaultKind, HttpStream, Limits, read_whole, whole_reply
 
 MAX_BODY_BYTES = 64 * 2**20
@@ -107,7 +108,8 @@ class AiohttpTransport:
             self._session = self._new_session()
         exchange = _Exchange(limits, self._under_way)
         answer = await exchange.start(self._session, call)
-        if isinstance(answer, Fault) and exchange.went_stale(answer, within_s=self._stale_within_s):
+        stale = isinstance(answer, Fault) and exchange.went_stale(answer, within_s=self._stale_within_s)
+        if stale and (call.watch is None or await call.watch.again()):
             exchange.fresh_only = True
             answer = await exchange.start(self._session, call)
         if isinstance(answer, Fault):
@@ -208,6 +210,7 @@ class _Exchange:
         "response",
         "sent_at",
         "total_at",
+        "watch",
         "wire",
     )
 
@@ -215,6 +218,7 @@ class _Exchange:
         self.limits = limits
         self.response: aiohttp.ClientResponse | None = None
         self.wire: _Wire | None = None
+        self.watch: Watch | None = None
         self.fresh_only = False
         self.abandoned = False
         self._loop = asyncio.get_running_loop()
@@ -231,6 +235,9 @@ class _Exchange:
         """Send, and wait for the headers."""
         limits = self.limits
         self.wire = None
+        self.watch = call.watch
+        if self.watch is not None:
+            self.watch.connecting = True
         self._under_way.add(self)
         token = _sending.set(self)
         try:
@@ -256,6 +263,8 @@ class _Exchange:
     def sending(self, wire: _Wire) -> None:
         """The connection is there, the request goes out: from here on `first_byte_s` runs."""
         self.wire = wire
+        if self.watch is not None:
+            self.watch.connecting = False
         self.sent_at = self._loop.time()
         self._scope.reschedule(self._no_later_than_total(self.sent_at + self.limits.first_byte_s))
 

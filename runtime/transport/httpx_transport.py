@@ -28,7 +28,7 @@ from typing import TypeVar, cast
 import h11
 import httpx
 
-from runtime.dialects.base import HttpCall, HttpReply
+from runtime.dialects.base import HttpCall, HttpReply, Watch
 from runtime.transport.base import Fault, FaultKind, HttpStream, Limits, read_whole, whole_reply
 
 MAX_BODY_BYTES = 64 * 2**20
@@ -80,7 +80,8 @@ class HttpxTransport:
             return Fault(FaultKind.REFUSED, "this transport is closed")
         exchange = _Exchange(limits, self._under_way)
         answer = await exchange.start(self._client, call)
-        if isinstance(answer, Fault) and exchange.went_stale(answer, within_s=self._stale_within_s):
+        stale = isinstance(answer, Fault) and exchange.went_stale(answer, within_s=self._stale_within_s)
+        if stale and (call.watch is None or await call.watch.again()):
             answer = await exchange.start(self._client, call)
         if isinstance(answer, Fault):
             return answer
@@ -157,6 +158,7 @@ class _Exchange:
         self._loop = asyncio.get_running_loop()
         self._total_at = self._loop.time() + limits.total_s
         self._sent_at = math.inf
+        self._watch: Watch | None = None
         self._fresh = False
         self._tries = 0
         self._scope: asyncio.Timeout | None = None
@@ -169,6 +171,9 @@ class _Exchange:
         self._tries += 1
         self._fresh = False
         self._sent_at = math.inf
+        self._watch = call.watch
+        if self._watch is not None:
+            self._watch.connecting = True
         self._under_way.add(self)
         try:
             request = client.build_request(
@@ -201,6 +206,8 @@ class _Exchange:
                 self._fresh = True
             case "send_request_headers.started" if self._scope is not None:
                 self._sent_at = self._loop.time()
+                if self._watch is not None:
+                    self._watch.connecting = False
                 self._scope.reschedule(self._no_later_than_total(self._sent_at + self.limits.first_byte_s))
 
     def went_stale(self, fault: Fault, *, within_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""Money under chaos: meters behind a Raygate that runs, a crowd that asks, and the rows held against what was metered."""
+"""Meters behind a Raygate that runs, a crowd that asks, and the rows held against what was metered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -86,6 +85,8 @@ class Crowd:
     seed: int = 0
     whole: list[Whole] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
+    said: dict[int, str] = field(default_factory=dict)
+    """The first answer of each status that is an error."""
     asked: int = 0
     stopped: bool = False
 
@@ -127,6 +128,7 @@ class Crowd:
             with suppress(ValueError, KeyError, TypeError):
                 said = json.loads(text)["error"]
             self.answers[f"{reply.status} {said.get('code') or said.get('type', '')}"] += 1
+            self.said.setdefault(reply.status, text[:300])
             await asyncio.sleep(0.02)
             return
         if stream and not text.endswith("data: [DONE]\n\n"):
@@ -202,14 +204,18 @@ class Account:
     under: int = 0
     wrong: list[str] = field(default_factory=list)
 
-    HEAD = f"{'round':34} {'rows':>5} {'exact':>6} {'free':>5} {'estim':>5} {'lost':>5} {'unseen':>6} {'rows $':>9} {'meters $':>9} {'over $':>9} {'under $':>9}"  # noqa: E501
-
     def __str__(self) -> str:
         money = "".join(f" {one / NANOUSD:9.6f}" for one in (self.charged, self.metered, self.over, self.under))
         return (
             f"{self.name:34} {self.rows:5} {self.exact:6} {self.refused:5} {self.estimated:5} {self.lost:5} "
             f"{self.unseen:6}{money}"
         )
+
+
+HEAD = (
+    f"{'round':34} {'rows':>5} {'exact':>6} {'free':>5} {'estim':>5} {'lost':>5} {'unseen':>6}"
+    f" {'rows $':>9} {'meters $':>9} {'over $':>9} {'under $':>9}"
+)
 
 
 def price(one: Served) -> int:
@@ -295,7 +301,3 @@ def _used(row: Mapping[str, Any]) -> tuple[int, int]:
 def _short(row: Mapping[str, Any]) -> dict[str, Any]:
     shown = ("attempt", "outcome", "flags", "input_tokens", "output_tokens", "cost_nanousd", "hold_nanousd")
     return {name: row[name] for name in shown}
-
-
-def folder_of(live: Live) -> Path:
-    return live.folder / JOURNALS
