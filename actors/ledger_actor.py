@@ -14,7 +14,8 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,16 @@ class LedgerActor:
         """What an admin asks; `who` is the id of his key."""
         ledger = await self._ready()
         return unkept(ledger) if isinstance(ledger, StoreFailure) else await ledger.ask(what, *args, who=who, **named)
+
+    async def export(self, to: str, last: str, only: Mapping[str, str]) -> AsyncGenerator[bytes | Failure]:
+        """All rows as a file, a piece at a time; a failure is the last item."""
+        ledger = await self._ready()
+        if isinstance(ledger, StoreFailure):
+            yield unkept(ledger)
+            return
+        async with aclosing(ledger.export(to, last, only)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def whereabouts(self) -> tuple[str, int]:
         """The node and the process id of this actor."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from ray.exceptions import RayTaskError
@@ -20,6 +22,9 @@ HURRY_S = 2.0
 """How long a caller's key, or the money for a request, is waited for."""
 PATIENCE_S = 30.0
 """How long rows, reports and changes are: they go through the disk."""
+EXPORT_S = 3_600.0
+EXPORT_AHEAD = 4
+"""Pieces of a file that lie ready while its reader is slow; each is some thousand rows."""
 
 
 class LedgerRef:
@@ -60,8 +65,20 @@ class LedgerRef:
         try:
             return await self._call("ask", what, args, named, who, timeout_s=PATIENCE_S)
         except Unreachable as error:
-            detail = f"{error}; try again in a moment"
-            return Failure(kind=FailureKind.UNAVAILABLE, detail=detail, retry_after_s=1.0, scope="request")
+            return _away(str(error))
+
+    async def export(self, to: str, last: str, only: Mapping[str, str]) -> AsyncGenerator[bytes | Failure]:
+        """All rows as a file, a piece at a time; a failure is the last item, also where the ledger goes away."""
+        try:
+            async with aclosing(
+                self.actor.stream("export", to, last, only, timeout_s=EXPORT_S, ahead=EXPORT_AHEAD)
+            ) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except Unreachable as error:
+            yield _away(str(error))
+        except RayTaskError as error:
+            yield _away(f"{LEDGER} could not answer: {last_line(error)}")
 
     async def _call(self, method: str, *args: Any, timeout_s: float) -> Any:
         try:
@@ -72,3 +89,8 @@ class LedgerRef:
 
     def close(self) -> None:
         self.actor.close()
+
+
+def _away(why: str) -> Failure:
+    detail = f"{why}; try again in a moment"
+    return Failure(kind=FailureKind.UNAVAILABLE, detail=detail, retry_after_s=1.0, scope="request")

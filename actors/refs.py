@@ -82,7 +82,9 @@ class ActorRef:
         except RayError as error:
             raise self._lost(error) from None
 
-    async def stream(self, method: str, *args: object, timeout_s: float) -> AsyncGenerator[Any]:
+    async def stream(
+        self, method: str, *args: object, timeout_s: float, ahead: int = STREAM_AHEAD
+    ) -> AsyncGenerator[Any]:
         """A streaming method's values, as they come. Raises `Unreachable`; an error inside comes as `RayTaskError`."""
         until = asyncio.get_running_loop().time() + timeout_s
         items: Any = None
@@ -91,7 +93,7 @@ class ActorRef:
             async with asyncio.timeout_at(until):
                 bound = getattr(await self.resolve(), method)
             self.sent[method] += 1
-            items = bound.options(num_returns="streaming", _generator_backpressure_num_objects=STREAM_AHEAD).remote(
+            items = bound.options(num_returns="streaming", _generator_backpressure_num_objects=ahead).remote(
                 *args, **self._as_caller(method)
             )
             while True:

@@ -3,59 +3,109 @@
     GET /admin/keys        POST /admin/keys              GET, PATCH, DELETE /admin/keys/{id}
     GET /admin/accounts    POST /admin/teams/{id}        POST /admin/orgs/{id}
     GET /admin/budgets     POST /admin/budgets/{scope}/{id}          DELETE /admin/budgets/{scope}/{id}/{period}
-    GET /admin/spend       GET /admin/rows               GET /admin/elsewhere
+    GET /admin/spend       GET /admin/rows               GET /admin/elsewhere         GET /admin/export
     GET /admin/audit       GET /admin/ledger
 
-Every answer is the ledger's own; here it is only addressed.
+Every answer is the ledger's own; here it is only addressed. `openapi` describes these ways from the same table.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from pydantic import BaseModel
+
 from runtime.ledger.desk import NOT_FOUND
 from runtime.ledger.enquiries import FILTERS
+from runtime.ledger.wishes import BudgetWish, KeyChange, KeyWish, OrgWish, TeamWish
 from runtime.outcome import Failure, FailureKind
 from serve.asked import Asked
 from serve.errors import Refused, answer_failure
 
+log = logging.getLogger("raygate.admin")
+
 PREFIX = "/admin"
+
+FILES = {
+    "csv": b"text/csv; charset=utf-8",
+    "jsonl": b"application/x-ndjson",
+    "parquet": b"application/vnd.apache.parquet",
+}
+"""What an export is, by its format."""
+
+LARGEST = 2**63 - 1
 
 
 class Way(NamedTuple):
-    """One thing that can be asked. `path` has "*" for a name; `ask` is the ledger's word for it.
+    """One thing that can be asked. `path` has names in braces; `ask` is the ledger's word for it.
 
-    `body`: it takes a JSON body. `query` are the parameters of the address that it takes, each with its type.
+    `body` is what it takes as JSON, `query` the parameters of the address, each with its type. `answer` names the
+    description of what comes; `file` is for one that comes in pieces.
     """
 
     method: str
     path: tuple[str, ...]
     ask: str
-    body: bool = False
+    summary: str
+    answer: str
+    body: type[BaseModel] | None = None
     query: Mapping[str, type[str] | type[int]] = {}
+    file: bool = False
 
 
 WHICH: Mapping[str, type[str] | type[int]] = {"last": str, **dict.fromkeys(FILTERS, str)}
 
 WAYS = (
-    Way("GET", ("keys",), "keys"),
-    Way("POST", ("keys",), "create_key", body=True),
-    Way("GET", ("keys", "*"), "key"),
-    Way("PATCH", ("keys", "*"), "change_key", body=True),
-    Way("DELETE", ("keys", "*"), "revoke_key"),
-    Way("GET", ("accounts",), "accounts"),
-    Way("POST", ("teams", "*"), "put_team", body=True),
-    Way("POST", ("orgs", "*"), "put_org", body=True),
-    Way("GET", ("budgets",), "budgets"),
-    Way("POST", ("budgets", "*", "*"), "set_budget", body=True),
-    Way("DELETE", ("budgets", "*", "*", "*"), "remove_budget"),
-    Way("GET", ("spend",), "spend", query={**WHICH, "by": str, "each": str}),
-    Way("GET", ("rows",), "rows", query={**WHICH, "limit": int}),
-    Way("GET", ("elsewhere",), "elsewhere", query={**WHICH, "models": str}),
-    Way("GET", ("audit",), "audit", query={"after": int, "limit": int}),
-    Way("GET", ("ledger",), "state"),
+    Way("GET", ("keys",), "keys", "All keys, without their texts.", "Keys"),
+    Way("POST", ("keys",), "create_key", "A new key; its text is in this answer alone.", "NewKey", KeyWish),
+    Way("GET", ("keys", "{id}"), "key", "One key.", "Key"),
+    Way("PATCH", ("keys", "{id}"), "change_key", "Change what is named; the rest stays.", "Key", KeyChange),
+    Way("DELETE", ("keys", "{id}"), "revoke_key", "End a key for good, within a second everywhere.", "Key"),
+    Way("GET", ("accounts",), "accounts", "Teams and organisations.", "Accounts"),
+    Way("POST", ("teams", "{id}"), "put_team", "Make a team, or put another in its place.", "Team", TeamWish),
+    Way("POST", ("orgs", "{id}"), "put_org", "Make an organisation, or put another in its place.", "Org", OrgWish),
+    Way("GET", ("budgets",), "budgets", "Every limit as it stands: used, lent, lost.", "Limits"),
+    Way(
+        "POST",
+        ("budgets", "{scope}", "{id}"),
+        "set_budget",
+        "Bound what a key, team or org spends in a period.",
+        "Budget",
+        BudgetWish,
+    ),
+    Way("DELETE", ("budgets", "{scope}", "{id}", "{period}"), "remove_budget", "Take a budget away.", "Removed"),
+    Way(
+        "GET",
+        ("spend",),
+        "spend",
+        "What was spent and on what, with trends and a projection of 30 days.",
+        "Spend",
+        query={**WHICH, "by": str, "each": str},
+    ),
+    Way("GET", ("rows",), "rows", "Attempts, one by one.", "Rows", query={**WHICH, "limit": int}),
+    Way(
+        "GET",
+        ("elsewhere",),
+        "elsewhere",
+        "What the same tokens would have cost at other models.",
+        "Elsewhere",
+        query={**WHICH, "models": str},
+    ),
+    Way(
+        "GET",
+        ("export",),
+        "export",
+        "All attempts as a file: CSV, JSON lines or Parquet. One that is not whole breaks off.",
+        "Text",
+        query={**WHICH, "format": str},
+        file=True,
+    ),
+    Way("GET", ("audit",), "audit", "Who changed what, the oldest first.", "Trail", query={"after": int, "limit": int}),
+    Way("GET", ("ledger",), "state", "How the ledger itself is.", "LedgerState"),
 )
 
 
@@ -66,14 +116,36 @@ async def answer(asked: Asked) -> None:
         raise Refused(FailureKind.NOT_ALLOWED, detail, code="admin_only")
     path = tuple(unquote(part) for part in asked.path.removeprefix(PREFIX).strip("/").split("/"))
     way = _way(asked.exchange.method, path)
-    names = [part for want, part in zip(way.path, path, strict=True) if want == "*"]
+    names = [part for want, part in zip(way.path, path, strict=True) if want.startswith("{")]
     said = _query(way, asked.exchange.query)
+    if way.file:
+        await asked.exchange.unless_gone(_export(asked, said))
+        return
     body = [await asked.json()] if way.body else []
     found = await asked.edge.ledger.ask(way.ask, *names, *body, who=asked.caller.account.key, **said)
     if isinstance(found, Failure):
         await answer_failure(asked.exchange, found, status=404 if found.code == NOT_FOUND else None)
         return
     await asked.reply(found)
+
+
+async def _export(asked: Asked, said: Mapping[str, str | int]) -> None:
+    """A file in pieces. One that cannot be ended breaks off: nobody takes it for whole."""
+    exchange = asked.exchange
+    form, last = str(said.get("format", "csv")), str(said.get("last", "30d"))
+    only = {name: str(said[name]) for name in FILTERS if name in said}
+    async with aclosing(asked.edge.ledger.export(form, last, only)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, Failure):
+                if exchange.started:
+                    log.error("export.broke_off", extra={"why": piece.detail, "request_id": asked.request_id})
+                await answer_failure(exchange, piece)
+                return
+            if not exchange.started:
+                name = f'attachment; filename="raygate-{last}.{form}"'.encode()
+                await exchange.start(200, [(b"content-type", FILES[form]), (b"content-disposition", name)])
+            await exchange.write(piece)
+    await exchange.write(b"", more=False)
 
 
 def _way(method: str, path: tuple[str, ...]) -> Way:
@@ -95,7 +167,7 @@ def _way(method: str, path: tuple[str, ...]) -> Way:
 
 
 def _fits(want: str, part: str) -> bool:
-    return want in ("*", part) and bool(part)
+    return bool(part) and (want == part or want.startswith("{"))
 
 
 def _query(way: Way, said: Mapping[str, str]) -> dict[str, str | int]:
@@ -105,7 +177,8 @@ def _query(way: Way, said: Mapping[str, str]) -> dict[str, str | int]:
         detail = f"?{min(unknown)[:100]}= means nothing here; what does: {known}"
         raise Refused(FailureKind.BAD_REQUEST, detail)
     try:
-        return {name: way.query[name](value) for name, value in said.items()}
+        found = {name: way.query[name](value) for name, value in said.items()}
     except ValueError:
         detail = "a number was expected in the address; write it in digits"
         raise Refused(FailureKind.BAD_REQUEST, detail) from None
+    return {name: min(value, LARGEST) if isinstance(value, int) else value for name, value in found.items()}

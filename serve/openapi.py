@@ -9,6 +9,9 @@ from __future__ import annotations
 from html import escape
 from typing import Any, NamedTuple
 
+from serve import admin_openapi
+from serve.admin import WAYS
+
 Json = dict[str, Any]
 
 
@@ -148,12 +151,14 @@ def document(version: str) -> Json:
     paths: dict[str, Json] = {}
     for one in OPERATIONS:
         paths.setdefault(one.path, {})[one.method] = _operation(one)
+    for way in WAYS:
+        paths.setdefault(admin_openapi.path_of(way), {})[way.method.lower()] = admin_openapi.operation(way)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Raygate", "version": version, "description": "One endpoint for many LLM providers, on Ray."},
         "paths": paths,
         "components": {
-            "schemas": SCHEMAS,
+            "schemas": {**SCHEMAS, **admin_openapi.schemas()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -191,10 +196,14 @@ def _content(schema: str, media_type: str = "application/json") -> Json:
 
 def page(version: str) -> str:
     """The same for people, as one page without scripts."""
+    told = [
+        *((one.method.upper(), one.path, one.summary, "key" if one.key else "") for one in OPERATIONS),
+        *((way.method, admin_openapi.path_of(way), way.summary, "admin's key") for way in WAYS),
+    ]
     rows = "".join(
-        f"<tr><td><code>{one.method.upper()}</code></td><td><code>{escape(one.path)}</code></td>"
-        f"<td>{escape(one.summary)}</td><td>{'key' if one.key else ''}</td></tr>"
-        for one in OPERATIONS
+        f"<tr><td><code>{method}</code></td><td><code>{escape(path)}</code></td>"
+        f"<td>{escape(summary)}</td><td>{needs}</td></tr>"
+        for method, path, summary, needs in told
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Raygate</title>'

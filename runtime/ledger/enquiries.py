@@ -7,13 +7,13 @@ counted as `unpriced` beside every sum and is in none.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
 from runtime.ledger.desk import bad, unkept
 from runtime.ledger.export import FIELDS, Format, export, record
 from runtime.ledger.periods import DAY_MS, HOUR_MS, WEEK_MS, Period
 from runtime.ledger.report import BY, Projection, before, cut_for, known_cost, lines, project, reprice, trends
-from runtime.ledger.store.base import Store, StoreFailure, Where
+from runtime.ledger.store.base import Store, StoreFailure, Trouble, Where
 from runtime.ledger.store.tally import Cell, Sums
 from runtime.models import NANOUSD, Pricing
 from runtime.outcome import Failure
@@ -96,16 +96,18 @@ class Enquiries:
             return {"rows": [dict(zip(FIELDS, record(row), strict=True)) for row in page]}
         return {"rows": []}
 
-    async def elsewhere(self, models: str, last: str = "30d", **only: str) -> Answer | Failure:
+    async def elsewhere(self, models: str = "", last: str = "30d", **only: str) -> Answer | Failure:
         """What the same tokens would have cost at other models, named as provider/model with commas between them."""
         since, wrong = self._since(last), _unknown(only)
         if isinstance(since, Failure) or wrong is not None:
             return since if isinstance(since, Failure) else wrong or bad("nothing was asked")
+        names = list(filter(None, models.split(",")))
+        if not names:
+            return bad("no models were named; say models=openai/gpt-4o-mini, several with commas", param="models")
         cut = cut_for(Period.HOUR, since_ms=since, until_ms=self._now_ms() + 1, by=("model",), only=only)
         found = await self._store.cells(cut)
         if isinstance(found, StoreFailure):
             return unkept(found)
-        names = list(filter(None, models.split(",")))
         return {
             "spent_nanousd": sum(cell.sums.cost_nanousd for cell in found),
             "models": [
@@ -121,15 +123,16 @@ class Enquiries:
             ],
         }
 
-    def export(self, to: str = "csv", last: str = "30d", **only: str) -> AsyncIterator[bytes | StoreFailure] | Failure:
-        """All rows as a file, a piece at a time."""
+    async def export(self, to: str, last: str, only: Mapping[str, str]) -> AsyncGenerator[bytes | Failure]:
+        """All rows as a file, a piece at a time. A failure is the last item: what came before it is not all."""
         since, wrong = self._since(last), _unknown(only)
         if isinstance(since, Failure) or wrong is not None:
-            return since if isinstance(since, Failure) else wrong or bad("nothing was asked")
-        try:
-            return export(self._store, Where(since_ms=since, only=only), Format(to))
-        except ValueError:
-            return bad(f"there is no format {to!r}; there are {', '.join(Format)}")
+            yield since if isinstance(since, Failure) else wrong or bad("nothing was asked")
+        elif to not in set(Format):
+            yield bad(f"there is no format {to!r}; there are {', '.join(Format)}", param="format")
+        else:
+            async for piece in export(self._store, Where(since_ms=since, only=only), Format(to)):
+                yield _unread(piece) if isinstance(piece, StoreFailure) else piece
 
     def _now_ms(self) -> int:
         return round(self._wall() * 1_000)
@@ -144,6 +147,11 @@ class Enquiries:
 def sums_json(sums: Sums) -> dict[str, Json]:
     """All measures, and the cost in dollars: None, never 0, where nothing of it is known."""
     return {**sums._asdict(), "cost_usd": _usd(known_cost(sums))}
+
+
+def _unread(failure: StoreFailure) -> Failure:
+    """What is not installed, whoever asks can do without."""
+    return bad(failure.detail, param="format") if failure.kind is Trouble.MISSING else unkept(failure)
 
 
 def _line(cell: Cell, by: Sequence[str], each: Period) -> dict[str, Json]:

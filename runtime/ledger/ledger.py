@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import asdict
 
 from runtime.feed import AccountsNews
@@ -224,6 +224,10 @@ class Ledger:
         if what in ENQUIRIES:
             return await getattr(self.enquiries, what)(*args, **named)
         return Failure(kind=FailureKind.BAD_REQUEST, detail=f"the ledger knows no {what!r}", scope="request")
+
+    def export(self, to: str, last: str, only: Mapping[str, str]) -> AsyncGenerator[bytes | Failure]:
+        """All rows as a file, a piece at a time; a failure is the last item."""
+        return self.enquiries.export(to, last, only)
 
     async def close(self) -> None:
         await self._store.close()

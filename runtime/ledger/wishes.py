@@ -31,7 +31,11 @@ CALLED: Mapping[str, Period] = {
 }
 """Other words for periods."""
 
-Span = Annotated[Period, BeforeValidator(lambda said: CALLED.get(said, said) if isinstance(said, str) else said)]
+Span = Annotated[
+    Period,
+    BeforeValidator(lambda said: CALLED.get(said, said) if isinstance(said, str) else said),
+    Field(description=f"or {', '.join(CALLED)}"),
+]
 
 
 class _Wish(BaseModel):

@@ -2,94 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actors.refs import Unreachable
-from actors.till import Till
-from runtime.feed import KeyInfo
-from runtime.ledger.accounts import Pass, sha256_of
-from runtime.ledger.leases import Claims, Grants
-from runtime.ledger.ledger import Ledger
-from runtime.ledger.purse import Purse
-from runtime.ledger.store.base import StoreFailure
-from runtime.ledger.store.sqlite import SqliteStore
-from runtime.outcome import Failure
-from runtime.request import Json
+from runtime.ledger.accounts import sha256_of
 from tests.fakes.asgi import Call
-from tests.serve.test_app import Served
-
-ROOT = "rg-root"
-NOW = 1_790_000_000.0
-
-
-class Near:
-    """The ledger as an edge sees it, without the way between."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-
-    async def present(self, sha256: str) -> Pass | Failure:
-        return self.ledger.present(sha256)
-
-    async def exchange(self, claims: Claims) -> Grants:
-        return self.ledger.exchange(claims)
-
-    async def ask(self, what: str, *args: Json, who: str, **named: Json) -> Json | Failure:
-        return await self.ledger.ask(what, *args, who=who, **named)
-
-
-class Office:
-    """An application with a ledger, and an admin who asks it."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.served = Served()
-        edge = self.served.edge
-        edge.ledger = Near(ledger)
-        clock = asyncio.get_running_loop().time
-        edge.till = Till(Purse(edge="test"), edge.passes, edge.ledger.exchange, clock, away=Unreachable)
-        edge.till.start()
-        root = KeyInfo(sha256=sha256_of(ROOT), name="bootstrap", admin=True)
-        self.served.edge.keys = {root.sha256: root}
-        self.chance = 0
-
-    async def ask(self, method: str, path: str, body: Any = None, key: str = ROOT) -> Call:
-        headers = [(b"authorization", f"Bearer {key}".encode())]
-        data = b"" if body is None else json.dumps(body).encode()
-        path, _, query = path.partition("?")
-        call = Call(method, f"/admin/{path}", body=data, headers=headers)
-        call.scope["query_string"] = query.encode()
-        return await self.served(call)
-
-    async def got(self, method: str, path: str, body: Any = None) -> Any:
-        call = await self.ask(method, path, body)
-        assert call.status == 200, call.body
-        return json.loads(call.body)
-
-    async def chat(self, key: str, **scope: Any) -> Call:
-        body = {"model": "one/m", "messages": [{"role": "user", "content": "hi"}]}
-        headers = [(b"authorization", f"Bearer {key}".encode())]
-        call = Call("POST", "/v1/chat/completions", body=json.dumps(body).encode(), headers=headers)
-        call.scope.update(scope)
-        return await self.served(call)
-
-
-@pytest.fixture
-async def office(tmp_path: Path) -> AsyncGenerator[Office]:
-    store = await SqliteStore.open(tmp_path / "ledger.db", synchronous="normal")
-    assert not isinstance(store, StoreFailure)
-    count = iter(range(1, 256))
-    ledger = await Ledger.open(store, "test", wall=lambda: NOW, chance=lambda size: bytes([next(count)] * size))
-    assert not isinstance(ledger, StoreFailure)
-    made = Office(ledger)
-    yield made
-    await made.served.edge.till.stop()
-    await ledger.close()
+from tests.serve.office import Office, opened
 
 
 async def test_a_key_is_shown_once_and_lets_its_holder_in(office: Office) -> None:
@@ -186,6 +107,12 @@ async def test_every_change_leaves_a_trail_that_says_who(office: Office) -> None
         ("POST", "teams/a b", {}, "a b"),
         ("GET", "audit?afer=1", None, "afer"),
         ("GET", "audit?after=x", None, "digits"),
+        ("GET", "spend?last=7", None, "24h"),
+        ("GET", "spend?by=colour", None, "by is of"),
+        ("GET", "elsewhere", None, "models="),
+        ("GET", "export?format=xlsx", None, "parquet"),
+        ("GET", "export?last=ever", None, "24h"),
+        ("GET", "export?colour=red", None, "colour"),
     ],
 )
 async def test_what_is_wrong_is_named(office: Office, method: str, path: str, body: Any, says: str) -> None:
@@ -204,16 +131,11 @@ async def test_what_there_is_not(office: Office, method: str, path: str, status:
 
 async def test_accounts_outlive_their_ledger(tmp_path: Path) -> None:
     for turn in range(2):
-        store = await SqliteStore.open(tmp_path / "ledger.db", synchronous="normal")
-        assert not isinstance(store, StoreFailure)
-        ledger = await Ledger.open(store, "test", wall=lambda: NOW, chance=lambda size: b"x" * size)
-        assert not isinstance(ledger, StoreFailure)
-        office = Office(ledger)
+        office = Office(await opened(tmp_path))
         if turn == 0:
             made = await office.got("POST", "keys", {"name": "ci"})
         assert (await office.chat(made["key"])).status == 200
-        await office.served.edge.till.stop()
-        await ledger.close()
+        await office.close()
 
 
 async def test_a_rate_is_kept_and_told_in_openais_headers(office: Office) -> None:
