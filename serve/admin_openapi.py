@@ -150,7 +150,11 @@ ANSWERS: Mapping[str, Json] = {
             )
         )
     ),
-    "LedgerState": _all(**dict.fromkeys(("epoch", "bytes", "under_way", "keys", "limits"), _WHOLE)),
+    "LedgerState": _all(
+        **dict.fromkeys(("epoch", "bytes", "under_way", "keys", "limits"), _WHOLE),
+        lag_s=_or_null(_REAL),
+        prices_as_of=_or_null(_TEXT),
+    ),
 }
 
 

@@ -49,13 +49,15 @@ class Enquiries:
             return since if isinstance(since, Failure) else wrong or bad("nothing was asked")
         now_ms = self._now_ms()
         dimensions = tuple(filter(None, by.split(",")))
+        if each not in set(Period):
+            return bad(f"each={each!r} is no period; there are {', '.join(Period)}", param="each")
+        period = Period(each)
         try:
-            period = Period(each)
             cut = cut_for(period, since_ms=since, until_ms=now_ms + 1, by=dimensions, only=only)
             earlier = cut_for(since_ms=before(since, now_ms)[0], until_ms=since, by=dimensions, only=only)
             daily = cut_for(Period.DAY, since_ms=now_ms - LEARNED_MS, until_ms=now_ms + 1, only=only)
         except ValueError as error:
-            return bad(f"{error}; by is of {', '.join(BY)}, each of {', '.join(Period)}")
+            return bad(f"{error}; by is of {', '.join(BY)}", param="by")
         found = await self._store.cells(cut)
         then = await self._store.cells(earlier)
         days = await self._store.cells(daily)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import asdict
 
+from runtime import price_list
 from runtime.feed import AccountsNews
 from runtime.ledger.accounts import Counted, Limit, Pass, Scope, limits_of, make_pass
 from runtime.ledger.book import Notice
@@ -38,6 +39,9 @@ METERS = "meters"
 MOST_REVOKED = 10_000
 """Revocations that are pushed to edges. An older one they hear of when their passes end, within a minute."""
 
+LAG_S, MOST_BATCHES = 60.0, 1_000
+"""How far back batches are looked at for how late they came, and how many at most."""
+
 
 class Ledger:
     """Belongs to one event loop. Make it with `open`."""
@@ -62,6 +66,7 @@ class Ledger:
         self._meters: Mapping[str, MeterState] = {}
         self._heard: set[str] = set()
         self._shipping = asyncio.Lock()
+        self._came: deque[tuple[float, float]] = deque(maxlen=MOST_BATCHES)
         self._version = 1
         self._changed = asyncio.Event()
         revoked = (key.id for key in register.keys.values() if key.revoked)
@@ -151,6 +156,7 @@ class Ledger:
             if isinstance(done, StoreFailure):
                 return done
             now = self._wall()
+            self._came.append((now, now - min(row.settlement.at_ms for row in rows) / 1_000))
             for change in done.changes:
                 self._owner.spent(change.row, change.cost_nanousd, now=now, new=change.new)
         if batch.open:
@@ -199,7 +205,7 @@ class Ledger:
         return {"limits": [_standing(one) for one in self._owner.standings(self._wall())]}
 
     async def state(self) -> Json | Failure:
-        """How the ledger itself is."""
+        """How the ledger itself is. `lag_s`: how late the latest of the last minute's rows came, None without any."""
         size, opened = await self._store.size(), await self._store.open_intents()
         if isinstance(size, StoreFailure):
             return unkept(size)
@@ -211,6 +217,8 @@ class Ledger:
             "under_way": len(opened),
             "keys": len(self._register.keys),
             "limits": len(self._limits),
+            "lag_s": self._lag_s(),
+            "prices_as_of": None if (known := price_list.as_of()) is None else known.isoformat(),
         }
 
     async def ask(self, what: str, *args: Json, who: str, **named: Json) -> Json | Failure:
@@ -231,6 +239,10 @@ class Ledger:
 
     async def close(self) -> None:
         await self._store.close()
+
+    def _lag_s(self) -> float | None:
+        now = self._wall()
+        return max((round(late_s, 3) for at, late_s in self._came if now - at <= LAG_S), default=None)
 
     def _has_new_budgets(self) -> bool:
         """Whether there is a budget of which the owner must be told what was spent before."""

@@ -192,4 +192,6 @@ def document_of(holder: Holder) -> Document:
 
 
 def _no(what: str, name: str) -> Denied:
-    return Denied(f"there is no {what} {name!r}", unknown=True)
+    make = {"team": "teams", "organisation": "orgs"}.get(what)
+    how = f"; POST /admin/{make}/{name} makes it" if make else ""
+    return Denied(f"there is no {what} {name!r}{how}", unknown=True)

@@ -3,6 +3,9 @@
     commands    what can be typed; everything heavy is imported inside a command, so that --help costs little
     lifecycle   up, down
     status      what runs, and what listens where
+    ledger      how the ledger is, as status shows it
+    accounts    keys and budgets; over HTTP, as an admin
+    spend       what was spent, and all of it as a file
     chat        one question over HTTP, streamed
     models      what can be asked for
     config      is this settings file right?

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from runtime.ledger.accounts import dollars
+from runtime.ledger.periods import Period
 from serve.cli import http, place, screen
 from serve.cli.errors import Ended
+
+PERIODS = tuple(each.value for each in Period)
+_AMOUNT = re.compile(r"\d+(\.\d*)?|\.\d+")
 
 
 def ask(
@@ -33,9 +39,9 @@ def budget_of(said: str) -> dict[str, str]:
     >>> budget_of("50/month")
     {'limit_usd': '50', 'period': 'month'}
     """
-    dollars, stroke, period = said.removeprefix("$").partition("/")
-    if not (dollars and stroke and period):
-        raise Ended(f"{said!r} is no budget; write it as 50/month, 5/day or 100/total")
+    dollars, _, period = said.removeprefix("$").partition("/")
+    if not _AMOUNT.fullmatch(dollars) or period not in PERIODS:
+        raise Ended(f"{said!r} is no budget; write it as 50/month, 5/day or 100/total ({', '.join(PERIODS)})")
     return {"limit_usd": dollars, "period": period}
 
 
@@ -54,6 +60,9 @@ def listed(*, url: str, key: str, as_json: bool) -> None:
     found = ask("GET", "keys", url=url, key=key)["keys"]
     if as_json:
         screen.as_json(found)
+        return
+    if not found:
+        print(f"There are no keys yet but the one that `{screen.program()} up` made; `keys create NAME` makes one.")
         return
     columns = ("id", "ends in", "name", "team", "state", "limits")
     screen.console().print(screen.table(columns, map(_row, found)))
@@ -79,6 +88,8 @@ def set_budget(scope: str, account: str, budget: Mapping[str, Any], *, url: str,
 
 def remove_budget(scope: str, account: str, period: str, *, url: str, key: str, as_json: bool) -> None:
     """Take a budget away. Raises `Ended`."""
+    if period not in PERIODS:
+        raise Ended(f"{period!r} is no period; there are {', '.join(PERIODS)}")
     gone = ask("DELETE", f"budgets/{scope}/{quote(account, safe='')}/{period}", url=url, key=key)
     if as_json:
         screen.as_json(gone)
@@ -110,4 +121,4 @@ def _limits(holder: Mapping[str, Any]) -> str:
 
 def _budget(budget: Mapping[str, Any]) -> str:
     each = "in all" if budget["period"] == "total" else f"a {budget['period']}"
-    return f"${budget['limit_usd']:,.2f} {each}{'' if budget['hard'] else ' (warns only)'}"
+    return f"{dollars(budget['limit_nanousd'])} {each}{'' if budget['hard'] else ' (warns only)'}"

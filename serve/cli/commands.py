@@ -81,7 +81,7 @@ def down(config: Config = None, as_json: Json = False) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show providers, replicas and who listens where."""
+    """Show providers, replicas, the ledger, budgets nearly spent, and who listens where."""
     from serve.cli import status as command
 
     command.status(as_json=as_json)
@@ -208,6 +208,10 @@ def spend(  # noqa: PLR0917  # typer calls it by name
     by: Annotated[str, typer.Option(help="Of org, team, key, tag, route, provider, model; commas between.")] = "model",
     last: Annotated[str, typer.Option(help="How far back: 24h, 7d, 4w.")] = "30d",
     each: Annotated[str, typer.Option(help="hour, day, week, month or total.")] = "total",
+    only: Annotated[list[str] | None, typer.Option(help="As team=red or model=gpt-4o. Repeat.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every attempt to FILE: .csv, .jsonl or .parquet.")
+    ] = None,
     url: Url = "",
     key: Key = "",
     as_json: Json = False,
@@ -215,7 +219,11 @@ def spend(  # noqa: PLR0917  # typer calls it by name
     """Show what was spent, and on what; what had no known price is counted, never added as zero."""
     from serve.cli import spend as command
 
-    command.spend(by=by, last=last, each=each, url=url, key=key, as_json=as_json)
+    narrowed = command.only_of(only or [])
+    if export is not None:
+        command.export(export, last=last, only=narrowed, url=url, key=key, as_json=as_json)
+    else:
+        command.spend(by=by, last=last, each=each, only=narrowed, url=url, key=key, as_json=as_json)
 
 
 class Scope(StrEnum):

@@ -1,20 +1,82 @@
-"""`raygate spend`: what was spent, and on what."""
+"""`raygate spend`: what was spent, and on what; all of it as a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from serve.cli import screen
+from runtime.ledger.report import BY as FILTERS
+from serve.cli import http, place, screen
 from serve.cli.accounts import ask
+from serve.cli.errors import FAILED, Ended
+
+FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+"""How a file is written, by the end of its name."""
 
 
-def spend(*, by: str, last: str, each: str, url: str, key: str, as_json: bool) -> None:
+def only_of(said: Iterable[str]) -> dict[str, str]:
+    """Filters as people type them. Raises `Ended`.
+
+    >>> only_of(["team=red"])
+    {'team': 'red'}
+    """
+    found = {}
+    for one in said:
+        name, equals, value = one.partition("=")
+        if not (equals and value) or name not in FILTERS:
+            raise Ended(f"--only {one} says nothing; write it as team=red (there are {', '.join(FILTERS)})")
+        found[name] = value
+    return found
+
+
+def export(file: Path, *, last: str, only: Mapping[str, str], url: str, key: str, as_json: bool) -> None:
+    """All attempts into a file, which is there once it is whole. Raises `Ended`."""
+    form = FORMATS.get(file.suffix.lower())
+    if form is None:
+        raise Ended(f"{file} does not say how it is to be written; end it in {', '.join(FORMATS)}")
+    target = place.target(url, key)
+    query = {**only, "last": last, "format": form}
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with part.open("wb") as out:
+            size = _fetch(target, query, out)
+        part.replace(file)
+    except OSError as error:
+        raise Ended(f"{file} cannot be written: {error.strerror}", FAILED) from None
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    if as_json:
+        screen.as_json({"file": str(file), "format": form, "bytes": size})
+    else:
+        print(f"{file}: every attempt of the last {last}, {size:,} bytes.")
+
+
+def _fetch(target: place.Target, query: Mapping[str, str], out: BinaryIO) -> int:
+    """How many bytes came. Raises `Ended`, also where there are more that did not."""
+    with (
+        screen.waiting("asking the ledger"),
+        http.client(target) as client,
+        client.stream("GET", "/admin/export", params=query) as reply,
+    ):
+        if reply.status_code != 200:
+            reply.read()
+            raise http.refusal(target, reply)
+        return sum(out.write(piece) for piece in reply.iter_bytes())
+
+
+def spend(*, by: str, last: str, each: str, only: Mapping[str, str], url: str, key: str, as_json: bool) -> None:
     """A line for each value, the dearest first, then the sum and what is to be expected. Raises `Ended`."""
-    found = ask("GET", "spend", url=url, key=key, query={"by": by, "last": last, "each": each})
+    found = ask("GET", "spend", url=url, key=key, query={**only, "by": by, "last": last, "each": each})
     if as_json:
         screen.as_json(found)
+        return
+    if not found["lines"]:
+        print(f"Nothing was asked for in the last {last}.")
         return
     dimensions = found["by"]
     numbers = ("cost", "attempts", "failed", "tokens in", "out", "unpriced")

@@ -1,10 +1,11 @@
-"""`raygate status`: who answers, who serves, and what listens on which address."""
+"""`raygate status`: who answers, who serves, how the ledger is, and what listens on which address."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from actors.keys import BOOTSTRAP_FILE
 from actors.launch import head
 from actors.launch.processes import Listener, listeners
 from actors.names import MANAGER, NAMESPACE
-from serve.cli import place, screen
+from serve.cli import ledger, place, screen
 from serve.cli.errors import FAILED, Ended
 
 ANSWER_S = 10.0
@@ -23,12 +24,16 @@ EVERY = "every interface"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """All that is shown. `overview` is the manager's; empty where it does not answer, and `trouble` says why."""
+    """All that is shown. `overview` is the manager's; empty where it does not answer, and `trouble` says why.
+
+    `ledger` is as `ledger.picture` has it, empty where Ray could not be joined.
+    """
 
     run: head.Run | None
     address: str
     overview: Mapping[str, Any] = field(default_factory=dict)
     trouble: str = ""
+    ledger: Mapping[str, Any] = field(default_factory=dict)
     listening: tuple[Listener, ...] = ()
 
 
@@ -42,19 +47,18 @@ def status(*, as_json: bool) -> None:
             screen.as_json({"running": False, "state_folder": str(folder)})
         raise place.not_running(folder, FAILED)
     with screen.waiting("asking the manager"):
-        overview, trouble = _overview(folder, run, address)
+        overview, trouble, ledger_says = _asked(folder, run, address)
         found = tuple(listeners(head.processes_of(run))) if run is not None else ()
-    picture = Picture(run=run, address=address, overview=overview, trouble=trouble, listening=found)
+    picture = Picture(run=run, address=address, overview=overview, trouble=trouble, ledger=ledger_says, listening=found)
     if as_json:
         screen.as_json(_plain(picture, folder))
     else:
         _draw(picture, folder)
 
 
-def _overview(folder: Path, run: head.Run | None, address: str) -> tuple[Mapping[str, Any], str]:
-    """What the manager says; or nothing, and why."""
+def _asked(folder: Path, run: head.Run | None, address: str) -> tuple[Mapping[str, Any], str, Mapping[str, Any]]:
+    """What the manager says, or nothing and why; and what the ledger says."""
     import ray
-    from ray.exceptions import GetTimeoutError, RayError
 
     from actors.connection import join
 
@@ -63,7 +67,18 @@ def _overview(folder: Path, run: head.Run | None, address: str) -> tuple[Mapping
     except (RuntimeError, ConnectionError, ValueError) as error:
         if run is None:
             raise Ended(f"the Ray at {address} does not answer", FAILED) from None
-        return {}, f"Ray does not answer ({type(error).__name__})"
+        return {}, f"Ray does not answer ({type(error).__name__})", {}
+    try:
+        return *_overview(run, address), ledger.picture()
+    finally:
+        ray.shutdown()
+
+
+def _overview(run: head.Run | None, address: str) -> tuple[Mapping[str, Any], str]:
+    """What the manager says; or nothing, and why."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+
     try:
         manager: Any = ray.get_actor(MANAGER, namespace=NAMESPACE)
         said: Mapping[str, Any] = ray.get(manager.overview.remote(), timeout=ANSWER_S)
@@ -75,10 +90,7 @@ def _overview(folder: Path, run: head.Run | None, address: str) -> tuple[Mapping
         return {}, f"the manager did not answer within {ANSWER_S:.0f} s"
     except RayError as error:
         return {}, f"the manager does not answer ({type(error).__name__})"
-    else:
-        return said, ""
-    finally:
-        ray.shutdown()
+    return said, ""
 
 
 def _plain(picture: Picture, folder: Path) -> dict[str, Any]:
@@ -101,6 +113,7 @@ def _plain(picture: Picture, folder: Path) -> dict[str, Any]:
             for (provider, model), latency_s in overview.get("measured", {}).items()
         ],
         "edges": as_dict(overview.get("edges", {})),
+        "ledger": dict(picture.ledger),
         "listening": [{**asdict(one), "loopback": _is_loopback(one.address)} for one in picture.listening],
     }
 
@@ -122,6 +135,12 @@ def _draw(picture: Picture, folder: Path) -> None:
         out.print(f"  trouble   {picture.trouble}", style="red")
     else:
         print(f"  manager   pid {overview['pid']}, life {overview['incarnation']}, news {overview['version']}")
+    if picture.ledger:
+        print(f"  ledger    {ledger.sentence(picture.ledger, today=datetime.now(UTC).date())}")
+    if (budgets := ledger.table(picture.ledger)) is not None:
+        print()
+        out.print(budgets)
+    if not picture.trouble:
         print()
         out.print(screen.table(_PROVIDERS, map(_provider, overview["providers"]), right=_PROVIDERS[2:5]))
         print()
