@@ -83,8 +83,8 @@ class Entry:
     """One attempt, from its intent to its settlement. Without books it does nothing.
 
     `unsent`: it has turned out that the provider was never reached. `connecting`: the transport has no connection to it
-    yet. `anew` begins another entry for the same call, where it has to be sent once more. `least` says what was used at least, where the
-    provider had the question and nobody said more.
+    yet. `anew` begins another entry for the same call, where it has to be sent once more. `least` says what was used at
+    least, where the provider had the question and nobody said more.
     """
 
     books: Books | None = None

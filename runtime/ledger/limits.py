@@ -80,6 +80,10 @@ class Meter:
         self._level -= back
         for at in range(after, len(self._lows)):
             self._lows[at] = (self._lows[at][0], self._lows[at][1] - back)
+        # A later low that is lower now has undercut those before it.
+        while 0 < after < len(self._lows) and self._lows[after - 1][1] >= self._lows[after][1]:
+            after -= 1
+            del self._lows[after]
 
     def wait_s(self, units: int, now: float) -> float:
         """Seconds until as many could be taken if nobody else took any; infinite if they never can."""

@@ -40,7 +40,7 @@ def picture() -> dict[str, Any]:
 
 def is_nearly_spent(limit: Mapping[str, Any]) -> bool:
     """What is lost counts as spent."""
-    return limit["counts"] == "money" and limit["used"] + limit["lost"] >= NEARLY * limit["amount"]
+    return bool(limit["counts"] == "money" and limit["used"] + limit["lost"] >= NEARLY * limit["amount"])
 
 
 def sentence(ledger: Mapping[str, Any], today: date) -> str:

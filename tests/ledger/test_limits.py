@@ -84,3 +84,13 @@ def test_a_meter_goes_on_where_its_state_was_taken() -> None:
 
 def test_durations_are_written_as_openai_writes_them() -> None:
     assert [duration(s) for s in (0, 0.0125, 1, 360, 3_725)] == ["0s", "13ms", "1s", "6m0s", "1h2m5s"]
+
+
+def test_the_last_may_be_given_back_first() -> None:
+    meter, never = Meter(1, now=0.0), Meter(1, now=0.0)
+    first, second = meter.charge(1, 0.001), meter.charge(1, 0.002)
+    meter.charge(1, 0.003)
+    never.charge(1, 0.003)
+    meter.give_back(1, second, 0.003)
+    meter.give_back(1, first, 0.003)
+    assert meter.state(0.003) == never.state(0.003)
