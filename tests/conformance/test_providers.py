@@ -191,7 +191,8 @@ async def test_cost_is_estimated_before_it_arises(having: Having) -> None:
     async with having(OK, price=PRICE) as subject:
         expected = await subject.provider.estimate_cost(ask("12345678"))
         assert isinstance(expected, CostEstimate)
-        assert expected.prompt_tokens == 2
+        # An actor may have learned that a provider counts more than the text.
+        assert expected.prompt_tokens >= 2
         assert expected.cost is not None
     async with having(OK) as subject:
         expected = await subject.provider.estimate_cost(ask("12345678"))
