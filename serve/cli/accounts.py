@@ -120,5 +120,5 @@ def _limits(holder: Mapping[str, Any]) -> str:
 
 
 def _budget(budget: Mapping[str, Any]) -> str:
-    each = "in all" if budget["period"] == "total" else f"a {budget['period']}"
+    each = {"total": "in all", "hour": "an hour"}.get(budget["period"], f"a {budget['period']}")
     return f"{dollars(budget['limit_nanousd'])} {each}{'' if budget['hard'] else ' (warns only)'}"

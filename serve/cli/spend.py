@@ -76,7 +76,7 @@ def spend(*, by: str, last: str, each: str, only: Mapping[str, str], url: str, k
         screen.as_json(found)
         return
     if not found["lines"]:
-        print(f"Nothing was asked for in the last {last}.")
+        print(f"There was nothing like it in the last {last}.")
         return
     dimensions = found["by"]
     numbers = ("cost", "attempts", "failed", "tokens in", "out", "unpriced")
