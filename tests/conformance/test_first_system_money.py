@@ -1,13 +1,18 @@
 """What the first system was seen to do wrong with prices, costs and counts of tokens, each as a test that ours passes.
 
 There: an unknown price was $0 and won; usage was split 70 to 30 by guess; a stream's answer had 100 tokens whatever it
-said; Gemini was free; and tokens were counted in the JSON around the messages.
+said; Gemini was free; tokens were counted in the JSON around the messages; limits were never read; and requests that
+had ended were counted as under way.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -18,16 +23,21 @@ from runtime.dialects.reading import NOT_REPORTED
 from runtime.dialects.registry import DIALECTS
 from runtime.dialects.scripted import Step
 from runtime.hold import hold
+from runtime.ledger.purse import Reservation
+from runtime.ledger.rows import Batch, Flag
 from runtime.models import FREE
-from runtime.outcome import Completion, Cost, Usage
+from runtime.outcome import Completion, Cost, Failure, FailureKind, Usage
 from runtime.price import cost_of, estimate
 from runtime.request import CostLimits, Message, Request, Role, Sampling, TextPart, Tool, ask
 from runtime.settings import Settings
 from runtime.tokens import estimate_tokens
 from runtime.usage import UsageBook
+from tests.actors.test_till import NOW, Edge
 from tests.conformance.samples import SAMPLES
 from tests.fakes.gateway import Rigs
 from tests.fakes.providers import rig, settings_of, streamed
+from tests.ledger.rows import row
+from tests.serve.office import opened
 
 PRICED = {"models": {"one/scripted": {"price": {"input": "1", "output": "3"}}}}
 KINDS = ("openai", "anthropic", "google", "cohere", "ollama", "openrouter")
@@ -207,3 +217,104 @@ async def test_what_the_provider_says_that_it_charged_goes_before_the_list() -> 
     outcome = DIALECTS["openrouter"].decode(HttpReply(status=200, headers={}, body=body), target)
     assert isinstance(outcome, Completion)
     assert outcome.cost == Cost(total_nanousd=12_345, source="provider")
+
+
+# Limits are read, and usage is what was used: the ledger itself.
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncGenerator[Edge]:
+    made = Edge(await opened(tmp_path))
+    yield made
+    await made.till.stop()
+    await made.ledger.close()
+
+
+async def asked(edge: Edge, what: str, **how: str) -> Any:
+    found = await edge.ledger.ask(what, who="test", **how)
+    assert not isinstance(found, Failure), found
+    return found
+
+
+def used(attempt: str, *, ago_s: float = 1.0, **more: Any) -> Any:
+    return row(attempt, at_ms=round((NOW - ago_s) * 1_000), **more)
+
+
+async def test_a_budget_of_a_billionth_of_a_dollar_is_kept(edge: Edge) -> None:
+    """maxCost of 1e-9 still ran: maxCostPerRequest and costConstraints were never read."""
+    payer = await edge.key(budgets=[{"period": "total", "limit_usd": "0.000000001"}])
+    async with asyncio.timeout(5):
+        refused = await edge.till.money(payer.account, 2)
+        paid = await edge.till.money(payer.account, 1)
+        assert isinstance(refused, Failure)
+        assert refused.kind is FailureKind.BUDGET_EXCEEDED
+        assert isinstance(paid, Reservation)
+        edge.till.settle(paid, 1, 0)
+        assert isinstance(await edge.till.money(payer.account, 1), Failure)
+
+
+@pytest.mark.parametrize(
+    ("rate", "tokens"), [({"requests_per_min": 1}, 5), ({"tokens_per_min": 9}, 5), ({"concurrent": 1}, 5)]
+)
+async def test_each_limit_is_read(edge: Edge, rate: dict[str, int], tokens: int) -> None:
+    payer = await edge.key(rate=rate)
+    async with asyncio.timeout(5):
+        assert isinstance(await edge.till.request(payer, tokens), Reservation)
+        refused = await edge.till.request(payer, tokens)
+    assert isinstance(refused, Failure)
+    assert refused.kind is FailureKind.THROTTLED
+
+
+async def test_requests_that_have_ended_take_no_place(edge: Edge) -> None:
+    """Thirty finished requests were thirty active ones."""
+    payer = await edge.key(rate={"concurrent": 1})
+    async with asyncio.timeout(5):
+        for _ in range(30):
+            place = await edge.till.request(payer, 5)
+            assert isinstance(place, Reservation)
+            edge.till.settle(place, 0, 5)
+
+
+async def test_attempts_that_have_ended_are_not_under_way(edge: Edge) -> None:
+    rows = tuple(used(f"w:{n}") for n in range(30))
+    assert await edge.ledger.ship(Batch(writer="w", open=tuple(one.intent for one in rows))) is None
+    assert (await asked(edge, "state"))["under_way"] == 30
+    assert await edge.ledger.ship(Batch(writer="w", rows=rows)) is None
+    assert (await asked(edge, "state"))["under_way"] == 0
+
+
+async def test_spend_is_as_reported_and_not_split_seventy_to_thirty(edge: Edge) -> None:
+    await edge.ledger.ship(Batch(writer="w", rows=(used("w:1", tokens=(10_000, 0), cost=500),)))
+    total = (await asked(edge, "spend"))["total"]
+    assert (total["input_tokens"], total["output_tokens"], total["cost_nanousd"]) == (10_000, 0, 500)
+
+
+async def test_spend_has_a_line_for_each_model_and_is_of_the_span_that_was_asked_for(edge: Edge) -> None:
+    """modelBreakdown was always {}, and the period was ignored."""
+    rows = (used("w:1", model="a"), used("w:2", model="b"), used("w:3", model="c", ago_s=10 * 86_400))
+    await edge.ledger.ship(Batch(writer="w", rows=rows))
+    spend = await asked(edge, "spend", by="model", last="7d")
+    assert {one["model"] for one in spend["lines"]} == {"a", "b"}
+    assert spend["total"]["attempts"] == 2
+
+
+async def test_an_unknown_price_is_in_no_sum_and_is_not_zero(edge: Edge) -> None:
+    await edge.ledger.ship(Batch(writer="w", rows=(used("w:1", cost=None, flags=Flag.UNPRICED),)))
+    total = (await asked(edge, "spend"))["total"]
+    assert (total["cost_usd"], total["unpriced"], total["attempts"]) == (None, 1, 1)
+    assert (await asked(edge, "rows"))["rows"][0]["cost_nanousd"] is None
+
+
+async def test_an_unknown_price_is_not_within_a_hard_budget(edge: Edge) -> None:
+    """What had no price was the cheapest of all, and was asked."""
+    payer = await edge.key(budgets=[{"period": "month", "limit_usd": 1_000_000}])
+    refused = await edge.till.money(payer.account, None)
+    assert isinstance(refused, Failure)
+    assert refused.code == "unknown_price"
+
+
+async def test_an_attempt_that_is_told_twice_is_paid_once(edge: Edge) -> None:
+    batch = Batch(writer="w", rows=(used("w:1", cost=500),))
+    for _ in range(3):
+        assert await edge.ledger.ship(batch) is None
+    assert (await asked(edge, "spend"))["total"]["cost_nanousd"] == 500
