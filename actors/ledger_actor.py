@@ -49,6 +49,8 @@ DATABASE = "ledger.db"
 AGAIN_S = 2.0
 """How soon a store that could not be opened is tried again."""
 TICK_S, FOLD_S = 1.0, 3_600.0
+HOURLY_DAYS = 400
+"""Sums of older hours become sums of days: the ledger would grow for ever."""
 HEAR_S, HEARD_S, COLLECT_S = 0.25, 2.0, 10.0
 LEASES_END_S = 30.0
 """Long after the leases of an owner that has died have ended by themselves."""
@@ -198,7 +200,8 @@ class LedgerActor:
             await asyncio.sleep(HEAR_S if SENSES.clock() < waits_until else COLLECT_S)
 
     async def _tick(self, ledger: Ledger, ours: LedgerSettings) -> None:
-        retention = Retention(days=ours.keep_days, max_bytes=None if ours.max_mb is None else ours.max_mb * 2**20)
+        most = None if ours.max_mb is None else ours.max_mb * 2**20
+        retention = Retention(days=ours.keep_days, hourly_days=HOURLY_DAYS, max_bytes=most)
         fold_at = SENSES.clock() + FOLD_S
         while True:
             await asyncio.sleep(TICK_S)
