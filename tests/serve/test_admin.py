@@ -179,3 +179,12 @@ async def test_a_key_may_use_its_models_and_ask_for_its_routes_alone(office: Off
     assert (call.status, call.error()["code"]) == (403, "route_not_allowed")
     right = await office.got("POST", "keys", {"models": ["one/*"], "routes": ["one/*"]})
     assert (await office.chat(right["key"])).status == 200
+
+
+async def test_where_no_key_is_asked_for_an_admin_still_needs_his(office: Office) -> None:
+    edge = office.served.edge
+    edge.settings = edge.settings.model_copy(update={"auth": False})
+    assert (await office.chat("")).status == 200
+    call = await office.ask("GET", "keys", key="")
+    assert (call.status, call.error()["code"]) == (403, "admin_only")
+    assert (await office.ask("GET", "keys")).status == 200
