@@ -220,7 +220,8 @@ class Pocket:
         if s is self.spare:
             s = Slice()
         free = s.cap - s.used
-        given = self._give_back(s, free, need, ahead)
+        given = self._give_back(s, free, need, ahead, least)
+        free = s.cap - s.used
         want = need + (max(0, ahead - free) if free < ahead // 2 or need else 0)
         if s.id and not s.open and not need and not ahead and self._pace == 0.0 and s.used >= s.cap:
             # Idle: the whole lease goes back.
@@ -320,10 +321,11 @@ class Pocket:
         self._seen = self.slice.used
         self._looked_at = now
 
-    def _give_back(self, s: Slice, free: int, need: int, ahead: int) -> bool:
+    def _give_back(self, s: Slice, free: int, need: int, ahead: int, least: int) -> bool:
         """Whether some of it was given back: all that is not needed where others wait or nothing happens, else what is
-        far too much."""
-        keep = max(2 * ahead, need)
+        far too much. What is too little for whoever waits goes back, too: he is lent all that he needs in one piece,
+        and near the cap there may be no room for both."""
+        keep = 0 if need and free < least else max(2 * ahead, need)
         if not s.id or free <= keep or (ahead and not self._scarce and free <= 2 * keep):
             return False
         s.cap = s.used + keep

@@ -86,6 +86,15 @@ async def test_the_budget_holds_to_the_last_nano_dollar(edge: Edge) -> None:
     assert isinstance(refused, Failure)
 
 
+async def test_who_pays_one_by_one_is_not_held_up_by_what_his_own_edge_has_left(edge: Edge) -> None:
+    payer = await edge.key(budgets=[{"period": "day", "limit_usd": "0.000001"}])
+    async with asyncio.timeout(5):
+        for _ in range(4):
+            paid = await edge.till.money(payer.account, 600)
+            assert isinstance(paid, Reservation), paid
+            edge.till.settle(paid, 100, 0)
+
+
 async def test_an_account_without_a_budget_costs_nothing(edge: Edge) -> None:
     payer = await edge.key(rate={"requests_per_min": 1})
     assert await edge.till.money(payer.account, None) is None
