@@ -25,12 +25,13 @@ LLMOCK    := 0.2.2
 REAL := tests/e2e tests/chaos
 
 CHAOS_PROCESSES := $(addprefix tests/chaos/test_,kills.py dead_upstream.py live_faults.py)
+CHAOS_MONEY     := $(addprefix tests/chaos/test_,money.py money_limits.py money_disk.py)
 
 # People's own clients, each in an environment of its own, with every version pinned.
 CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
-.PHONY: up down status install test chaos chaos-processes chaos-sockets test-upstreams test-postgres test-clients prove-wire \
+.PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres test-clients prove-wire \
 	bench-balance bench-ledger fmt lock clean
 .DEFAULT_GOAL := up
 
@@ -62,8 +63,14 @@ chaos: $(VENV)/.dev
 chaos-processes: $(VENV)/.dev
 	RAYGATE_CHAOS=full timeout 295 $(BIN)/pytest $(CHAOS_PROCESSES)
 
+# Processes of every kind are killed in 20 rounds while money is spent, and the rows held against what a metering upstream
+# served; budgets over four replicas, disks that are full. About eight minutes.
+chaos-money: $(VENV)/.dev
+	RAYGATE_CHAOS=full timeout 600 $(BIN)/pytest -s $(CHAOS_MONEY)
+
 chaos-sockets: $(VENV)/.dev
-	RAYGATE_CHAOS=full timeout 295 $(BIN)/pytest tests/chaos tests/simulation $(CHAOS_PROCESSES:%=--ignore=%)
+	RAYGATE_CHAOS=full timeout 295 $(BIN)/pytest tests/chaos tests/simulation $(CHAOS_PROCESSES:%=--ignore=%) \
+	  $(CHAOS_MONEY:%=--ignore=%)
 	@timeout 60 $(BIN)/python -m tests.chaos.table
 
 # Asks independent fake upstreams, over real sockets. Needed beside the rest: Node 20 or newer with npm.

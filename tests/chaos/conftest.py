@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import uvloop
 
+from tests.chaos.meter import Meter
 from tests.chaos.size import FULL
 
 
@@ -22,3 +23,11 @@ def pytest_asyncio_loop_factories(
             return rays
         case _:
             return ours
+
+
+@pytest.fixture(scope="session")
+def meters() -> Iterator[dict[str, Meter]]:
+    from tests.chaos.money import running_meters  # most tests do without Ray
+
+    with running_meters() as meters:
+        yield meters

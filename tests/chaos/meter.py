@@ -50,16 +50,21 @@ class Served:
 
 @dataclass
 class Meter(Upstream):
-    """`served` is in order of arrival. `fates` are weights as in `FATES`."""
+    """`served` is in order of arrival. `fates` are weights as in `FATES`, `least_tokens` what a question has."""
 
     seed: int = 0
     fates: Mapping[str, int] = field(default_factory=lambda: FATES)
     pause_s: float = PAUSE_S
+    least_tokens: int = 20
     served: list[Served] = field(default_factory=list)
     _rng: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
+
+    def reseed(self, seed: int) -> None:
+        """Begin another sequence of fates."""
+        self._rng = random.Random(seed)
 
     def _behaviour(self, request: Received) -> Behaviour:
         if request.path == "/_meter":
@@ -76,7 +81,7 @@ class Meter(Upstream):
             dialect=dialect,
             fate=fate,
             stream=bool(asked.get("stream")),
-            input_tokens=20 + number,
+            input_tokens=self.least_tokens + number,
             output_tokens=PIECES + number % 50,
         )
         self.served.append(one)
@@ -94,10 +99,6 @@ class Meter(Upstream):
                     status = 500 if one.fate == "error" else 503
                     return await _json(exchange, speak.error(status), status)
                 case "reset":
-                    # A byte of an answer: without one our transport takes a kept connection for stale and sends the
-                    # call once more by itself, which is one attempt, and charged twice.
-                    await exchange.send(b"H")
-                    await asyncio.sleep(0.01)
                     return exchange.reset()
                 case _ if one.stream:
                     return await self._streamed(exchange, one, speak, pause_s)

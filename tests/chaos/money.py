@@ -7,9 +7,10 @@ import fcntl
 import json
 import os
 import random
+import threading
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ import aiohttp
 
 from actors.names import JOURNALS
 from runtime.models import NANOUSD
-from tests.chaos.meter import Meter, Served
+from tests.chaos.meter import FATES, Meter, Served
 from tests.e2e.conftest import Live, settings
 
 INPUT_NANOUSD, OUTPUT_NANOUSD = 1_000, 2_000
@@ -28,21 +29,45 @@ MOST_ROWS = 1_000
 """That one question shows."""
 
 
-@asynccontextmanager
-async def metered(
-    live: Live, routes: Iterable[str], *, seed: int = 0, fates: Mapping[str, int] | None = None, **changes: Any
-) -> AsyncIterator[dict[str, Meter]]:
-    """Meters as this Raygate's providers, and routes over all of them."""
-    more = {} if fates is None else {"fates": fates}
-    meters = {name: Meter(seed=seed + index, **more) for index, name in enumerate(METERS)}  # type: ignore[arg-type]
+@contextmanager
+def running_meters() -> Iterator[dict[str, Meter]]:
+    """Meters in a thread of their own: they outlive the loop of a single test, and so no breaker opens on them."""
+    meters = {name: Meter() for name in METERS}
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def run(what: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(what, loop).result(timeout=30)
+
+    for meter in meters.values():
+        run(meter.start())
     try:
-        for meter in meters.values():
-            await meter.start()
-        await asyncio.to_thread(live.switch, **{**metered_settings(meters, routes), **changes})
         yield meters
     finally:
         for meter in meters.values():
-            await meter.stop()
+            run(meter.stop())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def metered(
+    live: Live,
+    meters: Mapping[str, Meter],
+    routes: Iterable[str],
+    *,
+    seed: int = 0,
+    fates: Mapping[str, int] = FATES,
+    least_tokens: int = 20,
+    **changes: Any,
+) -> None:
+    """Have these meters, with nothing served yet, as this Raygate's providers, and routes over all of them."""
+    for index, meter in enumerate(meters.values()):
+        meter.fates, meter.least_tokens = fates, least_tokens
+        meter.served.clear()
+        meter.reseed(seed + index)
+    await asyncio.to_thread(live.switch, **{**metered_settings(meters, routes), **changes})
 
 
 def metered_settings(meters: Mapping[str, Meter], routes: Iterable[str]) -> dict[str, Any]:
@@ -75,7 +100,8 @@ class Whole:
 
 @dataclass
 class Crowd:
-    """Callers that ask until `most` requests were made or they are told to stop: plain, streamed, or given up."""
+    """Callers that ask until `most` requests were made or they are told to stop: plain, streamed, or given up, unless
+    they are patient."""
 
     live: Live
     route: str
@@ -83,6 +109,7 @@ class Crowd:
     callers: int = 12
     most: int = 400
     seed: int = 0
+    patient: bool = False
     whole: list[Whole] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     said: dict[int, str] = field(default_factory=dict)
@@ -103,7 +130,7 @@ class Crowd:
     async def _caller(self, session: aiohttp.ClientSession, rng: random.Random) -> None:
         while not self.stopped and self.asked < self.most:
             name, self.asked = f"{self.route}-{self.asked}", self.asked + 1
-            patience_s = rng.choice([None, None, None, 0.03, 0.08, 0.15])
+            patience_s = None if self.patient else rng.choice([None, None, None, 0.03, 0.08, 0.15])
             try:
                 async with asyncio.timeout(patience_s):
                     await self.ask(session, name, stream=rng.random() < 0.5)
@@ -129,7 +156,7 @@ class Crowd:
                 said = json.loads(text)["error"]
             self.answers[f"{reply.status} {said.get('code') or said.get('type', '')}"] += 1
             self.said.setdefault(reply.status, text[:300])
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(random.uniform(0.5, 1.5) if self.patient else 0.02)
             return
         if stream and not text.endswith("data: [DONE]\n\n"):
             self.answers["cut"] += 1

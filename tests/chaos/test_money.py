@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from runtime.models import NANOUSD
+from tests.chaos.meter import Meter
 from tests.chaos.money import (
     HEAD,
     Account,
@@ -96,32 +97,34 @@ def as_it_was(live: Live) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("number", "victim", "path"), [(number, *one) for number, one in enumerate(ROUNDS)], ids=str)
-async def test_every_attempt_is_a_row_once_whoever_is_killed(live: Live, number: int, victim: str, path: str) -> None:
+async def test_every_attempt_is_a_row_once_whoever_is_killed(
+    live: Live, meters: dict[str, Meter], number: int, victim: str, path: str
+) -> None:
     route = f"round{number}"
     limit_usd = TIGHT_USD if number % 4 == 3 else AMPLE_USD
-    async with metered(live, [route], seed=number * 10, data_path=path) as meters:
-        text, key = await made_key(live, limit_usd)
-        crowd = Crowd(live, route, text, seed=number)
-        async with notebook(live, route, wanted=victim == "notebook") as process:
-            running = asyncio.create_task(crowd.run())
-            await asyncio.to_thread(until, lambda: sum(crowd.answers.values()) >= UNTIL_KILLED, "they are answered")
+    await metered(live, meters, [route], seed=number * 10, data_path=path)
+    text, key = await made_key(live, limit_usd)
+    crowd = Crowd(live, route, text, seed=number)
+    async with notebook(live, route, wanted=victim == "notebook") as process:
+        running = asyncio.create_task(crowd.run())
+        await asyncio.to_thread(until, lambda: sum(crowd.answers.values()) >= UNTIL_KILLED, "they are answered")
+        begun = time.monotonic()
+        if process is not None:
+            process.kill()
+            await process.wait()
+        else:
+            pid = await asyncio.to_thread(VICTIMS[victim].pid, live)
             begun = time.monotonic()
-            if process is not None:
-                process.kill()
-                await process.wait()
-            else:
-                pid = await asyncio.to_thread(VICTIMS[victim].pid, live)
-                begun = time.monotonic()
-                os.kill(pid, signal.SIGKILL)
-            await asyncio.sleep(AFTER_S)
-            if process is None:
-                back = VICTIMS[victim].back
-                await asyncio.to_thread(until, lambda: back(live, pid), f"{victim} is back", within_s=BACK_S)
-            back_s = time.monotonic() - begun
-            crowd.stopped = True
-            await running
-        account, rows = await _settled(live, f"{number} {victim}, {path}", meters, crowd, key)
-        took_s = time.monotonic() - begun
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(AFTER_S)
+        if process is None:
+            back = VICTIMS[victim].back
+            await asyncio.to_thread(until, lambda: back(live, pid), f"{victim} is back", within_s=BACK_S)
+        back_s = time.monotonic() - begun
+        crowd.stopped = True
+        await running
+    account, rows = await _settled(live, f"{number} {victim}, {path}", meters, crowd, key)
+    took_s = time.monotonic() - begun
     ACCOUNTS.append(account)
     print(f"\n{account}\n{crowd.asked} asked {dict(crowd.answers)}; back {back_s:.1f} s, all rows {took_s:.1f} s")
     print(crowd.said)

@@ -9,7 +9,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 import httpx
@@ -454,6 +454,49 @@ async def test_call_is_sent_again_only_once(transport: Transport, upstream: Upst
     await send(transport, upstream.url + "/x")
     assert kind_of(await send(transport, upstream.url + "/x")) is FaultKind.RESET
     assert len(upstream.requests) == 3
+
+
+@dataclass
+class Keeper:
+    """Keeps the books of a call."""
+
+    lets: bool = True
+    connecting: bool = False
+    asked: int = 0
+
+    async def again(self) -> bool:
+        self.asked += 1
+        return self.lets
+
+
+@pytest.mark.parametrize("lets", [True, False])
+async def test_call_is_sent_again_only_where_its_keeper_lets_it(
+    transport: Transport, upstream: Upstream, *, lets: bool
+) -> None:
+    keeper = Keeper(lets)
+    upstream.on("/x", reply())
+    upstream.once("/x", reply(), reset())
+    await send(transport, upstream.url + "/x")
+    answer = await transport.send(replace(post(upstream.url + "/x"), watch=keeper), limits())
+    assert isinstance(answer, HttpReply) is lets
+    assert (keeper.asked, len(upstream.requests)) == (1, 3 if lets else 2)
+
+
+async def test_keeper_knows_whether_anything_went_out(transport: Transport, upstream: Upstream) -> None:
+    upstream.on("/x", hang())
+    sent = Keeper(connecting=True)
+    task: asyncio.Task[object] = asyncio.create_task(
+        transport.send(replace(post(upstream.url + "/x"), watch=sent), limits())
+    )
+    await upstream.received(1)
+    await cancel(task)
+    assert not sent.connecting
+    with BlackHole() as url:
+        waiting = Keeper()
+        task = asyncio.create_task(transport.send(replace(post(url), watch=waiting), limits()))
+        await asyncio.sleep(0.05)
+        await cancel(task)
+    assert waiting.connecting
 
 
 async def test_get_on_a_fresh_connection_is_not_sent_again(transport: Transport, upstream: Upstream) -> None:
