@@ -1,0 +1,59 @@
+"""What is asking this model worth, beyond its answer? The knowledge gradient (Frazier, Powell and Dayanik, 2009).
+
+An answer teaches something about the model on all prompts like this one. If n such answers could change which model
+is best at a typical prompt, the better choices that follow are worth, for each of the n,
+
+    share · horizon · s · psi(d / s) / n        psi(z) = pdf(z) - z · (1 - cdf(z))
+
+summed over the typical prompts: d is the gap between the model and the best other one there, s how far n answers would
+move their difference. Unlike a bonus for whatever is unknown, it is nothing where no answer could change a choice: for
+a model too dear to ever win, or one known well enough.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.sona.bank import Floats
+from runtime.sona.head import Belief
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curiosity:
+    """`horizon` counts the requests that a lesson is expected to serve; `cap` bounds what one request may be worth."""
+
+    horizon: float = 2_000.0
+    cap: float = 0.6
+
+
+_STEPS = 2.0 ** np.arange(8)
+_Z = np.linspace(0.0, 6.0, 601)
+_PSI = np.array([math.exp(-z * z / 2) / math.sqrt(2 * math.pi) - z * 0.5 * math.erfc(z / math.sqrt(2)) for z in _Z])
+_PSI[-1] = 0.0
+
+
+def worth(
+    belief: Belief, anchors: Floats, share: Floats, utilities: Floats, noise: float, curiosity: Curiosity
+) -> Floats:
+    """Worth of asking each model now, in units of quality. `utilities` is expected utility (anchor × model)."""
+    count = utilities.shape[1]
+    out = np.zeros(count)
+    if count < 2 or curiosity.horizon <= 0:
+        return out
+    models = np.arange(count)
+    rows = np.arange(len(anchors))
+    order = np.argpartition(utilities, count - 2, axis=1)
+    best, second = order[:, -1], order[:, -2]
+    rival = np.where(best[:, None] == models, second[:, None], best[:, None])
+    gap = np.abs(utilities - utilities[rows[:, None], rival])
+    # Covariance of quality(m, x) with every other model's own part at every anchor; the shared part cancels.
+    own = np.tensordot(anchors, belief.spread[1:], axes=(1, 1))
+    moved = np.abs(own[rows[:, None], models, models] - own[rows[:, None], rival, models])
+    root = np.sqrt(belief.variance[None, :] + noise**2 / _STEPS[:, None])
+    step = moved[None] / root[:, None, :] + 1e-12
+    gains = step * np.interp(gap[None] / step, _Z, _PSI)
+    total = np.tensordot(share, gains, axes=(0, 1)) * (curiosity.horizon / _STEPS)[:, None]
+    return np.asarray(np.minimum(total.max(axis=0), curiosity.cap))
