@@ -29,8 +29,9 @@ class Curiosity:
     cap: float = 0.6
 
 
-_STEPS = 2.0 ** np.arange(8)
-_Z = np.linspace(0.0, 6.0, 601)
+_STEPS = 4.0 ** np.arange(4)
+_FINE = 100
+_Z = np.arange(6 * _FINE + 1) / _FINE
 _PSI = np.array([math.exp(-z * z / 2) / math.sqrt(2 * math.pi) - z * 0.5 * math.erfc(z / math.sqrt(2)) for z in _Z])
 _PSI[-1] = 0.0
 
@@ -54,6 +55,7 @@ def worth(
     moved = np.abs(own[rows[:, None], models, models] - own[rows[:, None], rival, models])
     root = np.sqrt(belief.variance[None, :] + noise**2 / _STEPS[:, None])
     step = moved[None] / root[:, None, :] + 1e-12
-    gains = step * np.interp(gap[None] / step, _Z, _PSI)
+    at = np.minimum(gap[None] * (_FINE / step) + 0.5, len(_Z) - 1.0).astype(np.intp)
+    gains = step * _PSI[at]
     total = np.tensordot(share, gains, axes=(0, 1)) * (curiosity.horizon / _STEPS)[:, None]
     return np.asarray(np.minimum(total.max(axis=0), curiosity.cap))

@@ -1,0 +1,175 @@
+"""Known methods, under the same rules as ours: the chosen model's outcome is revealed, exploring is billed.
+
+Formulas and settings are those of the protocol beside the packs; where it leaves one open, ours is named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from runtime.sona.bank import Floats, kmeans
+from runtime.sona.pack import Ints, Pack
+
+
+class Bandit(Protocol):
+    def choose(self, row: int, prices: Floats) -> int: ...
+
+    def learn(self, row: int, model: int, quality: float) -> None: ...
+
+
+class Ucb:
+    """No context: mean of one optimistic or sceptical pseudo-observation and all since, plus a / sqrt(n)."""
+
+    def __init__(self, models: int, *, a: float, start: float) -> None:
+        self._a = a
+        self._n = np.ones(models)
+        self._sum = np.full(models, start)
+
+    def choose(self, row: int, prices: Floats) -> int:
+        return int(np.argmax(self._sum / self._n + self._a / np.sqrt(self._n) - prices))
+
+    def learn(self, row: int, model: int, quality: float) -> None:
+        self._n[model] += 1
+        self._sum[model] += quality
+
+
+class LinUcb:
+    """A ridge (1) per model over 32 principal components and a constant, around `start`; Li et al., 2010."""
+
+    def __init__(self, features: Floats, models: int, *, a: float, start: float, discount: float = 1.0) -> None:
+        self._x = features
+        self._a = a
+        self._start = start
+        self._discount = discount
+        self._inverse = np.stack([np.eye(features.shape[1])] * models)
+        self._theta = np.zeros((models, features.shape[1]))
+
+    def choose(self, row: int, prices: Floats) -> int:
+        x = self._x[row]
+        wide = np.sqrt(np.maximum((self._inverse @ x) @ x, 0.0))
+        return int(np.argmax(self._start + self._theta @ x + self._a * wide - prices))
+
+    def learn(self, row: int, model: int, quality: float) -> None:
+        x = self._x[row]
+        inverse = self._inverse[model]
+        if self._discount < 1.0:
+            inverse /= self._discount
+        gain = inverse @ x
+        scale = 1.0 + float(x @ gain)
+        self._theta[model] += gain / scale * (quality - self._start - float(self._theta[model] @ x))
+        inverse -= np.outer(gain, gain / scale)
+
+
+class KnnUcb:
+    """Mean quality of a model among the 100 nearest prompts so far, one optimistic one added, plus a / sqrt(n)."""
+
+    def __init__(self, cosines: Floats, models: int, *, a: float, start: float, k: int = 100, half_life: float = 0.0) -> None:
+        self._cosines = cosines
+        self._models = models
+        self._a = a
+        self._start = start
+        self._k = k
+        self._half_life = half_life
+        self._rows: list[int] = []
+        self._seen = np.zeros((len(cosines), 2))
+
+    def choose(self, row: int, prices: Floats) -> int:
+        n, total = np.ones(self._models), np.full(self._models, self._start)
+        if self._rows:
+            near = self._cosines[row, self._rows]
+            at = np.argpartition(-near, self._k)[: self._k] if len(near) > self._k else np.arange(len(near))
+            weight = 0.5 ** ((len(near) - at) / self._half_life) if self._half_life else np.ones(len(at))
+            model = self._seen[at, 0].astype(np.intp)
+            n += np.bincount(model, weight, self._models)
+            total += np.bincount(model, weight * self._seen[at, 1], self._models)
+        return int(np.argmax(total / n + self._a / np.sqrt(n) - prices))
+
+    def learn(self, row: int, model: int, quality: float) -> None:
+        self._seen[len(self._rows)] = (model, quality)
+        self._rows.append(row)
+
+
+class ClusterUcb:
+    """32 clusters; a model's mean in one starts as `weight` prompts of its mean over all, which starts optimistic."""
+
+    def __init__(self, cluster: Ints, models: int, *, a: float, start: float, weight: float = 5.0) -> None:
+        self._cluster = cluster
+        self._a = a
+        self._weight = weight
+        size = int(cluster.max()) + 1
+        self._n = np.zeros((size, models))
+        self._sum = np.zeros((size, models))
+        self._all_n = np.ones(models)
+        self._all = np.full(models, start)
+
+    def choose(self, row: int, prices: Floats) -> int:
+        at = self._cluster[row]
+        n = self._n[at] + np.minimum(self._weight, self._all_n)
+        mean = (self._sum[at] + np.minimum(self._weight, self._all_n) * self._all / self._all_n) / n
+        return int(np.argmax(mean + self._a / np.sqrt(n) - prices))
+
+    def learn(self, row: int, model: int, quality: float) -> None:
+        at = self._cluster[row]
+        self._n[at, model] += 1
+        self._sum[at, model] += quality
+        self._all_n[model] += 1
+        self._all[model] += quality
+
+
+class Static:
+    """Always the model that is best in hindsight for this lambda: no learner, a bound for one without context."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._mean = pack.quality.mean(axis=0)
+
+    def choose(self, row: int, prices: Floats) -> int:
+        return int(np.argmax(self._mean - prices))
+
+    def learn(self, row: int, model: int, quality: float) -> None:
+        pass
+
+
+class Oracle:
+    """Knows every outcome of this very prompt: no target, it profits from lucky guesses."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._quality = pack.quality
+
+    def choose(self, row: int, prices: Floats) -> int:
+        return int(np.argmax(self._quality[row] - prices))
+
+    def learn(self, row: int, model: int, quality: float) -> None:
+        pass
+
+
+def made(pack: Pack, vectors: Floats) -> dict[str, Callable[[], Bandit]]:
+    """Each known method by its name in the table, fresh at each call."""
+    rows = np.asarray(vectors, dtype=np.float64)
+    moved = rows - rows.mean(axis=0)
+    _, _, directions = np.linalg.svd(moved, full_matrices=False)
+    linear = np.concatenate([moved @ directions[:32].T, np.ones((len(rows), 1))], axis=1)
+    _, cluster = kmeans(rows, 32, np.random.default_rng(0))
+    cosines = (rows @ rows.T).astype(np.float32)
+    models = len(pack.models)
+    return {
+        "oracle": lambda: Oracle(pack),
+        "best single model, in hindsight": lambda: Static(pack),
+        "UCB, no context": lambda: Ucb(models, a=0.25, start=1.0),
+        "LinUCB a=.1": lambda: LinUcb(linear, models, a=0.1, start=0.5),
+        "LinUCB a=.05, optimistic": lambda: LinUcb(linear, models, a=0.05, start=1.0),
+        "kNN-UCB a=.25": lambda: KnnUcb(cosines, models, a=0.25, start=1.0),
+        "cluster32-UCB a=.1, optimistic": lambda: ClusterUcb(cluster, models, a=0.1, start=1.0),
+    }
+
+
+def play(bandit: Bandit, pack: Pack, rows: Ints, prices: Floats) -> Ints:
+    """By row, the model chosen."""
+    chosen = np.zeros(len(pack.prompts), dtype=np.intp)
+    for row in rows:
+        model = bandit.choose(int(row), prices)
+        bandit.learn(int(row), model, float(pack.quality[row, model]))
+        chosen[row] = model
+    return chosen

@@ -1,0 +1,144 @@
+"""Decides which model to ask, and learns from what came of it. Pure: no clock, no I/O, chance is an argument.
+
+    utility(m) = expected quality(m) - price(m)        price(m) = lambda · cost + mu · latency, both as shares
+    index(m)   = utility(m) + worth of asking(m)       the worth is nothing once no answer could change a choice
+    choice     ~ softmax(index / temperature)          so every choice has a propensity, and near-ties are broken at random
+
+Before any feedback the expected quality rises with the logarithm of the price, since dear models are mostly better:
+that is the static default. What asking for the sake of learning costs is counted against an allowance, and when that is
+used up the learner only exploits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from runtime.sona.bank import Floats
+from runtime.sona.drift import Drift, Watchfulness
+from runtime.sona.explore import Curiosity, worth
+from runtime.sona.head import HeadPrior, QualityHead
+from runtime.sona.topics import TopicMap, TopicShape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnerConfig:
+    """One setting for all routes. `base` and `slope` give the quality expected of a model before any feedback:
+    base + slope · (ln cost - mean ln cost). `drift` is the variance by which levels may move from request to request."""
+
+    topics: TopicShape = field(default_factory=TopicShape)
+    head: HeadPrior = field(default_factory=HeadPrior)
+    curiosity: Curiosity = field(default_factory=Curiosity)
+    watch: Watchfulness = field(default_factory=Watchfulness)
+    base: float = 0.65
+    slope: float = 0.06
+    temperature: float = 0.002
+    drift: float = 0.0
+    allowance: float = 60.0
+    allowance_share: float = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """`index`, `quality` and `sure` go by candidate; `gave_up` is the utility given up for what can be learned."""
+
+    model: int
+    propensity: float
+    quality: tuple[float, ...]
+    doubt: tuple[float, ...]
+    worth: tuple[float, ...]
+    gave_up: float
+    explored: bool
+
+
+class Learner:
+    """Owns a head over one topic map. `models` and `costs` (US dollars of a usual call) go together."""
+
+    def __init__(
+        self, models: Sequence[str], costs: Sequence[float], topics: TopicMap, config: LearnerConfig | None = None
+    ) -> None:
+        self.config = config or LearnerConfig()
+        self.topics = topics
+        self._log_cost = float(np.mean([math.log(max(cost, 1e-9)) for cost in costs]))
+        levels = [self._expected(cost) for cost in costs]
+        self.head = QualityHead(models, levels, topics.width, self.config.head)
+        self._drift = [Drift() for _ in models]
+        self.asked = 0.0
+        self.heard = 0.0
+        self.spent = 0.0
+
+    def _expected(self, cost: float) -> float:
+        return self.config.base + self.config.slope * (math.log(max(cost, 1e-9)) - self._log_cost)
+
+    @property
+    def models(self) -> list[str]:
+        return self.head.models
+
+    def decide(
+        self, features: Floats, prices: Floats, rng: np.random.Generator, *, explore: bool = True, allowed: Sequence[int] = ()
+    ) -> Choice:
+        """Choose for a prompt with these features. `prices` in units of quality, one for each model.
+
+        `explore` false asks for the best guess (inside tool loops, for a key that pays for the best); `allowed` leaves
+        only these models. The propensity is the chance with which this choice was made.
+        """
+        belief = self.head.believe(features)
+        utility = belief.mean - prices
+        open_to = np.array(allowed, dtype=np.intp) if len(allowed) else np.arange(len(utility))
+        budget = self.config.allowance + self.config.allowance_share * self.asked - self.spent
+        value = np.zeros_like(utility)
+        if explore and budget > 0:
+            typical = self.topics.anchors @ (self.head.weights[0] + self.head.weights[1:]).T - prices
+            value = worth(
+                belief, self.topics.anchors, self.topics.share, typical, self.config.head.noise, self.config.curiosity
+            )
+            # An answer that nobody judges teaches nothing.
+            value *= (self.heard + 10.0) / (self.asked + 10.0)
+        index = (utility + value)[open_to]
+        if explore and self.config.temperature > 0:
+            odds = np.exp((index - index.max()) / self.config.temperature)
+            odds /= odds.sum()
+            at = min(int(np.searchsorted(np.cumsum(odds), rng.random())), len(odds) - 1)
+        else:
+            at = int(np.argmax(index))
+            odds = np.zeros(len(index))
+            odds[at] = 1.0
+        model = int(open_to[at])
+        gave_up = float(utility[open_to].max() - utility[model])
+        return Choice(
+            model=model,
+            propensity=float(odds[at]),
+            quality=tuple(belief.mean.tolist()),
+            doubt=tuple(np.sqrt(belief.variance).tolist()),
+            worth=tuple(value.tolist()),
+            gave_up=gave_up,
+            explored=gave_up > 0,
+        )
+
+    def chose(self, choice: Choice) -> None:
+        """A choice was carried out: it counts, and what it gave up is spent."""
+        self.asked += 1.0
+        self.spent += choice.gave_up
+        if self.config.drift > 0:
+            self.head.drift(self.config.drift)
+
+    def learn(self, features: Floats, model: int, quality: float, *, weight: float = 1.0) -> float:
+        """Take in how good the model's answer was, 0 to 1. Answers the surprise."""
+        self.heard += 1.0
+        surprise = self.head.learn(model, features, quality, weight=weight)
+        if self._drift[model].see(weight * surprise / self.config.head.noise, self.config.watch):
+            self.head.forget_level(model, self.config.watch.widen)
+        return surprise
+
+    def add_model(self, model: str, cost: float) -> None:
+        self.head.add_model(model, self._expected(cost))
+        self._drift.append(Drift())
+
+    def remove_model(self, model: str) -> None:
+        del self._drift[self.head.models.index(model)]
+        self.head.remove_model(model)
+
+
