@@ -66,7 +66,9 @@ class LinUcb:
 class KnnUcb:
     """Mean quality of a model among the 100 nearest prompts so far, one optimistic one added, plus a / sqrt(n)."""
 
-    def __init__(self, cosines: Floats, models: int, *, a: float, start: float, k: int = 100, half_life: float = 0.0) -> None:
+    def __init__(
+        self, cosines: Floats, models: int, *, a: float, start: float, k: int = 100, half_life: float = 0.0
+    ) -> None:
         self._cosines = cosines
         self._models = models
         self._a = a

@@ -91,10 +91,7 @@ def topic_return(pack: Pack, topics: TopicMap, features: Floats, config: Learner
         ) -> float:
             return float(
                 np.mean(
-                    [
-                        utility[row, learner.decide(features[row], prices, chance, explore=False).model]
-                        for row in probes
-                    ]
+                    [utility[row, learner.decide(features[row], prices, chance, explore=False).model] for row in probes]
                 )
             )
 
@@ -192,5 +189,3 @@ def _some(pack: Pack, models: list[int]) -> Pack:
         quality=pack.quality[:, models],
         cost=pack.cost[:, models],
     )
-
-

@@ -1,7 +1,7 @@
 """The memory of all tenants: a store that is the truth, and for each namespace an index that can be rebuilt from it.
 
-    few vectors (index.FEW)   compared with all
-    more                      hnswlib's graph, saved beside the store with a checksum; a stale or broken one is rebuilt
+few vectors (index.FEW)   compared with all
+more                      hnswlib's graph, saved beside the store with a checksum; a stale or broken one is rebuilt
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A file that is whole or not there: written beside, synced, renamed; with a checksum that is asked for when reading.
 
-    magic (8 bytes) · sha256 of the rest (32 bytes) · payload
+magic (8 bytes) · sha256 of the rest (32 bytes) · payload
 """
 
 from __future__ import annotations

@@ -62,7 +62,9 @@ class Trace:
     label: int = 0
 
 
-_COLUMNS = "label, namespace, request, vector, text, model, propensity, quality, weight, cost_nanousd, latency_s, at, uses"
+_COLUMNS = (
+    "label, namespace, request, vector, text, model, propensity, quality, weight, cost_nanousd, latency_s, at, uses"
+)
 
 
 class Store:
@@ -180,7 +182,9 @@ class Store:
 
     def retain(self, namespace: str, most: int, *, now: float, half_life_s: float = 30 * 86_400.0) -> list[int]:
         """Keep the `most` most useful ones: judged before unjudged, then by uses, which fade with age. Answers the rest."""
-        rows = self._db.execute("SELECT label, quality, uses, at FROM memory WHERE namespace = ?", (namespace,)).fetchall()
+        rows = self._db.execute(
+            "SELECT label, quality, uses, at FROM memory WHERE namespace = ?", (namespace,)
+        ).fetchall()
         if len(rows) <= most:
             return []
 
@@ -215,7 +219,9 @@ def reembed(path: Path | str, embedder: Embedder) -> int:
                         for vector, (label, _) in zip(vectors, part, strict=True)
                     ],
                 )
-            db.execute("INSERT OR REPLACE INTO about VALUES ('embedder', ?)", (json.dumps([embedder.name, embedder.dim]),))
+            db.execute(
+                "INSERT OR REPLACE INTO about VALUES ('embedder', ?)", (json.dumps([embedder.name, embedder.dim]),)
+            )
         return int(dropped)
     finally:
         db.close()

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def kmeans(vectors: Floats, count: int, rng: np.random.Generator, *, rounds: int = 25) -> tuple[Floats, NDArray[np.intp]]:
+def kmeans(
+    vectors: Floats, count: int, rng: np.random.Generator, *, rounds: int = 25
+) -> tuple[Floats, NDArray[np.intp]]:
     """Centres of length one, and to which of them each vector belongs. At most as many centres as distinct vectors."""
     count = min(count, len(vectors))
     if count == 0:
@@ -111,7 +113,13 @@ def merge(patterns: Sequence[Pattern], *, above: float = 0.95) -> list[Pattern]:
 
 
 def prune(
-    patterns: Sequence[Pattern], *, now: float, cap: int, small: float = 5.0, bad: float = 0.3, old_s: float = 30 * 86_400.0
+    patterns: Sequence[Pattern],
+    *,
+    now: float,
+    cap: int,
+    small: float = 5.0,
+    bad: float = 0.3,
+    old_s: float = 30 * 86_400.0,
 ) -> list[Pattern]:
     """Drop what is small, bad and old at once; then keep the `cap` biggest."""
 

@@ -13,27 +13,37 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watchfulness:
-    """`slack` in standard deviations, `alarm` in their sum; `widen` is the new doubt about the level, in quality."""
+    """`slack` in standard deviations, `alarm` in their sum; `widen` is the new doubt about the level, in quality.
+    `one_key` is the share of an alarm that one key can bring about: it takes several to raise it."""
 
-    slack: float = 0.35
-    alarm: float = 6.0
+    slack: float = 0.45
+    alarm: float = 7.0
     widen: float = 0.3
+    one_key: float = 0.4
 
 
 class Drift:
-    """One model's two sums."""
+    """One model's two sums, and who added how much to them."""
 
-    __slots__ = ("down", "up")
+    __slots__ = ("down", "said", "up")
 
-    def __init__(self, up: float = 0.0, down: float = 0.0) -> None:
+    def __init__(self, up: float = 0.0, down: float = 0.0, said: dict[str, float] | None = None) -> None:
         self.up = up
         self.down = down
+        self.said = said or {}
 
-    def see(self, surprise: float, how: Watchfulness) -> bool:
-        """Whether this surprise raises the alarm. An alarm starts both sums anew."""
+    def see(self, surprise: float, how: Watchfulness, *, key: str | None = None) -> bool:
+        """Whether this surprise raises the alarm. An alarm starts both sums anew. Without a key it counts in full."""
+        if key is not None:
+            size = min(abs(surprise), max(how.one_key * how.alarm - self.said.get(key, 0.0), 0.0))
+            self.said[key] = self.said.get(key, 0.0) + size
+            surprise = size if surprise > 0 else -size
         self.up = max(0.0, self.up + surprise - how.slack)
         self.down = max(0.0, self.down - surprise - how.slack)
+        if max(self.up, self.down) == 0.0:
+            self.said.clear()
         if max(self.up, self.down) < how.alarm:
             return False
         self.up = self.down = 0.0
+        self.said.clear()
         return True

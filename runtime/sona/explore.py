@@ -25,7 +25,7 @@ from runtime.sona.head import Belief
 class Curiosity:
     """`horizon` counts the requests that a lesson is expected to serve; `cap` bounds what one request may be worth."""
 
-    horizon: float = 2_000.0
+    horizon: float = 1_500.0
     cap: float = 0.6
 
 

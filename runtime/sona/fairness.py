@@ -1,21 +1,23 @@
 """No single key may swing a route: how much one feedback counts, given whose it is.
 
-The n-th feedback of one key within the last `window` ones counts in full while that key gave at most its share of them
-(or a few, where there are few in all); beyond that it counts for less and less, so that a flood from one key adds up to
-the weight of its share, whatever its size. Scores are clipped to [0, 1] before.
+A key's feedback counts in full until it said as much lately as the other keys do on average (or `free`, where that is
+more). Beyond that each counts for less, by the square, so that a flood adds up to no more than twice that measure,
+whatever its size. Where one key alone gives feedback there is nobody to drown, and all of it counts.
+Scores are clipped to [0, 1] before.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fairness:
-    share: float = 0.2
-    free: int = 20
-    window: int = 1_000
+    """All counts are halved whenever feedback of this `window` of weight came: a flood, which weighs little, does not
+    push the others out of sight."""
+
+    free: float = 10.0
+    window: float = 2_000.0
 
 
 class Voices:
@@ -23,23 +25,24 @@ class Voices:
 
     def __init__(self, how: Fairness | None = None) -> None:
         self._how = how or Fairness()
-        self._last: deque[str] = deque()
-        self._count: Counter[str] = Counter()
+        self._count: dict[str, float] = {}
+        self._all = 0.0
+        self._weight = 0.0
 
     def weigh(self, key: str) -> float:
         """Weight of the next feedback of this key, in (0, 1]; and remember that it came."""
-        others = len(self._last) - self._count[key]
-        # What the key may weigh in all, beside what the others said.
-        due = max(float(self._how.free), self._how.share / (1.0 - self._how.share) * others)
-        mine = self._count[key]
-        self._last.append(key)
-        self._count[key] += 1
-        if len(self._last) > self._how.window:
-            gone = self._last.popleft()
-            self._count[gone] -= 1
-            if not self._count[gone]:
-                del self._count[gone]
-        return 1.0 if mine < due else (due / (mine + 1.0)) ** 2
+        mine = self._count.get(key, 0.0)
+        others = len(self._count) - (key in self._count)
+        due = max(self._how.free, (self._all - mine) / others) if others else float("inf")
+        weight = 1.0 if mine < due else (due / (mine + 1.0)) ** 2
+        self._count[key] = mine + 1.0
+        self._all += 1.0
+        self._weight += weight
+        if self._weight >= self._how.window:
+            self._count = {one: count / 2 for one, count in self._count.items() if count >= 1.0}
+            self._all = sum(self._count.values())
+            self._weight = 0.0
+        return weight
 
 
 def score(value: float) -> float | None:

@@ -24,11 +24,11 @@ from runtime.sona.bank import Floats
 class HeadPrior:
     """Standard deviations before any feedback, in units of quality. `noise` is that of one outcome."""
 
-    shared_level: float = 0.1
+    shared_level: float = 0.05
     shared_topic: float = 0.3
     own_level: float = 0.15
     own_topic: float = 0.08
-    noise: float = 0.42
+    noise: float = 0.45
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,7 +33,7 @@ class LearnerConfig:
     head: HeadPrior = field(default_factory=HeadPrior)
     curiosity: Curiosity = field(default_factory=Curiosity)
     watch: Watchfulness = field(default_factory=Watchfulness)
-    base: float = 0.65
+    base: float = 0.6
     slope: float = 0.06
     temperature: float = 0.002
     drift: float = 0.0
@@ -62,23 +62,29 @@ class Learner:
     ) -> None:
         self.config = config or LearnerConfig()
         self.topics = topics
-        self._log_cost = float(np.mean([math.log(max(cost, 1e-9)) for cost in costs]))
+        self.log_cost = float(np.mean([math.log(max(cost, 1e-9)) for cost in costs]))
         levels = [self._expected(cost) for cost in costs]
         self.head = QualityHead(models, levels, topics.width, self.config.head)
-        self._drift = [Drift() for _ in models]
+        self.drifts = [Drift() for _ in models]
         self.asked = 0.0
         self.heard = 0.0
         self.spent = 0.0
 
     def _expected(self, cost: float) -> float:
-        return self.config.base + self.config.slope * (math.log(max(cost, 1e-9)) - self._log_cost)
+        return self.config.base + self.config.slope * (math.log(max(cost, 1e-9)) - self.log_cost)
 
     @property
     def models(self) -> list[str]:
         return self.head.models
 
     def decide(
-        self, features: Floats, prices: Floats, rng: np.random.Generator, *, explore: bool = True, allowed: Sequence[int] = ()
+        self,
+        features: Floats,
+        prices: Floats,
+        rng: np.random.Generator,
+        *,
+        explore: bool = True,
+        allowed: Sequence[int] = (),
     ) -> Choice:
         """Choose for a prompt with these features. `prices` in units of quality, one for each model.
 
@@ -125,20 +131,21 @@ class Learner:
         if self.config.drift > 0:
             self.head.drift(self.config.drift)
 
-    def learn(self, features: Floats, model: int, quality: float, *, weight: float = 1.0) -> float:
-        """Take in how good the model's answer was, 0 to 1. Answers the surprise."""
+    def learn(
+        self, features: Floats, model: int, quality: float, *, weight: float = 1.0, key: str | None = None
+    ) -> float:
+        """Take in how good the model's answer was, 0 to 1. Answers the surprise. `key` says who judged it, where there
+        are several who do."""
         self.heard += 1.0
         surprise = self.head.learn(model, features, quality, weight=weight)
-        if self._drift[model].see(weight * surprise / self.config.head.noise, self.config.watch):
+        if self.drifts[model].see(weight * surprise / self.config.head.noise, self.config.watch, key=key):
             self.head.forget_level(model, self.config.watch.widen)
         return surprise
 
     def add_model(self, model: str, cost: float) -> None:
         self.head.add_model(model, self._expected(cost))
-        self._drift.append(Drift())
+        self.drifts.append(Drift())
 
     def remove_model(self, model: str) -> None:
-        del self._drift[self.head.models.index(model)]
+        del self.drifts[self.head.models.index(model)]
         self.head.remove_model(model)
-
-

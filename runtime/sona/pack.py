@@ -73,7 +73,9 @@ def read(path: Path, *, dataset: str | None = None) -> Pack:
     models = tuple(name[2:] for name in names if name.startswith("q:"))
     lacking = [name for name in ("prompt", *(f"c:{model}" for model in models)) if name not in names]
     if lacking or len(models) < 2:
-        raise BadPack(f"{path} needs prompt and q:, c: columns of two models or more; it lacks {lacking or 'q: columns'}")
+        raise BadPack(
+            f"{path} needs prompt and q:, c: columns of two models or more; it lacks {lacking or 'q: columns'}"
+        )
     keep = np.ones(len(table), dtype=bool)
     if "contaminated" in names:
         keep &= ~np.array(table["contaminated"].to_pylist(), dtype=bool)

@@ -111,7 +111,9 @@ def test_what_is_forgotten_is_in_no_answer_and_in_no_file(tmp_path: Path, few: i
     raw = vector(61).astype("<f4").tobytes()
     for file in tmp_path.iterdir():
         assert b"sphinx" not in file.read_bytes()
-    assert all(kept.tobytes() != raw for one, kept in Memory(tmp_path, EMBEDDER, few=few).traces() if one.request == "r61")
+    assert all(
+        kept.tobytes() != raw for one, kept in Memory(tmp_path, EMBEDDER, few=few).traces() if one.request == "r61"
+    )
     again = Memory(tmp_path, EMBEDDER, few=few)
     assert again.forget("acme") == 60
     assert again.near("acme", vector(0), 5) == []
@@ -150,7 +152,9 @@ def test_a_snapshot_is_whole_or_refused(tmp_path: Path) -> None:
             snapshot.read(file)
 
 
-@pytest.mark.parametrize("embedder", [HashedNgrams(), WordLlamaEmbedder(), default_embedder()], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "embedder", [HashedNgrams(), WordLlamaEmbedder(), default_embedder()], ids=lambda one: one.name
+)
 def test_every_embedder_gives_unit_vectors_that_put_like_beside_like(embedder: HashedNgrams) -> None:
     texts = ["How do I sort a list in Python?", "python: sorting a list", "Who painted the Mona Lisa?", "", "x" * 9_000]
     vectors = embedder.embed(texts)

@@ -1,0 +1,213 @@
+"""The tables and plots of docs/learning.md: python -m bench.learning [--seeds 5] [--jobs 2] [--only PART] [--no-write]
+
+RAYGATE_SHARED names the folder that holds routing/dev_*.parquet (default ../shared). Embeddings and finished parts are
+kept in a folder of the system's temporary ones, by content: nothing of the data is written into the repository, and a
+run that was cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from bench.learning import baselines, scenarios
+from bench.learning.page import render
+from runtime.memory.embed import default_embedder
+from runtime.sona.bank import Floats
+from runtime.sona.learner import LearnerConfig
+from runtime.sona.pack import GC_LAMBDAS, LAMBDAS, Pack, judge, read, recovered
+from runtime.sona.replay import Reveal, embed, order, run
+from runtime.sona.topics import TopicMap, fit
+
+ROOT = Path(__file__).parents[2]
+SHARED = Path(os.environ.get("RAYGATE_SHARED", ROOT.parent / "shared")) / "routing"
+KEPT = Path(tempfile.gettempdir()) / "raygate-bench-learning"
+PACKS = {"llmrouter9": None, "routerbench": None, "mmlupro": None, "routellm": "routellm-mmlu"}
+CONFIG = LearnerConfig()
+UNSURE = {"20 % of feedback": ("sparse", 0.2), "15 % of it wrong": ("wrong", 0.15)}
+
+OFF: dict[str, LearnerConfig] = {
+    "exploring (always the best guess)": replace(CONFIG, curiosity=replace(CONFIG.curiosity, horizon=0.0)),
+    "what prompts share": replace(CONFIG, head=replace(CONFIG.head, shared_topic=1e-6, own_topic=0.15)),
+    "topics (levels of models alone)": replace(CONFIG, head=replace(CONFIG.head, own_topic=1e-6)),
+    "prior from prices": replace(CONFIG, slope=0.0),
+    "alarm": replace(CONFIG, watch=replace(CONFIG.watch, alarm=1e9)),
+    "propensities (ties broken by index)": replace(CONFIG, temperature=0.0),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One seed of one part of one pack."""
+
+    part: str
+    pack: str
+    seed: int
+    name: str = ""
+
+
+@cache
+def loaded(name: str) -> tuple[Pack, Floats, TopicMap, Floats]:
+    file = SHARED / f"dev_{name}.parquet"
+    pack = read(file, dataset=PACKS[name])
+    embedder = default_embedder()
+    stamp = sha256(embedder.name.encode() + file.read_bytes()).hexdigest()[:16]
+    KEPT.mkdir(parents=True, exist_ok=True)
+    kept = KEPT / f"{name}-{stamp}.npy"
+    if not kept.exists():
+        beside = KEPT / f"{name}-{stamp}-{os.getpid()}.npy"
+        np.save(beside, embed(pack, embedder))
+        beside.replace(kept)
+    vectors = np.load(kept)
+    topics = fit(vectors, CONFIG.topics)
+    return pack, np.asarray(vectors, dtype=np.float64), topics, topics.features(vectors)
+
+
+def measured(job: Job) -> dict[str, object]:
+    pack, vectors, topics, features = loaded(job.pack)
+    if job.part == "drift":
+        if job.pack == "mmlupro":
+            return asdict(scenarios.degradation(pack, topics, features, CONFIG, job.seed))
+        return asdict(scenarios.topic_return(pack, topics, features, CONFIG, job.seed))
+    if job.part == "change":
+        met, always = scenarios.change(pack, topics, features, CONFIG, job.seed, job.name)
+        return {"met": met, "always": always}
+    if job.part == "known":
+        make = baselines.made(pack, vectors)[job.name]
+        rows = order(len(pack.prompts), job.seed)
+        choices = {lam: baselines.play(make(), pack, rows, lam * pack.prices) for lam in LAMBDAS}
+        return _figures(pack, choices)
+    reveal: Reveal | None = None
+    if job.part == "unsure":
+        kind, share = UNSURE[job.name]
+        reveal = (scenarios.sparse if kind == "sparse" else scenarios.wrong)(pack, share)
+    whole = job.part == "ours"
+    return _figures(
+        pack,
+        run(
+            pack,
+            topics,
+            features,
+            seed=job.seed,
+            config=OFF[job.name] if job.part == "off" else CONFIG,
+            lambdas=LAMBDAS if whole else GC_LAMBDAS,
+            reveal=reveal,
+            calibrate=300 if job.part == "calibrated" else 0,
+        ),
+    )
+
+
+def _figures(pack: Pack, choices: object) -> dict[str, object]:
+    runs: dict[float, np.ndarray] = choices  # type: ignore[assignment]
+    rows = np.flatnonzero(next(iter(runs.values())) >= 0)
+    found = judge(pack, runs, rows)
+    out: dict[str, object] = {"gc": found.gc, "cs90": found.cs90, "cs95": found.cs95, "cs98": found.cs98}
+    out["curve"] = found.curve
+    if len(pack.models) == 2:
+        out["apgr"], out["share"] = recovered(pack, runs)
+    return out
+
+
+def jobs(parts: Iterable[str], seeds: int) -> list[Job]:
+    three = ("llmrouter9", "routerbench", "mmlupro")
+    every: dict[str, Callable[[int], list[Job]]] = {
+        "ours": lambda seed: [Job("ours", pack, seed) for pack in PACKS],
+        "drift": lambda seed: [Job("drift", pack, seed) for pack in ("mmlupro", "llmrouter9")],
+        "calibrated": lambda seed: [Job("calibrated", pack, seed) for pack in ("llmrouter9", "routerbench")],
+        "unsure": lambda seed: [
+            Job("unsure", pack, seed, name) for pack in ("routerbench", "llmrouter9") for name in UNSURE
+        ],
+        "change": lambda seed: [Job("change", "llmrouter9", seed, kind) for kind in scenarios.CHANGES],
+        "off": lambda seed: [Job("off", pack, seed, name) for name in OFF for pack in ("routerbench", "llmrouter9")],
+        "known": lambda seed: [Job("known", pack, seed, name) for pack in three for name in KNOWN],
+    }
+    return [job for part in parts for seed in range(seeds) for job in every[part](seed)]
+
+
+KNOWN = (
+    "oracle",
+    "best single model, in hindsight",
+    "UCB, no context",
+    "LinUCB a=.1",
+    "LinUCB a=.05, optimistic",
+    "kNN-UCB a=.25",
+    "cluster32-UCB a=.1, optimistic",
+)
+PARTS = ("ours", "drift", "calibrated", "unsure", "change", "off", "known")
+
+
+@cache
+def code() -> str:
+    """What results hang on: another setting or line of the learner is another result."""
+    files = sorted((ROOT / "runtime/sona").glob("*.py")) + sorted(Path(__file__).parent.glob("[bs]*.py"))
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def kept_or_measured(job: Job) -> tuple[Job, dict[str, object]]:
+    at = sha256(repr((job, code())).encode()).hexdigest()[:20]
+    file = KEPT / f"{at}.json"
+    if file.exists():
+        return job, json.loads(file.read_text())
+    found = measured(job)
+    beside = file.with_suffix(f".{os.getpid()}")
+    beside.write_text(json.dumps(found))
+    beside.replace(file)
+    return job, json.loads(file.read_text())
+
+
+def speed() -> dict[str, float]:
+    """Seconds of one decision: embedding, features, choice. On whatever else runs on this machine now."""
+    pack, _, topics, _ = loaded("mmlupro")
+    from runtime.memory.embed import WordLlamaEmbedder
+    from runtime.sona.learner import Learner
+
+    embedder, learner = WordLlamaEmbedder(), Learner(pack.models, pack.mean_cost.tolist(), topics, CONFIG)
+    chance, took = np.random.default_rng(0), []
+    for prompt in pack.prompts[:600]:
+        since = time.perf_counter()
+        x = topics.features(embedder.embed([prompt]))[0]
+        learner.decide(x, 0.1 * pack.prices, chance)
+        took.append(time.perf_counter() - since)
+    return {"p50": float(np.quantile(took[100:], 0.5)), "p95": float(np.quantile(took[100:], 0.95))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.learning", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--only", choices=PARTS, action="append")
+    parser.add_argument("--no-write", action="store_true")
+    said = parser.parse_args()
+    if not SHARED.is_dir():
+        raise SystemExit(f"There is no {SHARED}; say RAYGATE_SHARED=FOLDER, the one that holds routing/")
+    for name in PACKS:
+        loaded(name)
+    todo = jobs(said.only or PARTS, said.seeds)
+    found: list[tuple[Job, dict[str, object]]] = []
+    with ProcessPoolExecutor(said.jobs) as pool:
+        for at, one in enumerate(pool.map(kept_or_measured, todo), start=1):
+            found.append(one)
+            brief = {key: round(value, 4) for key, value in one[1].items() if isinstance(value, float)}
+            print(f"{at}/{len(todo)} {one[0].part} {one[0].pack} {one[0].seed} {one[0].name} {brief}", flush=True)
+    text = render([(asdict(job), values) for job, values in found], speed())
+    print(text)
+    if not said.no_write:
+        page = ROOT / "docs/learning.md"
+        before, _, rest = page.read_text().partition("<!-- figures -->\n")
+        _, _, after = rest.partition("<!-- /figures -->")
+        page.write_text(f"{before}<!-- figures -->\n{text}\n<!-- /figures -->{after}")
+
+
+if __name__ == "__main__":
+    main()

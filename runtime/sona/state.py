@@ -1,0 +1,87 @@
+"""A learner as bytes and back, bit for bit: what is published to edges, saved in snapshots and rolled back to.
+
+A header in JSON (schema, models, counters, settings) and the arrays as they are (`.npy`), in one uncompressed zip.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import asdict
+
+import numpy as np
+
+from runtime.sona.bank import Floats
+from runtime.sona.drift import Drift, Watchfulness
+from runtime.sona.explore import Curiosity
+from runtime.sona.head import HeadPrior
+from runtime.sona.learner import Learner, LearnerConfig
+from runtime.sona.topics import TopicMap, TopicShape
+
+SCHEMA = 1
+_MAP = ("middle", "centres", "turn", "offset", "anchors", "share")
+
+
+class UnknownState(ValueError):
+    """Not a learner's state, or one of a version that this one does not understand."""
+
+
+def dump(learner: Learner) -> bytes:
+    header = {
+        "schema": SCHEMA,
+        "models": learner.models,
+        "config": asdict(learner.config),
+        "beta": learner.topics.beta,
+        "log_cost": learner.log_cost,
+        "asked": learner.asked,
+        "heard": learner.heard,
+        "spent": learner.spent,
+        "drift": [[one.up, one.down, one.said] for one in learner.drifts],
+    }
+    arrays = {name: getattr(learner.topics, name) for name in _MAP}
+    arrays |= {"weights": learner.head.weights, "covariance": learner.head.covariance}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as file:
+        # A fixed date: the same learner is the same bytes.
+        file.writestr(zipfile.ZipInfo("header.json"), json.dumps(header))
+        for name, array in arrays.items():
+            part = io.BytesIO()
+            np.save(part, array, allow_pickle=False)
+            file.writestr(zipfile.ZipInfo(f"{name}.npy"), part.getvalue())
+    return out.getvalue()
+
+
+def load(payload: bytes) -> Learner:
+    """Raises `UnknownState`."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(payload)) as file:
+            header = json.loads(file.read("header.json"))
+            if header["schema"] != SCHEMA:
+                raise UnknownState(f"a learner of schema {header['schema']}, this version reads {SCHEMA}")
+            arrays: dict[str, Floats] = {
+                name: np.load(io.BytesIO(file.read(f"{name}.npy")), allow_pickle=False)
+                for name in (*_MAP, "weights", "covariance")
+            }
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        if isinstance(error, UnknownState):
+            raise
+        raise UnknownState(f"not a learner's state: {error}") from error
+    said = header["config"]
+    config = LearnerConfig(
+        **{
+            **said,
+            "topics": TopicShape(**said["topics"]),
+            "head": HeadPrior(**said["head"]),
+            "curiosity": Curiosity(**said["curiosity"]),
+            "watch": Watchfulness(**said["watch"]),
+        }
+    )
+    topics = TopicMap(beta=header["beta"], **{name: arrays[name] for name in _MAP})
+    learner = Learner(header["models"], [1.0] * len(header["models"]), topics, config)
+    learner.log_cost = header["log_cost"]
+    learner.head.weights = arrays["weights"]
+    learner.head.covariance = arrays["covariance"]
+    learner.asked, learner.heard, learner.spent = header["asked"], header["heard"], header["spent"]
+    learner.drifts[:] = [Drift(up, down, said) for up, down, said in header["drift"]]
+    return learner
