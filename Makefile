@@ -31,8 +31,8 @@ CHAOS_MONEY     := $(addprefix tests/chaos/test_,money.py money_limits.py money_
 CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
-.PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres test-clients prove-wire \
-	bench-balance bench-ledger fmt lock clean
+.PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres \
+	test-clients prove-wire bench-balance bench-learning bench-ledger fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -100,6 +100,11 @@ prove-wire: $(VENV)/.dev
 # Simulates the strategies (minutes of both cores), prints the table and renews docs/balance.md with its plots.
 bench-balance: $(VENV)/.dev
 	@$(BIN)/python -m bench.balance
+
+# Plays recorded outcomes of real models to the learner and to known methods (half an hour of both cores), prints the
+# tables and renews docs/learning.md. RAYGATE_SHARED names the folder that holds routing/dev_*.parquet.
+bench-learning: $(VENV)/.dev
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.learning $(ONLY)
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff format .

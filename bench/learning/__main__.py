@@ -81,7 +81,7 @@ def measured(job: Job) -> dict[str, object]:
             return asdict(scenarios.degradation(pack, topics, features, CONFIG, job.seed))
         return asdict(scenarios.topic_return(pack, topics, features, CONFIG, job.seed))
     if job.part == "change":
-        met, always = scenarios.change(pack, topics, features, CONFIG, job.seed, job.name)
+        met, always = scenarios.change(pack, topics, features, CONFIG, job.seed, kind=job.name)
         return {"met": met, "always": always}
     if job.part == "known":
         make = baselines.made(pack, vectors)[job.name]

@@ -14,6 +14,7 @@ GOALS = {
     "routerbench": ".02 / .59 | .08 / .66",
     "mmlupro": "−.05 / .46 | −.02 / .50",
 }
+FIGURES = ("gc", "cs90", "cs95", "cs98")
 DOCS = Path(__file__).parents[2] / "docs/learning"
 
 
@@ -27,60 +28,82 @@ def _mean(rows: Sequence[dict[str, object]], key: str) -> str:
 
 
 def render(found: Found, speed: dict[str, float]) -> str:
-    out: list[str] = []
     ours = {pack: _of(found, "ours", pack) for pack in GOALS}
-    if any(ours.values()):
-        seeds = len(next(rows for rows in ours.values() if rows))
-        out += [f"From scratch, bandit feedback, {seeds} orders (mean ± sd over them):", ""]
-        out += [
-            "| pack | best known GC / CS95 | goal | GC | CS90 | CS95 | CS98 |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
-        ]
-        for pack, rows in ours.items():
-            if rows:
-                figures = " | ".join(_mean(rows, key) for key in ("gc", "cs90", "cs95", "cs98"))
-                out.append(f"| {pack} | {GOALS[pack]} | {figures} |")
-    rows = _of(found, "ours", "routellm")
-    if rows:
-        out += ["", f"RouteLLM's MMLU, GPT-4 or Mixtral, {len(rows)} orders: APGR {_mean(rows, 'apgr')} (goal .63), "
-                f"strong calls for 95 % {_mean(rows, 'share')} (goal .51)."]  # fmt: skip
-    rows = _of(found, "drift", "mmlupro")
-    if rows:
-        spans = (("before", "before"), ("first", "0–200 (goal −.10)"), ("then", "200–500 (goal −.03)"), ("later", "500–1,000"),
-                 ("recovered", "0–500 after it recovered"))  # fmt: skip
-        out += [
-            "",
-            "A model that silently becomes worse: " + "; ".join(f"{n} {_mean(rows, k)}" for k, n in spans) + ".",
-        ]
-    rows = _of(found, "drift", "llmrouter9")
-    if rows:
-        out += ["", f"A topic that returns, same settings: forgot {_mean(rows, 'forgot')} (goal ≤ .01), "
-                f"dip {_mean(rows, 'dip')} (goal ≥ −.02)."]  # fmt: skip
-    for pack, goal in (("llmrouter9", ".10"), ("routerbench", ".14")):
-        rows = _of(found, "calibrated", pack)
-        if rows:
-            out += ["", f"After 300 calibration prompts, {pack}: GC {_mean(rows, 'gc')} (goal {goal})."]
-    for name in ("20 % of feedback", "15 % of it wrong"):
-        for pack in ("llmrouter9", "routerbench"):
-            rows = _of(found, "unsure", pack, name)
-            if rows:
-                out += ["", f"{name}, {pack}: GC {_mean(rows, 'gc')} (goal ≥ −.02)."]
-    for kind in ("added", "removed", "repriced"):
-        rows = _of(found, "change", "llmrouter9", kind)
-        if rows:
-            gap = np.array([float(row["met"]) - float(row["always"]) for row in rows])  # type: ignore[arg-type]
-            out += ["", f"The best model {kind} at run time: {gap.mean():+.3f} ± {gap.std():.3f} utility beside a learner "
-                    "that always had the change, requests 200–300 after it (goal within .02)."]  # fmt: skip
-    out += _table(found, "off", "Each idea off in turn, GC", ("llmrouter9", "routerbench"))
-    out += _table(found, "known", "Known methods in the same harness, GC / CS95", tuple(GOALS))
-    out += ["", f"One decision with its embedding, 12 models: p50 {1e3 * speed['p50']:.2f} ms, p95 {1e3 * speed['p95']:.2f} ms"
-            " on a shared core."]  # fmt: skip
+    lines = _packs(ours) + _sentences(found)
+    lines += _table(found, "off", "Each idea off in turn, GC", ("llmrouter9", "routerbench"))
+    lines += _table(found, "known", "Known methods in the same harness, GC / CS95", tuple(GOALS))
+    both = f"p50 {1e3 * speed['p50']:.2f} ms, p95 {1e3 * speed['p95']:.2f} ms"
+    lines += ["", f"One decision with its embedding, among 12 models: {both}, on a core that others used too."]
     for pack, rows in ours.items():
         if rows:
             DOCS.mkdir(parents=True, exist_ok=True)
             (DOCS / f"{pack}.svg").write_text(_plot([row["curve"] for row in rows]))  # type: ignore[misc]
-            out += ["", f"![Mean bill and mean quality, {pack}](learning/{pack}.svg)"]
-    return "\n".join(out)
+            lines += ["", f"![Mean bill and mean quality, {pack}](learning/{pack}.svg)"]
+    return "\n".join(lines)
+
+
+def _packs(ours: dict[str, list[dict[str, object]]]) -> list[str]:
+    if not any(ours.values()):
+        return []
+    seeds = len(next(rows for rows in ours.values() if rows))
+    out = [f"From scratch, bandit feedback, {seeds} orders (mean ± sd over them):", ""]
+    out += ["| pack | best known GC / CS95 | goal | GC | CS90 | CS95 | CS98 |", "| --- |" + " --- |" * 6]
+    for pack, rows in ours.items():
+        if rows:
+            out.append(f"| {pack} | {GOALS[pack]} | {' | '.join(_mean(rows, key) for key in FIGURES)} |")
+    return out
+
+
+SENTENCES = (
+    (
+        "ours",
+        "routellm",
+        "",
+        "RouteLLM's MMLU, GPT-4 or Mixtral: APGR {apgr} (goal .63), strong for 95 % {share} (goal .51).",
+    ),
+    (
+        "drift",
+        "mmlupro",
+        "",
+        "A model that silently becomes worse, utility less the best single model's: before {before}, requests 0-200 after"
+        " {first} (goal -.10), 200-500 {then} (goal -.03), 500-1,000 {later}; 0-500 after it recovered {recovered}.",
+    ),
+    (
+        "drift",
+        "llmrouter9",
+        "",
+        "A topic that returns, same settings: forgot {forgot} (goal <= .01), dip {dip} (goal >= -.02).",
+    ),
+    ("calibrated", "llmrouter9", "", "After 300 calibration prompts, llmrouter9: GC {gc} (goal .10)."),
+    ("calibrated", "routerbench", "", "After 300 calibration prompts, routerbench: GC {gc} (goal .14)."),
+    *(
+        ("unsure", pack, name, f"{name}, {pack}: GC {{gc}} (goal >= -.02).")
+        for name in ("20 % of feedback", "15 % of it wrong")
+        for pack in ("llmrouter9", "routerbench")
+    ),
+    *(
+        (
+            "change",
+            "llmrouter9",
+            kind,
+            f"The best model {kind} at run time: {{gap}} utility beside a learner that always had the change,"
+            " requests 200-300 after it (goal within .02).",
+        )
+        for kind in ("added", "removed", "repriced")
+    ),
+)
+
+
+def _sentences(found: Found) -> list[str]:
+    out = []
+    for part, pack, name, text in SENTENCES:
+        rows = _of(found, part, pack, name)
+        if part == "change":
+            rows = [{"gap": float(row["met"]) - float(row["always"])} for row in rows]  # type: ignore[arg-type]
+        if rows:
+            numbers = {key: _mean(rows, key) for key, value in rows[0].items() if isinstance(value, float)}
+            out += ["", text.format(**numbers)]
+    return out
 
 
 def _table(found: Found, part: str, title: str, packs: Sequence[str]) -> list[str]:
@@ -116,6 +139,7 @@ def _plot(curves: Sequence[Sequence[tuple[float, float]]]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" font-family="sans-serif" font-size="12">'
         f'<rect width="{wide}" height="{high}" fill="white"/>{lines}'
-        f'<text x="{wide / 2}" y="{high - 10}" text-anchor="middle">mean bill, from 0 to ${1e3 * most:.3f} per 1,000 calls</text>'
+        f'<text x="{wide / 2}" y="{high - 10}" text-anchor="middle">'
+        f"mean bill, from 0 to ${1e3 * most:.3f} per 1,000 calls</text>"
         f'<text x="8" y="20">mean quality, from {low:.3f} to {top:.3f}</text></svg>\n'
     )

@@ -48,7 +48,9 @@ def degradation(pack: Pack, topics: TopicMap, features: Floats, config: LearnerC
         prices = lam * pack.prices
         learner = Learner(pack.models, pack.mean_cost.tolist(), topics, config)
         reveal: Reveal = lambda at, model, _: float(shown[at, model])  # noqa: E731  # one line, used here alone
-        chosen = play(learner, features[rows], np.arange(3_500), prices, reveal, np.random.default_rng((seed, 7)))
+        chosen = play(
+            learner, features[rows], np.arange(3_500), prices, reveal=reveal, rng=np.random.default_rng((seed, 7))
+        )
         utility = shown - prices
         for name, (since, until) in spans.items():
             phase = {"before": (0, WORSE), "recovered": (BETTER, len(rows))}.get(name, (WORSE, BETTER))
@@ -95,11 +97,11 @@ def topic_return(pack: Pack, topics: TopicMap, features: Floats, config: Learner
                 )
             )
 
-        before = utility[first, play(learner, features, first, prices, reveal, chance)] - best
+        before = utility[first, play(learner, features, first, prices, reveal=reveal, rng=chance)] - best
         knew = probe()
-        play(learner, features, other, prices, reveal, chance)
+        play(learner, features, other, prices, reveal=reveal, rng=chance)
         forgot.append(knew - probe())
-        after = utility[again, play(learner, features, again, prices, reveal, chance)] - best
+        after = utility[again, play(learner, features, again, prices, reveal=reveal, rng=chance)] - best
         dip.append(float(after[:200].mean() - before[-300:].mean()))
     return Returned(forgot=float(np.mean(forgot)), dip=float(np.mean(dip)))
 
@@ -123,7 +125,7 @@ CHANGES = ("added", "removed", "repriced")
 
 
 def change(
-    pack: Pack, topics: TopicMap, features: Floats, config: LearnerConfig, seed: int, kind: str
+    pack: Pack, topics: TopicMap, features: Floats, config: LearnerConfig, seed: int, *, kind: str
 ) -> tuple[float, float]:
     """Mean utility of requests 200 to 300 after a change at run time: of a learner that met it, and of one that always
     had it. The model concerned is the best one in hindsight for that lambda, so that it matters."""
@@ -146,33 +148,33 @@ def change(
         if kind == "added":
             one = _learner(known, topics, config)
             chance = np.random.default_rng((seed, 7))
-            play(one, features, early, before[left], part, chance)
+            play(one, features, early, before[left], reveal=part, rng=chance)
             one.add_model(pack.models[star], float(pack.mean_cost[star]))
             names = [pack.models.index(name) for name in one.models]
             whole = _some(pack, names)
             shown: Reveal = lambda row, model, _: float(whole.quality[row, model])  # noqa: E731, B023  # as above
-            chosen = np.array(names)[play(one, features, late, after[names], shown, chance)]
+            chosen = np.array(names)[play(one, features, late, after[names], reveal=shown, rng=chance)]
             other = _learner(pack, topics, config)
             second = np.random.default_rng((seed, 7))
-            play(other, features, early, before, reveal, second)
-            best = play(other, features, late, after, reveal, second)
+            play(other, features, early, before, reveal=reveal, rng=second)
+            best = play(other, features, late, after, reveal=reveal, rng=second)
         elif kind == "removed":
             one = _learner(pack, topics, config)
             chance = np.random.default_rng((seed, 7))
-            play(one, features, early, before, reveal, chance)
+            play(one, features, early, before, reveal=reveal, rng=chance)
             one.remove_model(pack.models[star])
-            chosen = np.array(left)[play(one, features, late, after[left], part, chance)]
+            chosen = np.array(left)[play(one, features, late, after[left], reveal=part, rng=chance)]
             other = _learner(known, topics, config)
             second = np.random.default_rng((seed, 7))
-            play(other, features, early, before[left], part, second)
-            best = np.array(left)[play(other, features, late, after[left], part, second)]
+            play(other, features, early, before[left], reveal=part, rng=second)
+            best = np.array(left)[play(other, features, late, after[left], reveal=part, rng=second)]
         else:
             one, other = _learner(pack, topics, config), _learner(pack, topics, config)
             chance, second = np.random.default_rng((seed, 7)), np.random.default_rng((seed, 7))
-            play(one, features, early, before, reveal, chance)
-            chosen = play(one, features, late, after, reveal, chance)
-            play(other, features, early, after, reveal, second)
-            best = play(other, features, late, after, reveal, second)
+            play(one, features, early, before, reveal=reveal, rng=chance)
+            chosen = play(one, features, late, after, reveal=reveal, rng=chance)
+            play(other, features, early, after, reveal=reveal, rng=second)
+            best = play(other, features, late, after, reveal=reveal, rng=second)
         met.append(float(paid[late[200:], chosen[200:]].mean()))
         always.append(float(paid[late[200:], best[200:]].mean()))
     return float(np.mean(met)), float(np.mean(always))

@@ -15,6 +15,7 @@ import importlib.util
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
@@ -73,8 +74,8 @@ class HashedNgrams:
         for row, text in zip(out, texts, strict=True):
             words = shorten(text).lower().split()
             joined = " ".join(words)
-            grams = words + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
-            grams += [joined[at : at + 4] for at in range(0, max(len(joined) - 3, 0))]
+            grams = words + [f"{a} {b}" for a, b in pairwise(words)]
+            grams += [joined[at : at + 4] for at in range(max(len(joined) - 3, 0))]
             for gram in grams:
                 code = crc32(gram.encode())
                 row[(code >> 1) % self._dim] += 1.0 if code & 1 else -1.0
@@ -84,7 +85,7 @@ class HashedNgrams:
 
 
 class WordLlamaEmbedder:
-    """The table of vectors that the wordllama wheel carries. Loads in 0.4 s; raises `ImportError` where it is absent."""
+    """The table of vectors that the wordllama wheel carries. Loads in 0.4 s. Raises `ImportError` where absent."""
 
     def __init__(self) -> None:
         import wordllama
@@ -133,8 +134,8 @@ class Cached:
         found = {key: self._kept[key] for key in keys if key in self._kept}
         if absent:
             found.update(zip(absent, self._inner.embed(list(absent.values())), strict=True))
-        for key in found:
-            self._kept[key] = found[key]
+        for key, vector in found.items():
+            self._kept[key] = vector
             self._kept.move_to_end(key)
         while len(self._kept) > self._size:
             self._kept.popitem(last=False)
@@ -142,7 +143,7 @@ class Cached:
 
 
 def default_embedder() -> Embedder:
-    """wordllama where it is installed, else hashed n-grams; cached."""
+    """Wordllama where it is installed, else hashed n-grams; cached."""
     if importlib.util.find_spec("wordllama") is None:
         return Cached(HashedNgrams())
     return Cached(WordLlamaEmbedder())

@@ -95,7 +95,7 @@ class Memory:
         return len(self._traces)
 
     def add(self, trace: Trace, vector: NDArray[np.float32]) -> int:
-        """Durable when this returns; the same request again replaces what was. Raises `BadVector`, and nothing is added."""
+        """Durable when this returns; the same request again replaces what was. Raises `BadVector`, adding nothing."""
         checked(vector, self._dim)
         before = self._labels.get((trace.namespace, trace.request))
         label = self._store.add(trace, vector)

@@ -169,7 +169,7 @@ class Store:
         return int(self._db.execute("SELECT count(*) FROM memory").fetchone()[0])
 
     def forget(self, namespace: str, request: str | None = None) -> list[int]:
-        """Delete a tenant's memory, or one request of it. Answers the labels that are gone; nothing is left in the file."""
+        """Delete a tenant's memory, or one request of it, from the file too. Answers the labels that are gone."""
         where, values = ("namespace = ?", (namespace,))
         if request is not None:
             where, values = ("namespace = ? AND request = ?", (namespace, request))  # type: ignore[assignment]
@@ -181,7 +181,7 @@ class Store:
         return gone
 
     def retain(self, namespace: str, most: int, *, now: float, half_life_s: float = 30 * 86_400.0) -> list[int]:
-        """Keep the `most` most useful ones: judged before unjudged, then by uses, which fade with age. Answers the rest."""
+        """Keep the `most` most useful: judged before unjudged, then by uses, which fade with age. Answers the rest."""
         rows = self._db.execute(
             "SELECT label, quality, uses, at FROM memory WHERE namespace = ?", (namespace,)
         ).fetchall()

@@ -37,7 +37,7 @@ _PSI[-1] = 0.0
 
 
 def worth(
-    belief: Belief, anchors: Floats, share: Floats, utilities: Floats, noise: float, curiosity: Curiosity
+    belief: Belief, anchors: Floats, share: Floats, utilities: Floats, *, noise: float, curiosity: Curiosity
 ) -> Floats:
     """Worth of asking each model now, in units of quality. `utilities` is expected utility (anchor × model)."""
     count = utilities.shape[1]

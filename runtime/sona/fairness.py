@@ -8,6 +8,7 @@ Scores are clipped to [0, 1] before.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -47,4 +48,4 @@ class Voices:
 
 def score(value: float) -> float | None:
     """A quality in [0, 1]; None for what is no number."""
-    return min(max(value, 0.0), 1.0) if value == value else None
+    return min(max(value, 0.0), 1.0) if not math.isnan(value) else None

@@ -33,7 +33,7 @@ class HeadPrior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Belief:
-    """What the head holds of one prompt. `spread[j, :, m]` is the covariance of block j's weights with quality(m, x)."""
+    """What the head holds of a prompt. `spread[j, :, m]` is the covariance of block j's weights with quality(m, x)."""
 
     features: Floats
     mean: Floats
@@ -73,7 +73,7 @@ class QualityHead:
         return Belief(features, means[0] + means[1:], spread, np.maximum(variance, 0.0))
 
     def learn(self, model: int, features: Floats, quality: float, *, weight: float = 1.0) -> float:
-        """Take one outcome in. Answers the surprise: quality minus what was expected. `weight` 0.5 counts as half one."""
+        """Take one outcome in. Answers the surprise: quality minus what was expected. `weight` 0.5 is half a one."""
         w = self.width
         own = slice((model + 1) * w, (model + 2) * w)
         gain = self.covariance[:, :w] @ features + self.covariance[:, own] @ features

@@ -2,7 +2,7 @@
 
     utility(m) = expected quality(m) - price(m)        price(m) = lambda · cost + mu · latency, both as shares
     index(m)   = utility(m) + worth of asking(m)       the worth is nothing once no answer could change a choice
-    choice     ~ softmax(index / temperature)          so every choice has a propensity, and near-ties are broken at random
+    choice     ~ softmax(index / temperature)          so every choice has a propensity; ties go by chance
 
 Before any feedback the expected quality rises with the logarithm of the price, since dear models are mostly better:
 that is the static default. What asking for the sake of learning costs is counted against an allowance, and when that is
@@ -27,7 +27,8 @@ from runtime.sona.topics import TopicMap, TopicShape
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerConfig:
     """One setting for all routes. `base` and `slope` give the quality expected of a model before any feedback:
-    base + slope · (ln cost - mean ln cost). `drift` is the variance by which levels may move from request to request."""
+    base + slope · (ln cost - mean ln cost). `drift` is the variance by which
+    levels may move from request to request."""
 
     topics: TopicShape = field(default_factory=TopicShape)
     head: HeadPrior = field(default_factory=HeadPrior)
@@ -99,7 +100,12 @@ class Learner:
         if explore and budget > 0:
             typical = self.topics.anchors @ (self.head.weights[0] + self.head.weights[1:]).T - prices
             value = worth(
-                belief, self.topics.anchors, self.topics.share, typical, self.config.head.noise, self.config.curiosity
+                belief,
+                self.topics.anchors,
+                self.topics.share,
+                typical,
+                noise=self.config.head.noise,
+                curiosity=self.config.curiosity,
             )
             # An answer that nobody judges teaches nothing.
             value *= (self.heard + 10.0) / (self.asked + 10.0)

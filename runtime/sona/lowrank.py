@@ -50,7 +50,7 @@ class Adapter:
     def loss(self, vector: Floats, model: int, residual: float, *, weight: float = 1.0) -> float:
         """`residual` is quality minus what the head alone expects."""
         error = residual - self.scale * float(self.up[model] @ (self.down @ vector))
-        return 0.5 * weight * error**2 + 0.5 * self.how.ridge * float(self.parameters @ self.parameters)
+        return float(0.5 * weight * error**2) + 0.5 * self.how.ridge * float(self.parameters @ self.parameters)
 
     def gradient(self, vector: Floats, model: int, residual: float, *, weight: float = 1.0) -> Floats:
         """Of `loss`, by the flat parameters."""

@@ -1,16 +1,18 @@
-"""A pack of outcomes: one row a prompt, every model's quality and bill on it; and the figures by which a router is judged.
+"""A pack of outcomes: one row a prompt, every model's quality and bill; and the figures that judge a router.
 
     q:<model>   quality in [0, 1]        c:<model>   US dollars of that call
 
-CSx is the share of the always-strong bill that is saved at x % of the strong model's quality, read from the concave hull
-of (mean bill, mean quality). GC, gap closed, sums over lambda (utility - best single model in hindsight) over (oracle -
-best single model). APGR is the area under recovered quality gap over share of strong calls (Ong et al., RouteLLM, 2024).
+CSx is the share of the always-strong bill that is saved at x % of the strong model's quality, read from the concave
+hull of (mean bill, mean quality). GC, gap closed, sums over lambda (utility - best single model in hindsight) over
+(oracle - best single model). APGR is the area under recovered quality gap over share of strong calls (Ong et al.,
+RouteLLM, 2024).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +119,7 @@ def bill_at(curve: Sequence[tuple[float, float]], quality: float) -> float:
     """The least bill on a hull for this quality; nan where it is out of reach."""
     if quality <= curve[0][1]:
         return curve[0][0]
-    for (bill, low), (dearer, high) in zip(curve, curve[1:], strict=False):
+    for (bill, low), (dearer, high) in pairwise(curve):
         if quality <= high:
             return bill + (dearer - bill) * (quality - low) / (high - low)
     return float("nan")

@@ -46,7 +46,7 @@ PRESETS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taste:
-    """What a point of quality may cost: lambda for money, mu for time, both relative to the dearest or slowest model."""
+    """What a point of quality may cost: lambda for money, mu for time, relative to the dearest or slowest model."""
 
     money: float
     time: float

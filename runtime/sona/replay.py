@@ -54,6 +54,7 @@ def play(
     features: Floats,
     rows: Sequence[int] | Ints,
     prices: Floats,
+    *,
     reveal: Reveal,
     rng: np.random.Generator,
 ) -> Ints:
@@ -89,7 +90,7 @@ def run(
     reveal: Reveal | None = None,
     calibrate: int = 0,
 ) -> Mapping[float, Ints]:
-    """By lambda, the model chosen for each row of the pack (by row, not by turn). -1 where a row was for calibration."""
+    """By lambda, the model chosen for each row of the pack (not by turn); -1 where a row was for calibration."""
     shown = reveal or (lambda row, model, _: float(pack.quality[row, model]))
     rows = order(len(pack.prompts), seed)
     out = {}
@@ -98,7 +99,9 @@ def run(
         warm(learner, features, pack.quality, rows[:calibrate])
         chosen = np.full(len(rows), -1, dtype=np.intp)
         later = rows[calibrate:]
-        chosen[later] = play(learner, features, later, lam * pack.prices, shown, np.random.default_rng((seed, 7)))
+        chosen[later] = play(
+            learner, features, later, lam * pack.prices, reveal=shown, rng=np.random.default_rng((seed, 7))
+        )
         out[lam] = chosen
     return out
 

@@ -29,7 +29,7 @@ class TopicShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TopicMap:
-    """`anchors` are features of typical prompts, `share` how common each is; exploration asks what it would teach there."""
+    """`anchors` are features of typical prompts, `share` how common each is."""
 
     middle: Floats
     centres: Floats
@@ -41,7 +41,7 @@ class TopicMap:
 
     @property
     def width(self) -> int:
-        return 1 + self.turn.shape[1]
+        return 1 + int(self.turn.shape[1])
 
     def features(self, vectors: NDArray[np.floating]) -> Floats:
         """One row for each vector; the first feature is 1."""

@@ -90,7 +90,7 @@ def test_an_outcome_that_comes_later_is_there_after_a_restart(tmp_path: Path) ->
 def test_memory_is_bounded_and_keeps_what_is_judged_used_and_new(tmp_path: Path) -> None:
     memory = filled(tmp_path, 20, most=20)
     memory.judge("acme", "r0", 1.0)
-    memory.used([found for found in memory.near("acme", vector(1), 1)])
+    memory.used(memory.near("acme", vector(1), 1))
     for at in range(20, 40):
         memory.add(trace(at), vector(at))
     assert len(memory) <= 21
@@ -168,7 +168,9 @@ def test_every_embedder_gives_unit_vectors_that_put_like_beside_like(embedder: H
 
 def test_the_cache_asks_only_for_what_it_lacks() -> None:
     class Counting(HashedNgrams):
-        asked: list[str] = []
+        def __init__(self, dim: int) -> None:
+            super().__init__(dim)
+            self.asked: list[str] = []
 
         def embed(self, texts: Sequence[str]) -> np.ndarray:
             self.asked.extend(texts)

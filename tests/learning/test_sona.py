@@ -181,16 +181,16 @@ def logged() -> tuple[list[Logged], float]:
     for context, chosen in product(range(2), range(2)):
         count = round(400 * shares[context] * logging[context][chosen])
         good = round(count * quality[context][chosen])
-        for at in range(count):
-            log.append(
-                Logged(
-                    chosen=chosen,
-                    propensity=logging[context][chosen],
-                    reward=float(at < good),
-                    target=target[context],
-                    predicted=(0.5, 0.4),
-                )
+        log += [
+            Logged(
+                chosen=chosen,
+                propensity=logging[context][chosen],
+                reward=float(at < good),
+                target=target[context],
+                predicted=(0.5, 0.4),
             )
+            for at in range(count)
+        ]
     value = sum(shares[c] * target[c][m] * quality[c][m] for c, m in product(range(2), range(2)))
     return log, value
 
