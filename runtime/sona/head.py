@@ -46,6 +46,7 @@ class QualityHead:
         self.models = list(models)
         self.width = width
         self.prior = prior
+        self.own_topics = prior.own_topic**2 * np.eye(width - 1)
         self.weights = np.zeros((len(models) + 1, width))
         self.weights[1:, 0] = levels
         blocks = [self._shared(), *(self._own() for _ in models)]
@@ -93,6 +94,37 @@ class QualityHead:
         at = np.arange(1, len(self.models) + 1) * self.width
         self.covariance[at, at] += variance
 
+    def relearn_topics(self, trust: float, *, rounds: int = 3) -> bool:
+        """Empirical Bayes: along which directions do models differ at all? Answers whether the prior was changed.
+
+        On real outcomes two directions hold most of what there is. The prior of the own topic weights becomes the mean
+        of what is believed of all models (expectation maximisation), drawn to the first prior as by `trust` models; the
+        posterior is then as if that prior had been there from the start.
+        """
+        blocks, inner = len(self.models), self.width - 1
+        start = self.prior.own_topic**2 * np.eye(inner)
+        at = [slice((one + 1) * self.width + 1, (one + 2) * self.width) for one in range(blocks)]
+        for _ in range(rounds):
+            total = trust * start
+            for one in range(blocks):
+                mean = self.weights[one + 1, 1:]
+                total = total + np.multiply.outer(mean, mean) + self.covariance[at[one], at[one]]
+            found = total / (trust + blocks)
+            precision = np.linalg.inv(self.covariance)
+            pulled = precision @ self.weights.ravel()
+            change = np.linalg.inv(found) - np.linalg.inv(self.own_topics)
+            for one in range(blocks):
+                precision[at[one], at[one]] += change
+            try:
+                np.linalg.cholesky(precision)
+            except np.linalg.LinAlgError:
+                return False
+            covariance = np.linalg.inv(precision)
+            self.covariance = (covariance + covariance.T) / 2.0
+            self.weights = (self.covariance @ pulled).reshape(self.weights.shape)
+            self.own_topics = found
+        return True
+
     def level(self, model: int) -> tuple[float, float]:
         """Mean quality of a model over all prompts, and its standard deviation."""
         at = (model + 1) * self.width
@@ -108,6 +140,7 @@ class QualityHead:
         grown = np.zeros((size + self.width, size + self.width))
         grown[:size, :size] = self.covariance
         grown[size:, size:] = np.diag(self._own())
+        grown[size + 1 :, size + 1 :] = self.own_topics
         self.covariance = grown
         self.models.append(model)
 

@@ -28,7 +28,7 @@ from runtime.sona.topics import TopicMap, TopicShape
 class LearnerConfig:
     """One setting for all routes. `base` and `slope` give the quality expected of a model before any feedback:
     base + slope · (ln cost - mean ln cost). `drift` is the variance by which
-    levels may move from request to request."""
+    levels may move from request to request; `relearn_each` and `trust` are of `QualityHead.relearn_topics`."""
 
     topics: TopicShape = field(default_factory=TopicShape)
     head: HeadPrior = field(default_factory=HeadPrior)
@@ -37,6 +37,8 @@ class LearnerConfig:
     base: float = 0.6
     slope: float = 0.06
     temperature: float = 0.002
+    relearn_each: int = 200
+    trust: float = 4.0
     drift: float = 0.0
     allowance: float = 60.0
     allowance_share: float = 0.02
@@ -144,6 +146,8 @@ class Learner:
         are several who do."""
         self.heard += 1.0
         surprise = self.head.learn(model, features, quality, weight=weight)
+        if self.config.relearn_each and self.heard % self.config.relearn_each == 0:
+            self.head.relearn_topics(self.config.trust)
         if self.drifts[model].see(weight * surprise / self.config.head.noise, self.config.watch, key=key):
             self.head.forget_level(model, self.config.watch.widen)
         return surprise

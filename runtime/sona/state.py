@@ -40,7 +40,11 @@ def dump(learner: Learner) -> bytes:
         "drift": [[one.up, one.down, one.said] for one in learner.drifts],
     }
     arrays = {name: getattr(learner.topics, name) for name in _MAP}
-    arrays |= {"weights": learner.head.weights, "covariance": learner.head.covariance}
+    arrays |= {
+        "weights": learner.head.weights,
+        "covariance": learner.head.covariance,
+        "own_topics": learner.head.own_topics,
+    }
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as file:
         # A fixed date: the same learner is the same bytes.
@@ -61,7 +65,7 @@ def load(payload: bytes) -> Learner:
                 raise UnknownState(f"a learner of schema {header['schema']}, this version reads {SCHEMA}")
             arrays: dict[str, Floats] = {
                 name: np.load(io.BytesIO(file.read(f"{name}.npy")), allow_pickle=False)
-                for name in (*_MAP, "weights", "covariance")
+                for name in (*_MAP, "weights", "covariance", "own_topics")
             }
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         if isinstance(error, UnknownState):
@@ -82,6 +86,7 @@ def load(payload: bytes) -> Learner:
     learner.log_cost = header["log_cost"]
     learner.head.weights = arrays["weights"]
     learner.head.covariance = arrays["covariance"]
+    learner.head.own_topics = arrays["own_topics"]
     learner.asked, learner.heard, learner.spent = header["asked"], header["heard"], header["spent"]
     learner.drifts[:] = [Drift(up, down, said) for up, down, said in header["drift"]]
     return learner
