@@ -66,7 +66,7 @@ SENTENCES = (
         "mmlupro",
         "",
         "A model that silently becomes worse, utility less the best single model's: before {before}, requests 0-200"
-        " after {first} (goal -.10), 200-500 {then} (goal -.03), 500-1,000 {later}; 0-500 after it recovered {recovered}.",
+        " after {first} (goal -.10), 200-500 {then} (goal -.03), 500-1,000 {later}; 0-500 after recovery {recovered}.",
     ),
     (
         "drift",

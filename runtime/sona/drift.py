@@ -17,8 +17,8 @@ class Watchfulness:
     `one_key` is the share of an alarm that one key can bring about: it takes several to raise it."""
 
     slack: float = 0.45
-    alarm: float = 7.0
-    widen: float = 0.3
+    alarm: float = 8.0
+    widen: float = 0.2
     one_key: float = 0.4
 
 

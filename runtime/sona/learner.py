@@ -38,7 +38,7 @@ class LearnerConfig:
     slope: float = 0.06
     temperature: float = 0.002
     relearn_each: int = 200
-    trust: float = 4.0
+    trust: float = 8.0
     drift: float = 0.0
     allowance: float = 60.0
     allowance_share: float = 0.02
