@@ -1,4 +1,4 @@
-"""The tables and plots of docs/learning.md: python -m bench.learning [--seeds 5] [--jobs 2] [--only PART] [--no-write]
+"""The tables and plots of docs/learning.md: python -m bench.learning [--seeds 5] [--jobs 2] [--only PART] [--kept]
 
 RAYGATE_SHARED names the folder that holds routing/dev_*.parquet (default ../shared). Embeddings and finished parts are
 kept in a folder of the system's temporary ones, by content: nothing of the data is written into the repository, and a
@@ -154,9 +154,12 @@ def code() -> str:
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
+def place(job: Job) -> Path:
+    return KEPT / f"{sha256(repr((job, code())).encode()).hexdigest()[:20]}.json"
+
+
 def kept_or_measured(job: Job) -> tuple[Job, dict[str, object]]:
-    at = sha256(repr((job, code())).encode()).hexdigest()[:20]
-    file = KEPT / f"{at}.json"
+    file = place(job)
     if file.exists():
         return job, json.loads(file.read_text())
     found = measured(job)
@@ -167,7 +170,7 @@ def kept_or_measured(job: Job) -> tuple[Job, dict[str, object]]:
 
 
 def speed() -> dict[str, float]:
-    """Seconds of one decision: embedding, features, choice. On whatever else runs on this machine now."""
+    """CPU seconds of one decision: embedding, features, choice. Not wall-clock: others may use this machine too."""
     pack, _, topics, _ = loaded("mmlupro")
     from runtime.memory.embed import WordLlamaEmbedder
     from runtime.sona.learner import Learner
@@ -175,10 +178,10 @@ def speed() -> dict[str, float]:
     embedder, learner = WordLlamaEmbedder(), Learner(pack.models, pack.mean_cost.tolist(), topics, CONFIG)
     chance, took = np.random.default_rng(0), []
     for prompt in pack.prompts[:600]:
-        since = time.perf_counter()
+        since = time.thread_time()
         x = topics.features(embedder.embed([prompt]))[0]
         learner.decide(x, 0.1 * pack.prices, chance)
-        took.append(time.perf_counter() - since)
+        took.append(time.thread_time() - since)
     return {"p50": float(np.quantile(took[100:], 0.5)), "p95": float(np.quantile(took[100:], 0.95))}
 
 
@@ -188,12 +191,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--no-write", action="store_true")
+    parser.add_argument("--kept", action="store_true", help="write what earlier runs measured, measure nothing")
     said = parser.parse_args()
     if not SHARED.is_dir():
         raise SystemExit(f"There is no {SHARED}; say RAYGATE_SHARED=FOLDER, the one that holds routing/")
     for name in PACKS:
         loaded(name)
-    todo = jobs(said.only or PARTS, said.seeds)
+    todo = [job for job in jobs(said.only or PARTS, said.seeds) if not said.kept or place(job).exists()]
     found: list[tuple[Job, dict[str, object]]] = []
     with ProcessPoolExecutor(said.jobs) as pool:
         for at, one in enumerate(pool.map(kept_or_measured, todo), start=1):

@@ -32,8 +32,8 @@ def render(found: Found, speed: dict[str, float]) -> str:
     lines = _packs(ours) + _sentences(found)
     lines += _table(found, "off", "Each idea off in turn, GC", ("llmrouter9", "routerbench"))
     lines += _table(found, "known", "Known methods in the same harness, GC / CS95", tuple(GOALS))
-    both = f"p50 {1e3 * speed['p50']:.2f} ms, p95 {1e3 * speed['p95']:.2f} ms"
-    lines += ["", f"One decision with its embedding, among 12 models: {both}, on a core that others used too."]
+    both = f"p50 {1e3 * speed['p50']:.2f} ms, p95 {1e3 * speed['p95']:.2f} ms of CPU"
+    lines += ["", f"One decision with its embedding, among 12 models: {both}."]
     for pack, rows in ours.items():
         if rows:
             DOCS.mkdir(parents=True, exist_ok=True)
