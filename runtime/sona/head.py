@@ -84,6 +84,21 @@ class QualityHead:
         self.covariance -= np.multiply.outer(gain, gain / scale)
         return surprise
 
+    def unlearn(self, model: int, features: Floats, quality: float, *, weight: float = 1.0) -> bool:
+        """Take one outcome out again, as if it had never been learned (exactly so, unless an alarm widened the doubt
+        in between). False, and nothing is changed, where the outcome cannot have been among those that were learned.
+        """
+        w = self.width
+        own = slice((model + 1) * w, (model + 2) * w)
+        gain = self.covariance[:, :w] @ features + self.covariance[:, own] @ features
+        scale = self.prior.noise**2 / max(weight, 1e-6) - float(features @ (gain[:w] + gain[own]))
+        if scale <= 0.0:
+            return False
+        surprise = quality - float(features @ (self.weights[0] + self.weights[model + 1]))
+        self.weights -= (gain * (surprise / scale)).reshape(self.weights.shape)
+        self.covariance += np.multiply.outer(gain, gain / scale)
+        return True
+
     def forget_level(self, model: int, deviation: float) -> None:
         """Be less sure of one model's level, by so much (as a standard deviation); what is known of topics stays."""
         at = (model + 1) * self.width

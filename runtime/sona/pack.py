@@ -65,8 +65,10 @@ class Pack:
 
 def read(path: Path, *, dataset: str | None = None) -> Pack:
     """Read a parquet file, without rows marked `contaminated`; `dataset` keeps one of several. Raises `BadPack`."""
-    from pyarrow import ArrowException, parquet
-
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise BadPack("reading parquet needs pyarrow: pip install 'raygate[parquet]'") from error
     try:
         table = parquet.read_table(path)
     except (OSError, ArrowException) as error:

@@ -177,6 +177,21 @@ def test_the_order_of_feedback_makes_no_difference_to_the_head() -> None:
     assert np.allclose(one.covariance, other.covariance, atol=1e-9)
 
 
+def test_what_is_forgotten_leaves_the_head_as_if_it_had_never_been() -> None:
+    features = MAP.features(VECTORS[:40])
+    chance = np.random.default_rng(6)
+    lessons = [(row, int(chance.integers(3)), float(chance.random())) for row in range(40)]
+    one, other = fresh().head, fresh().head
+    for row, model, quality in lessons:
+        one.learn(model, features[row], quality)
+        if row % 4:
+            other.learn(model, features[row], quality)
+    assert all(one.unlearn(model, features[row], quality) for row, model, quality in lessons if row % 4 == 0)
+    assert np.allclose(one.weights, other.weights, atol=1e-8)
+    assert np.allclose(one.covariance, other.covariance, atol=1e-8)
+    assert not fresh().head.unlearn(0, 10 * features[0], 1.0)
+
+
 def test_the_head_equals_the_closed_form_of_bayes() -> None:
     head = fresh().head
     width, prior = head.width, head.covariance.copy()
