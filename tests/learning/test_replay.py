@@ -146,7 +146,10 @@ def test_recovered_gap_is_half_for_a_coin_and_more_for_a_router() -> None:
     assert less < share
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30))
+SHARE = st.integers(0, 1_000).map(lambda count: count / 1_000)
+
+
+@given(st.lists(st.tuples(SHARE, SHARE), min_size=1, max_size=30))
 def test_the_hull_rises_bends_down_and_lies_above_every_point(points: list[tuple[float, float]]) -> None:
     curve = hull(points)
     slopes = [(b[1] - a[1]) / max(b[0] - a[0], 1e-12) for a, b in pairwise(curve)]
