@@ -82,7 +82,8 @@ def metered_settings(meters: Mapping[str, Meter], routes: Iterable[str]) -> dict
     }
     return {
         "providers": {**settings().to_document()["providers"], **providers},
-        "routes": {route: {"targets": [f"{name}/m" for name in meters]} for route in routes},
+        # A model of its own for each route: what broke under the one shuts no door of the other.
+        "routes": {route: {"targets": [f"{name}/{route}" for name in meters]} for route in routes},
         "hedge": {"after_s": 0.1, "max_share": 0.5},
         "retry": {"base_s": 0.02, "cap_s": 0.05, "budget_ratio": 1.0},
         "breaker": {"failures": 1_000_000},
