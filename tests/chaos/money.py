@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import ray
 
 from actors.names import JOURNALS
 from runtime.models import NANOUSD
 from tests.chaos.meter import FATES, Meter, Served
-from tests.e2e.conftest import Live, settings
+from tests.e2e.conftest import Live, settings, until
 
 INPUT_NANOUSD, OUTPUT_NANOUSD = 1_000, 2_000
 """Of a token; the meters' own prices."""
@@ -68,6 +69,17 @@ async def metered(
         meter.served.clear()
         meter.reseed(seed + index)
     await asyncio.to_thread(live.switch, **{**metered_settings(meters, routes), **changes})
+    for name in meters:
+        # What a test before this one has broken.
+        await asyncio.to_thread(until, lambda name=name: _is_open(live, name), f"{name} may be asked")
+
+
+def _is_open(live: Live, name: str) -> bool:
+    try:
+        live.control(live.provider(name), "reopen")
+    except (ValueError, ray.exceptions.RayError):
+        return False
+    return all(one.breaker == "closed" for one in live.overview()["providers"] if one.provider == name)
 
 
 def metered_settings(meters: Mapping[str, Meter], routes: Iterable[str]) -> dict[str, Any]:
