@@ -188,3 +188,14 @@ async def test_where_no_key_is_asked_for_an_admin_still_needs_his(office: Office
     call = await office.ask("GET", "keys", key="")
     assert (call.status, call.error()["code"]) == (403, "admin_only")
     assert (await office.ask("GET", "keys")).status == 200
+
+
+@pytest.mark.parametrize("only", ["tag=x", "model=m", "tag=x&team=t"])
+async def test_what_it_would_have_cost_elsewhere_may_be_asked_of_a_part(office: Office, only: str) -> None:
+    assert (await office.got("GET", f"elsewhere?models=one/m&{only}"))["spent_nanousd"] == 0
+
+
+async def test_sums_that_are_not_kept_are_refused_with_those_that_are(office: Office) -> None:
+    call = await office.ask("GET", "elsewhere?models=one/m&tag=x&provider=one")
+    assert call.status == 400
+    assert "are not kept by" in call.error()["message"]
