@@ -106,7 +106,7 @@ class Enquiries:
         names = list(filter(None, models.split(",")))
         if not names:
             return bad("no models were named; say models=openai/gpt-4o-mini, several with commas", param="models")
-        # By tag, sums of models are not kept: hours alone are close enough, as prices by the prompt's length are anyway.
+        # By tag, sums of models are not kept: hours alone are close enough, as prices by length are anyway.
         by = () if "tag" in only else ("model",)
         try:
             cut = cut_for(Period.HOUR, since_ms=since, until_ms=self._now_ms() + 1, by=by, only=only)
