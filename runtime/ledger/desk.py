@@ -57,8 +57,10 @@ class Desk:
             return wish
         chance = self._chance(CHANCE_BYTES)
         made = await self._do(lambda now: self._register.create_key(wish, chance=chance, who=who, now=now))
-        if isinstance(made, Failure) or made.fresh is None:
-            return _unmade(made)
+        if isinstance(made, Failure):
+            return made
+        if made.fresh is None:
+            raise RuntimeError("a key was created, and none was made")
         return {**key_json(self._register.keys[made.fresh.id]), "key": made.fresh.text}
 
     async def change_key(self, account: str, body: Json, *, who: str) -> Answer | Failure:
@@ -87,9 +89,12 @@ class Desk:
         return made if isinstance(made, Failure) else org_json(self._register.orgs[account])
 
     async def set_budget(self, scope: str, account: str, body: Json, *, who: str) -> Answer | Failure:
-        wish, of = _wish(BudgetWish, body), _scope(scope)
-        if isinstance(wish, Failure) or isinstance(of, Failure):
-            return wish if isinstance(wish, Failure) else _refused(of)
+        wish = _wish(BudgetWish, body)
+        if isinstance(wish, Failure):
+            return wish
+        of = _scope(scope)
+        if isinstance(of, Failure):
+            return of
         made = await self._do(lambda now: self._register.set_budget(of, account, wish.kept, who=who, now=now))
         return made if isinstance(made, Failure) else budget_json(wish.kept)
 
@@ -230,14 +235,6 @@ def _scope(said: str) -> Scope | Failure:
         return Scope(said)
     except ValueError:
         return bad(f"there are budgets of {', '.join(Scope)}, not of {said!r}")
-
-
-def _refused(of: Scope | Failure) -> Failure:
-    return of if isinstance(of, Failure) else bad("this is no budget")
-
-
-def _unmade(made: Amendment | Failure) -> Failure:
-    return made if isinstance(made, Failure) else Failure(kind=FailureKind.INTERNAL, detail="no key was made")
 
 
 def _unknown(detail: str) -> Failure:

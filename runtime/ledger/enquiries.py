@@ -43,10 +43,9 @@ class Enquiries:
     async def spend(self, by: str = "", last: str = "30d", each: str = "total", **only: str) -> Answer | Failure:
         """Sums of the last hours, days or weeks (`7d`), by dimensions (`model,key`), each hour, day, week, month or in
         all; with the change since the span before, and what the next 30 days will cost."""
-        since = self._since(last)
-        wrong = _unknown(only)
-        if isinstance(since, Failure) or wrong is not None:
-            return since if isinstance(since, Failure) else wrong or bad("nothing was asked")
+        since = self._since(last, only)
+        if isinstance(since, Failure):
+            return since
         now_ms = self._now_ms()
         dimensions = tuple(filter(None, by.split(",")))
         if each not in set(Period):
@@ -61,8 +60,12 @@ class Enquiries:
         found = await self._store.cells(cut)
         then = await self._store.cells(earlier)
         days = await self._store.cells(daily)
-        if isinstance(found, StoreFailure) or isinstance(then, StoreFailure) or isinstance(days, StoreFailure):
-            return unkept(next(one for one in (found, then, days) if isinstance(one, StoreFailure)))
+        if isinstance(found, StoreFailure):
+            return unkept(found)
+        if isinstance(then, StoreFailure):
+            return unkept(then)
+        if isinstance(days, StoreFailure):
+            return unkept(days)
         total = Sums()
         for cell in found:
             total = total.plus(cell.sums)
@@ -88,9 +91,9 @@ class Enquiries:
 
     async def rows(self, last: str = "24h", limit: int = 100, **only: str) -> Answer | Failure:
         """The first attempts of the last hours, days or weeks, each with all that is known of it."""
-        since, wrong = self._since(last), _unknown(only)
-        if isinstance(since, Failure) or wrong is not None:
-            return since if isinstance(since, Failure) else wrong or bad("nothing was asked")
+        since = self._since(last, only)
+        if isinstance(since, Failure):
+            return since
         most = max(1, min(limit, MOST_ROWS))
         async for page in self._store.rows(Where(since_ms=since, only=only), page=most):
             if isinstance(page, StoreFailure):
@@ -100,9 +103,9 @@ class Enquiries:
 
     async def elsewhere(self, models: str = "", last: str = "30d", **only: str) -> Answer | Failure:
         """What the same tokens would have cost at other models, named as provider/model with commas between them."""
-        since, wrong = self._since(last), _unknown(only)
-        if isinstance(since, Failure) or wrong is not None:
-            return since if isinstance(since, Failure) else wrong or bad("nothing was asked")
+        since = self._since(last, only)
+        if isinstance(since, Failure):
+            return since
         names = list(filter(None, models.split(",")))
         if not names:
             return bad("no models were named; say models=openai/gpt-4o-mini, several with commas", param="models")
@@ -132,9 +135,9 @@ class Enquiries:
 
     async def export(self, to: str, last: str, only: Mapping[str, str]) -> AsyncGenerator[bytes | Failure]:
         """All rows as a file, a piece at a time. A failure is the last item: what came before it is not all."""
-        since, wrong = self._since(last), _unknown(only)
-        if isinstance(since, Failure) or wrong is not None:
-            yield since if isinstance(since, Failure) else wrong or bad("nothing was asked")
+        since = self._since(last, only)
+        if isinstance(since, Failure):
+            yield since
         elif to not in set(Format):
             yield bad(f"there is no format {to!r}; there are {', '.join(Format)}", param="format")
         else:
@@ -144,7 +147,10 @@ class Enquiries:
     def _now_ms(self) -> int:
         return round(self._wall() * 1_000)
 
-    def _since(self, last: str) -> int | Failure:
+    def _since(self, last: str, only: Iterable[str]) -> int | Failure:
+        """When the span that is asked about began; or what is wrong with it, or with the filters."""
+        if unknown := set(only).difference(FILTERS):
+            return bad(f"rows are not kept by {', '.join(sorted(unknown))}; there are {', '.join(FILTERS)}")
         said = _SPAN.fullmatch(last)
         if said is None:
             return bad(f"last={last!r} is no span of time; write it as 24h, 7d or 4w", param="last")
@@ -181,9 +187,3 @@ def _projection(found: Projection | None) -> Json:
 
 def _usd(nanousd: int | None) -> float | None:
     return None if nanousd is None else nanousd / NANOUSD
-
-
-def _unknown(only: Iterable[str]) -> Failure | None:
-    if unknown := set(only).difference(FILTERS):
-        return bad(f"rows are not kept by {', '.join(sorted(unknown))}; there are {', '.join(FILTERS)}")
-    return None
