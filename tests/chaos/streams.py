@@ -25,8 +25,8 @@ class Patient:
     that of `quick` comes at once.
     """
 
-    def __init__(self) -> None:
-        self.upstream = Upstream()
+    def __init__(self, port: int = 0) -> None:
+        self.upstream = Upstream(port=port)
         self.upstream.on("/chat/completions", self._answer)
         self.sent: dict[str, int] = {}
         self.ports: dict[str, int] = {}

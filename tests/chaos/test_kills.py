@@ -31,6 +31,7 @@ import psutil
 import pytest
 import ray
 
+from actors.launch.head import free_port
 from actors.launch.processes import listeners
 from tests.chaos.size import FULL, sized
 from tests.chaos.streams import Patient, Streams
@@ -149,10 +150,14 @@ def as_it_was(live: Live) -> Iterator[None]:
     live.switch()
 
 
+UPSTREAM_PORT = free_port()
+"""The same for all tests: an actor that was killed may not have heard yet of settings that name another one."""
+
+
 @asynccontextmanager
 async def patient_upstream(live: Live, path: str) -> AsyncIterator[Patient]:
     """An upstream behind two providers, and nothing that a test before this one left."""
-    async with Patient() as patient:
+    async with Patient(UPSTREAM_PORT) as patient:
         upstream = {"kind": "custom", "base_url": patient.upstream.url}
         providers = {**settings().to_document()["providers"], NEAR: upstream, FAR: upstream}
         timeouts = {"first_byte_s": 30.0, "between_s": 60.0, "total_s": 120.0}
