@@ -43,7 +43,6 @@ from runtime.feed import (
     Endpoint,
     Exchange,
     KeyInfo,
-    Measured,
     Observed,
     Published,
     Snapshot,
@@ -55,7 +54,7 @@ from runtime.request import Request
 from runtime.settings import ProviderKind, Settings, effective
 from runtime.settings.difference import references
 from runtime.usage import UsageBook
-from runtime.view import SharedView, Waking, is_news
+from runtime.view import SharedView, Told, Waking, is_news
 
 log = logging.getLogger("raygate.manager")
 
@@ -98,7 +97,7 @@ class ManagerActor(ServesCalls):
         self._book = UsageBook()
         self._published: dict[str, tuple[Published, float]] = {}
         self._endpoints: dict[str, Endpoint] = {}
-        self._measured: dict[tuple[str, str], Measured] = {}
+        self._told = Told()
         self._following: dict[str, int] = {}
         self._authorities: dict[str, _Correspondence] = {}
         self._leaving = Leaving()
@@ -131,7 +130,7 @@ class ManagerActor(ServesCalls):
                     await control.news.wait()
             except TimeoutError:
                 return None
-        return self._snapshot(edge, settings_version)
+        return self._snapshot(edge, stamp, settings_version)
 
     async def report(self, report: EdgeReport) -> None:
         """Merge one edge's observations; those that may change a breaker are passed on at once."""
@@ -222,7 +221,7 @@ class ManagerActor(ServesCalls):
                 "settings": self._settings.model_dump(mode="json"),
                 "providers": [self._status(name) for name, one in self._settings.providers.items() if one.enabled],
                 "endpoints": {name: one.base_url for name, one in self._endpoints.items()},
-                "measured": {key: one.latency_s for key, one in self._measured.items() if one.latency_s is not None},
+                "measured": {key: one.latency_s for key, one in self._told.all() if one.latency_s is not None},
                 "edges": dict(edges),
                 "following": {edge: self._following[edge] for edge in edges if edge in self._following},
                 "received": dict(self.received),
@@ -392,16 +391,17 @@ class ManagerActor(ServesCalls):
 
     # What is published.
 
-    def _snapshot(self, edge: str, settings_version: int) -> Snapshot:
-        """What this edge is told."""
+    def _snapshot(self, edge: str, stamp: tuple[int, int] | None, settings_version: int) -> Snapshot:
+        """What this edge is told; of what was measured, that alone which it has not heard yet."""
         now = SENSES.clock()
+        heard = stamp[1] if stamp is not None and stamp[0] == self._incarnation else -1
         return Snapshot(
             incarnation=self._incarnation,
             version=self._version,
             settings_version=self._settings_version,
             settings=None if settings_version == self._settings_version else self._document,
             providers=tuple(published.aged(now - at) for published, at in self._published.values()),
-            measured=self._view.measured(now),
+            measured=self._view.measured(now, self._told.since(heard)),
             endpoints=tuple(self._endpoints.values()),
             keys=self._keys,
             others_in_flight=self._view.others_in_flight(edge, now, every_s=self._settings.feed.report_every_s),
@@ -419,15 +419,14 @@ class ManagerActor(ServesCalls):
         """
         now = SENSES.clock()
         with self._lock:
-            measured, edges = self._view.measured(now), len(self._view.edges(now))
-        moved = any(is_news(self._measured.get((one.provider, one.model)), one) for one in measured)
+            measured, edges = self._view.measured(now, self._view.news), len(self._view.edges(now))
+        moved = any(is_news(self._told.last(one.provider, one.model), one) for one in measured)
         within_s = max(SOONEST_S, 0.005 * edges) if moved else max(self._settings.feed.report_every_s, 0.01 * edges)
         self._loop().publish_within(within_s, self._publish_now)
 
     def _publish_now(self) -> None:
         with self._lock:
-            measured = self._view.measured(SENSES.clock())
-        self._measured = {(one.provider, one.model): one for one in measured}
+            self._told.tell(self._view.measured(SENSES.clock(), self._view.take_news()), self._version + 1)
         self._publish()
 
     def _adopt(self, published: Published) -> None:
@@ -478,7 +477,7 @@ class ManagerActor(ServesCalls):
         keys = locked_of(aged.keys)
         why = [f"{model} is {one.state}" for model, one in models.items()]
         why += [f"key {key} is {one.state}" for key, one in keys.items()]
-        known = (one.latency_s for one in self._measured.values() if one.provider == name)
+        known = (one.latency_s for _, one in self._told.all() if one.provider == name)
         return ProviderStatus(
             provider=name,
             available=not is_open and not throttled,

@@ -19,8 +19,8 @@ from runtime.gate import Gate
 from runtime.load import Load
 from runtime.view import FORGOTTEN, still_under_way
 
-MOST_PACES = 500
-"""Models whose pace is remembered. Names come from callers, so they must not fill the memory."""
+MOST_PACES = 1_000
+"""Models whose pace is remembered, by all and by us. Names come from callers, so they must not fill the memory."""
 
 
 class Vitals(NamedTuple):
@@ -48,8 +48,7 @@ class Standing:
         self.gate = gate
         self.load = Load()
         self.queue: Admission | None = None
-        self._shared: Mapping[str, Measured] = {}
-        self._shared_at = 0.0
+        self._shared: dict[str, tuple[Measured, float]] = {}
         self._others = 0
         self._others_at = 0.0
         self._every_s = 1.0
@@ -75,11 +74,15 @@ class Standing:
         self.gate.adopt(published, now)
 
     def learn(self, measured: Mapping[str, Measured], others: int, now: float, *, every_s: float = 1.0) -> None:
-        """Take what everybody measured of each model here, and how many calls the others have under way.
+        """Take what is new of what everybody measured of models here, and how many calls the others have under way.
 
         Edges report it once in `every_s`.
         """
-        self._shared, self._shared_at = measured, now
+        for model, one in measured.items():
+            self._shared.pop(model, None)
+            self._shared[model] = one, now
+        while len(self._shared) > MOST_PACES:
+            del self._shared[next(iter(self._shared))]
         self._others, self._others_at, self._every_s = others, now, every_s
 
     def others(self, now: float) -> int:
@@ -91,9 +94,9 @@ class Standing:
     def vitals(self, model: str, now: float) -> Vitals:
         gate, load = self.gate, self.load
         retry_in_s, share, others = gate.retry_in_s(now, model), gate.share(now, model), self.others(now)
-        own, shared = self._paces.get(model), self._shared.get(model)
+        own, (shared, shared_at) = self._paces.get(model), self._shared.get(model, (None, now))
         own_ago_s = None if own is None or own.at is None else now - own.at
-        ago_s = None if shared is None or shared.heard_ago_s is None else shared.heard_ago_s + now - self._shared_at
+        ago_s = None if shared is None or shared.heard_ago_s is None else shared.heard_ago_s + now - shared_at
         pace: Pace | Measured | None = shared
         if ago_s is None or (own_ago_s is not None and ago_s - own_ago_s > FORGOTTEN * self._every_s):
             pace = own
@@ -104,7 +107,7 @@ class Standing:
             return Vitals(retry_in_s, load.in_flight, latency_s, share, others, silent_s=silent_s)
         failed = pace.failed
         if own is not None and own_ago_s is not None:
-            if own_ago_s <= now - self._shared_at + self._every_s:
+            if own_ago_s <= now - shared_at + self._every_s:
                 failed = max(failed, own.failed)
             ago_s = own_ago_s if ago_s is None else min(ago_s, own_ago_s)
         return Vitals(
@@ -147,5 +150,6 @@ class Standing:
 
     def per_token_s(self, model: str) -> float | None:
         """How fast tokens come here, as far as streams have shown it."""
-        known = self._shared.get(model) or self._paces.get(model)
+        shared = self._shared.get(model)
+        known = shared[0] if shared else self._paces.get(model)
         return known.per_token_s if known else None

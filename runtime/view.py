@@ -6,8 +6,9 @@ edge ─ what its calls came to, since its last report ─► one Pace each mode
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import takewhile
 
 from runtime.balance.pace import Pace
 from runtime.feed import DoorState, EdgeReport, Measured, Observed, Published
@@ -37,6 +38,7 @@ class SharedView:
     def __init__(self) -> None:
         self._latency: dict[tuple[str, str], Ewma] = {}
         self._paces: dict[tuple[str, str], Pace] = {}
+        self._news: set[tuple[str, str]] = set()
         self._reports: dict[str, EdgeReport] = {}
         self._told_at: dict[str, float] = {}
         self._seen: dict[str, float] = {}
@@ -68,14 +70,27 @@ class SharedView:
         pace = self._paces.pop(key) if key in self._paces else Pace()
         self._paces[key] = pace
         pace.add(batch, now)
+        self._news.add(key)
         if observed.answered:
             self._latency.setdefault(key, Ewma()).add(observed.latency_sum_s / observed.answered, now)
         if len(self._paces) > MOST_MEASURED:
             forgotten = next(iter(self._paces))
             del self._paces[forgotten]
             self._latency.pop(forgotten, None)
+            self._news.discard(forgotten)
 
-    def measured(self, now: float) -> tuple[Measured, ...]:
+    @property
+    def news(self) -> Collection[tuple[str, str]]:
+        """Who was measured since this was taken last, as (provider, model)."""
+        return self._news
+
+    def take_news(self) -> Collection[tuple[str, str]]:
+        taken, self._news = self._news, set()
+        return taken
+
+    def measured(self, now: float, among: Iterable[tuple[str, str]] | None = None) -> tuple[Measured, ...]:
+        """How fast all are, or those of `among` that are still known."""
+        known = self._paces if among is None else {key: self._paces[key] for key in among if key in self._paces}
         return tuple(
             Measured(
                 provider=provider,
@@ -88,7 +103,7 @@ class SharedView:
                 failed=pace.failed,
                 heard_ago_s=None if pace.at is None else now - pace.at,
             )
-            for (provider, model), pace in self._paces.items()
+            for (provider, model), pace in known.items()
         )
 
     def others_in_flight(self, edge: str, now: float, *, every_s: float) -> dict[str, int]:
@@ -142,6 +157,35 @@ class SharedView:
             self._told_at.pop(edge, None)
             for shut in self._shut_until.values():
                 shut.pop(edge, None)
+
+
+class Told:
+    """What was last published of each model's pace, and in which version.
+
+    An edge is told that alone which it has not heard yet: there may be a thousand models, and news every 50 ms.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], tuple[Measured, int]] = {}
+        """The newest last."""
+
+    def tell(self, measured: Iterable[Measured], version: int) -> None:
+        for one in measured:
+            self._told.pop((one.provider, one.model), None)
+            self._told[one.provider, one.model] = one, version
+        while len(self._told) > MOST_MEASURED:
+            del self._told[next(iter(self._told))]
+
+    def since(self, version: int) -> Iterable[tuple[str, str]]:
+        """Who was published after this version, as (provider, model)."""
+        return takewhile(lambda key: self._told[key][1] > version, reversed(self._told))
+
+    def last(self, provider: str, model: str) -> Measured | None:
+        known = self._told.get((provider, model))
+        return known and known[0]
+
+    def all(self) -> Iterable[tuple[tuple[str, str], Measured]]:
+        return ((key, one) for key, (one, _) in self._told.items())
 
 
 class Waking:

@@ -80,6 +80,15 @@ def test_failures_that_nobody_was_told_yet_count_at_once() -> None:
     assert ours.vitals("m", 3.0).failed == 0.0
 
 
+def test_what_is_not_told_again_stands_and_ages() -> None:
+    ours = standing()
+    ours.learn({"m": FAST}, 0, 0.0)
+    ours.learn({"other": FAST}, 0, 2.0)
+    assert ours.vitals("m", 3.0).ttft_s == FAST.ttft_s
+    ages = [ours.vitals(model, 3.0).measured_ago_s for model in ("m", "other")]
+    assert ages == [pytest.approx((FAST.heard_ago_s or 0.0) + age) for age in (3.0, 1.0)]
+
+
 def test_the_oldest_silent_stream_of_a_model_is_what_it_owes() -> None:
     ours = standing()
     ours.asks("m", "first", 1.0)

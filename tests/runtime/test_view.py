@@ -15,7 +15,7 @@ from runtime.keyring import KeyState
 from runtime.outcome import Completion, Cost, Failure, FailureKind, Usage
 from runtime.reports import ModelUsage
 from runtime.usage import UsageBook
-from runtime.view import EDGE_TTL_S, SharedView, Waking, by_model, strictest
+from runtime.view import EDGE_TTL_S, SharedView, Told, Waking, by_model, strictest
 from tests.fakes.clock import FakeClock
 
 
@@ -64,6 +64,24 @@ def test_latencies_of_all_edges_are_one_mean() -> None:
     (one,) = view.measured(10.0)
     assert one.latency_s == pytest.approx(1.0 * 0.368 + 3.0 * 0.632, abs=0.01)
     assert by_model(view.measured(10.0)) == {"p": {"m": one}}
+
+
+def test_an_edge_is_told_what_it_has_not_heard_yet() -> None:
+    view, told = SharedView(), Told()
+    for version, model in enumerate(("a", "b", "a"), start=1):
+        batch = Observed(provider="p", model=model, spell=0, good=1, answered=1, latency_sum_s=1.0)
+        view.apply(EdgeReport(edge="e", sequence=version, observed=(batch,)), float(version))
+        assert view.news == {("p", model)}
+        told.tell(view.measured(float(version), view.take_news()), version)
+        assert not view.news
+    assert [list(told.since(version)) for version in (-1, 1, 2, 3)] == [
+        [("p", "a"), ("p", "b")],
+        [("p", "a"), ("p", "b")],
+        [("p", "a")],
+        [],
+    ]
+    assert [one.model for one in view.measured(3.0, told.since(2))] == ["a"]
+    assert told.last("p", "c") is None
 
 
 def test_failures_alone_are_no_speed() -> None:
