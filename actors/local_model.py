@@ -21,6 +21,7 @@ from actors.environment import node_id
 log = logging.getLogger("raygate.local_model")
 
 MODEL = "smollm2-135m"
+NICENESS = 10
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -51,6 +52,8 @@ class LocalModelActor:
     def _start(self, threads: int, context_length: int, slots: int) -> tuple[str, str, str]:
         import xllamacpp
 
+        # Of this thread, and so of those that it makes: a model that thinks must not keep the gateway waiting.
+        os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
         key = secrets.token_urlsafe(24)
         port = _free_port()
         params = xllamacpp.CommonParams()

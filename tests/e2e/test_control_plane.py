@@ -16,6 +16,7 @@ import ray
 from actors.leaving import HEARD_S
 from runtime.feed import EdgeReport, Observed
 from tests.chaos.streams import Patient, Streams
+from tests.chaos.victims import processes
 from tests.e2e.conftest import SCRIPTED, Live, settings, until
 from tests.e2e.load import INTERRUPTED, Load
 
@@ -219,3 +220,10 @@ def _is_back(live: Live, old_pid: int) -> bool:
         return bool(live.overview()["pid"] != old_pid)
     except ray.exceptions.RayActorError:
         return False
+
+
+def test_no_other_program_goes_before_the_gateway(live: Live) -> None:
+    """Ray would run its workers at 15."""
+    ours = {name: process.nice() for name, process in processes(live) if name.startswith("ray::")}
+    assert {"ray::ManagerActor", "ray::LedgerActor"} <= ours.keys()
+    assert set(ours.values()) == {0}
