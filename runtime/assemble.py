@@ -233,6 +233,7 @@ def policy_of(
         ceilings_nanousd={name: int(usd * NANO) for name, usd in ceilings.items() if usd is not None},
         sampling={name: _sampling(one) for name, one in settings.providers.items()},
         fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
+        backed=frozenset(name for name, one in settings.providers.items() if one.fallbacks),
         cache=_cache(settings, cache),
         single_flight=settings.cache.single_flight,
         traits={

@@ -99,6 +99,22 @@ class Catalog:
         """Where a name leads, each once; nowhere if nobody serves it. Fallback models are not among them."""
         return tuple(dict.fromkeys(self._resolve(name, frozenset())))
 
+    def fallbacks(self, provider: str, model: str) -> tuple[Target, ...]:
+        """Who is asked behind this model of a provider, by the provider's settings.
+
+        Ollama is asked for the model that was named, where that is one: to a ruvLLM server it was but a wish.
+        """
+        of = self.settings.providers.get(provider)
+        if of is None or not of.fallbacks:
+            return ()
+        own = of.kind is not ProviderKind.RUVLLM or model in rows(of.kind) or model == of.default_model
+
+        def named(target: Target) -> Target:
+            runs = self.settings.providers[target[0]].kind is ProviderKind.OLLAMA
+            return (target[0], model) if runs and not own else target
+
+        return tuple(dict.fromkeys(named(target) for name in of.fallbacks for target in self.resolve(name)))
+
     def default_model(self, provider: str) -> str:
         """What this provider answers with when nobody named a model; empty if that is unknown."""
         of = self.settings.providers.get(provider)

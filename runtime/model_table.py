@@ -101,11 +101,12 @@ TABLE: dict[str, tuple[Row, ...]] = {
             ("tinyllama", 2_048, _CHAT, ""),
         )
     ),
+    # Its server takes one question, and says nothing before the whole answer is there.
     "ruvllm": (
-        ("ruvector-auto", "free", 128_000, 8_192, "", ""),
-        ("ruvector-fast", "free", 32_000, 4_096, "", ""),
-        ("ruvector-quality", "free", 128_000, 8_192, "", ""),
-        ("ruvector-balanced", "free", 64_000, 8_192, "", ""),
+        ("ruvector-auto", "free", 128_000, 8_192, "system_messages", ""),
+        ("ruvector-fast", "free", 32_000, 4_096, "system_messages", ""),
+        ("ruvector-quality", "free", 128_000, 8_192, "system_messages", ""),
+        ("ruvector-balanced", "free", 64_000, 8_192, "system_messages", ""),
     ),
     # llama.cpp keeps it to a schema, and goes on with what the assistant has begun (ggml-org/llama.cpp#13174); what it
     # makes of tools is its chat template's affair.

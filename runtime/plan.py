@@ -1,6 +1,6 @@
 """Whom to ask for a request, and in which order: settings, what is known of the candidates, and the strategy.
 
-    name ─► catalogue ─► usable ─► balance (filters, strategy) ─► fallback models behind
+    name ─► catalogue ─► usable ─► balance (filters, strategy) ─► fallback models, then fallbacks, behind
             └────── remembered ──┘
 
 This is on the path of every request. So what stays the same of a name's candidates is put together once (`Known`), and
@@ -19,6 +19,7 @@ from datetime import date
 
 from runtime.balance.asked import asked_of
 from runtime.balance.entry import Asked, Candidate, Entry, Why
+from runtime.balance.filters import sift
 from runtime.balance.plan import Plan, Routing, usual_lengths
 from runtime.balance.plan import plan as balance
 from runtime.balance.score import tabled
@@ -113,9 +114,10 @@ class Policy:
     `routes` are by the name that was asked for, empty for none; `general` is for all other names.
     `ceilings_nanousd` are the most that one request may cost at a provider, by its settings; `sampling` is what a
     provider fills in, which counts for the estimate; `fallback_models` are asked at the same provider after all that
-    the request's own model resolved to. `traits` are by provider, `quality` by provider/model. `times_answers`: some
-    route wants to know how long answers take. `scattered`: there are more gateways than this one, and not all should
-    take their first turn with the same provider. `fields` is what `field_of` remembers.
+    the request's own model resolved to, and behind them the catalogue's fallbacks of providers that are `backed`.
+    `traits` are by provider, `quality` by provider/model. `times_answers`: some route wants to know how long answers
+    take. `scattered`: there are more gateways than this one, and not all should take their first turn with the same
+    provider. `fields` is what `field_of` remembers.
     """
 
     catalog: Catalog
@@ -127,6 +129,7 @@ class Policy:
     ceilings_nanousd: Mapping[str, int] = field(default_factory=dict)
     sampling: Mapping[str, Sampling] = field(default_factory=dict)
     fallback_models: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    backed: frozenset[str] = frozenset()
     traits: Mapping[str, Traits] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
     cache: AnswerCache | None = None
@@ -160,7 +163,7 @@ def chat_plan(
         ordered = [one.candidate for one in made.dropped if one.why in (Why.FEATURE, Why.CONTEXT)]
     if not ordered:
         return _nobody(request, made)
-    if not policy.fallback_models:
+    if not (policy.fallback_models or policy.backed):
         return ordered
     # Behind everyone whom the request's own model resolved to, and in the order of the settings.
     spares = [
@@ -168,7 +171,23 @@ def chat_plan(
         for provider in dict.fromkeys(one.provider for one in ordered)
         for model in policy.fallback_models.get(provider, ())
     ]
-    return list(dict.fromkeys([*ordered, *(one for one in spares if _may_follow(policy, request, one))]))
+    spares = [one for one in spares if _may_follow(policy, request, one)]
+    return list(dict.fromkeys([*ordered, *spares, *_stand_ins(policy, request, ordered, now)]))
+
+
+def _stand_ins(policy: Policy, request: Request, ordered: Sequence[Candidate], now: float) -> list[Candidate]:
+    """Whom the settings put behind these providers, as far as the request may be sent there; in their order."""
+    behind = [
+        Candidate(*pair)
+        for one in ordered
+        if one.provider in policy.backed
+        for pair in policy.catalog.fallbacks(one.provider, one.model)
+    ]
+    if not behind:
+        return []
+    known = [_known(policy, one) for one in dict.fromkeys(behind) if one.provider in policy.upstreams]
+    kept, _ = sift(_entries(policy, known, now, request), _asked(policy, request, window=None, length_matters=False))
+    return [entry.candidate for entry in kept]
 
 
 def balanced_plan(policy: Policy, request: Request, *, turns: Turns, now: float, rng: random.Random) -> Plan | Failure:
@@ -179,26 +198,47 @@ def balanced_plan(policy: Policy, request: Request, *, turns: Turns, now: float,
     route = policy.route(request.model)
     routing = route.routing or policy.routing
     entries = _entries(policy, found.known, now, request)
-    by_length, by_memory = routing.strategy in BY_LENGTH, routing.strategy in BY_MEMORY and len(entries) > 1
-    cost = request.cost
-    asked = asked_of(
+    asked = _asked(
+        policy,
         request,
-        session=cost.session,
-        max_latency_s=_least(route.max_latency_s, cost.max_latency_s),
-        min_quality=cost.min_quality if route.min_quality is None else max(route.min_quality, cost.min_quality or 0.0),
-        residency=route.residency.union(cost.residency) if cost.residency else route.residency,
         window=found.window,
-        length_matters=by_length,
-        prefix_matters=by_memory,
-        sticky=routing.sticky and not cost.session,
+        length_matters=routing.strategy in BY_LENGTH,
+        prefix_matters=routing.strategy in BY_MEMORY and len(entries) > 1,
+        sticky=routing.sticky and not request.cost.session,
         text_matters=routing.strategy == "rules",
-        allowed=_allowed(request),
     )
     if asked.input_tokens and policy.ratios is not None:
         shape = shape_of(request)
         for entry in entries:
             entry.input_tokens = policy.ratios.expected(entry.candidate.model, shape, asked.input_tokens)
     return balance(entries, asked, routing, turns=turns, key=request.model, rng=rng)
+
+
+def _asked(
+    policy: Policy,
+    request: Request,
+    *,
+    window: int | None,
+    length_matters: bool,
+    prefix_matters: bool = False,
+    sticky: bool = False,
+    text_matters: bool = False,
+) -> Asked:
+    """What the request and its route demand."""
+    route, cost = policy.route(request.model), request.cost
+    return asked_of(
+        request,
+        session=cost.session,
+        max_latency_s=_least(route.max_latency_s, cost.max_latency_s),
+        min_quality=cost.min_quality if route.min_quality is None else max(route.min_quality, cost.min_quality or 0.0),
+        residency=route.residency.union(cost.residency) if cost.residency else route.residency,
+        window=window,
+        length_matters=length_matters,
+        prefix_matters=prefix_matters,
+        sticky=sticky,
+        text_matters=text_matters,
+        allowed=_allowed(request),
+    )
 
 
 def _least(one: float | None, other: float | None) -> float | None:

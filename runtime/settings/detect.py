@@ -11,6 +11,10 @@
 | RUVLLM_URL | ruvllm |
 
 A detected provider holds the *name* of its key. An empty variable counts as unset.
+
+A ruvLLM server may be away, and cannot stream, call tools or keep to a schema. Behind each stand an Ollama (the one
+that there is, else the one at Ollama's own address) and the embedded model: as candidates like all others, so that
+breakers, prices and the names in answers are theirs.
 """
 
 from __future__ import annotations
@@ -26,6 +30,9 @@ from runtime.settings.model import ProviderKind, ProviderSettings, Reach, Settin
 from runtime.settings.problems import BadSettings, Problem, nearest
 from runtime.settings.report import problems_of
 from runtime.settings.secrets import EnvReference
+
+STAND_IN = "qwen2.5:0.5b"
+"""What Ollama is asked for in the place of a ruvLLM server that chooses its model by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +110,32 @@ def effective(settings: Settings, env: Mapping[str, str]) -> Effective:
         providers.setdefault(name, provider)
     if settings.local.enabled and not any(given.kind is ProviderKind.LOCAL for given in settings.providers.values()):
         providers.setdefault("local", ProviderSettings(kind=ProviderKind.LOCAL, reach=Reach.ACTOR, priority=-100))
+    _backed(providers)
     merged = settings.model_copy(update={"providers": providers})
     return Effective(merged, (*found.warnings, *_strangers(merged)))
+
+
+def _backed(providers: dict[str, ProviderSettings]) -> None:
+    """Say who stands behind each ruvLLM server of which the settings do not say it."""
+    alone = [
+        name
+        for name, given in providers.items()
+        if given.kind is ProviderKind.RUVLLM and given.enabled and given.fallbacks is None
+    ]
+    if not alone:
+        return
+    if "ollama" not in providers and _first_of(ProviderKind.OLLAMA, providers) is None:
+        # For the fallback alone: of the bare names that others serve it takes none.
+        providers["ollama"] = ProviderSettings(kind=ProviderKind.OLLAMA, models=(STAND_IN,), priority=-50)
+    ollama = _first_of(ProviderKind.OLLAMA, providers)
+    behind = [] if ollama is None else [f"{ollama}/{providers[ollama].default_model or STAND_IN}"]
+    behind += [name for name in (_first_of(ProviderKind.LOCAL, providers),) if name is not None]
+    for name in alone:
+        providers[name] = providers[name].model_copy(update={"fallbacks": tuple(behind)})
+
+
+def _first_of(kind: ProviderKind, providers: Mapping[str, ProviderSettings]) -> str | None:
+    return next((name for name, given in providers.items() if given.kind is kind and given.enabled), None)
 
 
 def _filled(given: ProviderSettings, detected: Mapping[str, ProviderSettings]) -> ProviderSettings:
@@ -126,6 +157,9 @@ def _strangers(settings: Settings) -> list[str]:
         (f"route `{alias}`", target)
         for alias, route in settings.routes.items()
         for target in (*route.targets, *route.larger)
+    ]
+    named += [
+        (f"provider `{name}`", target) for name, given in settings.providers.items() for target in given.fallbacks or ()
     ]
     warnings = []
     for where, name in named:

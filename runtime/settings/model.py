@@ -49,6 +49,11 @@ class ProviderKind(StrEnum):
     SCRIPTED = "scripted"
     CUSTOM = "custom"
 
+    @classmethod
+    def _missing_(cls, value: object) -> ProviderKind | None:
+        """The first system's name for what asks a ruvLLM server."""
+        return cls.RUVLLM if value == "ruvector" else None
+
 
 BASE_URL: dict[ProviderKind, str] = {
     ProviderKind.OPENAI: "https://api.openai.com/v1",
@@ -115,7 +120,9 @@ class ProviderSettings(_Part):
     """One upstream. Several of one kind may stand side by side under different names.
 
     `models` limits what bare model names may find here; empty means whatever the catalogue knows of this kind.
-    `fallback_models` are asked in order, at this provider, when the model asked for fails as another need not.
+    `fallback_models` are asked in order, at this provider, when the model asked for fails as another need not; behind
+    them `fallbacks`, which are names as in a route: `provider/model`, a provider, a model. Of a `ruvllm` provider they
+    are Ollama and the embedded model, unless they are said here; `[]` is nobody.
     `max_cost_usd` bounds the estimate of one request, instead of the general one: a dearer one goes elsewhere, or
     is refused.
     `priority`: among providers that serve the same bare name, higher ones come first. `weight` is its part of the
@@ -134,6 +141,7 @@ class ProviderSettings(_Part):
     models: tuple[str, ...] = ()
     default_model: str = ""
     fallback_models: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] | None = None
     # Never shown: people put tokens here too.
     options: Annotated[dict[str, JsonValue], Field(repr=False)] = {}
     sampling: SamplingDefaults = SamplingDefaults()

@@ -162,6 +162,8 @@ def _ill(wire: Wire, url: str) -> dict[str, Any]:
         "api_key": "key-of-the-fake",
         "priority": 1,
         "timeout_s": ONE_ATTEMPT_S,
+        # Who answers here is a matter of the routes alone.
+        "fallbacks": [],
     }
 
 

@@ -477,7 +477,7 @@ def test_settings_know_better_what_is_taken() -> None:
         ("openrouter", "openai/o3-mini", Feature.FILES, None),
         ("openrouter", "mistralai/pixtral-12b", Feature.VISION, None),
         ("custom", "gpt-4o", Feature.AUDIO, None),
-        ("ruvllm", "ruvector-auto", Feature.TOOLS, None),
+        ("ruvllm", "ruvector-auto", Feature.TOOLS, False),
     ],
 )
 def test_what_a_model_can_is_known_or_unknown(kind: str, model: str, feature: Feature, expected: bool | None) -> None:
