@@ -75,10 +75,14 @@ def read(path: Path, *, dataset: str | None = None) -> Pack:
         raise BadPack(f"{path} is no parquet file that can be read: {error}") from error
     names = table.column_names
     models = tuple(name[2:] for name in names if name.startswith("q:"))
-    lacking = [name for name in ("prompt", *(f"c:{model}" for model in models)) if name not in names]
-    if lacking or len(models) < 2:
+    wanted = ["prompt", *(f"c:{model}" for model in models), *(["dataset"] if dataset is not None else [])]
+    lacking = [name for name in wanted if name not in names]
+    if len(models) < 2:
+        lacking.append("q:MODEL and c:MODEL of " + ("another model" if models else "two models or more"))
+    if lacking:
         raise BadPack(
-            f"{path} needs prompt and q:, c: columns of two models or more; it lacks {lacking or 'q: columns'}"
+            f"{path} lacks {', '.join(lacking)}; a pack needs prompt, and q:MODEL (quality) and c:MODEL (US dollars) "
+            "of two models or more"
         )
     keep = np.ones(len(table), dtype=bool)
     if "contaminated" in names:

@@ -136,11 +136,16 @@ def replay(
     config: LearnerConfig | None = None,
     embedder: Embedder | None = None,
     dataset: str | None = None,
+    tell: Callable[[int], None] = lambda _: None,
 ) -> Summary:
-    """What `raygate learn replay PACK.parquet` prints. Raises `BadPack`."""
+    """What `raygate learn replay PACK.parquet` prints; `tell` hears how many orders are done. Raises `BadPack`."""
     pack = read(path, dataset=dataset)
     settings = config or LearnerConfig()
     vectors = embed(pack, embedder or default_embedder())
     topics = fit(vectors, settings.topics)
     features = topics.features(vectors)
-    return summarise(pack, [run(pack, topics, features, seed=seed, config=settings) for seed in seeds])
+    runs = []
+    for done, seed in enumerate(seeds):
+        tell(done)
+        runs.append(run(pack, topics, features, seed=seed, config=settings))
+    return summarise(pack, runs)

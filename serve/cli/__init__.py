@@ -6,6 +6,7 @@
     ledger      how the ledger is, as status shows it
     accounts    keys and budgets; over HTTP, as an admin
     spend       what was spent, and all of it as a file
+    learn       what learning is worth, on files alone
     chat        one question over HTTP, streamed
     models      what can be asked for
     config      is this settings file right?
