@@ -18,9 +18,14 @@ class Damaged(ValueError):
 
 def write(path: Path, payload: bytes) -> None:
     """Replace the file. After a crash at any moment it holds the old payload or the new one, whole."""
+    put(path, MAGIC + sha256(payload).digest() + payload)
+
+
+def put(path: Path, whole: bytes) -> None:
+    """The same with these bytes as they are: for formats that others read too."""
     beside = path.with_name(path.name + ".new")
     with beside.open("wb") as file:
-        file.write(MAGIC + sha256(payload).digest() + payload)
+        file.write(whole)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
