@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -52,6 +52,7 @@ ROWS = st.builds(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ROWS)
 def test_a_row_that_was_written_is_read_as_it_was(row: Trajectory) -> None:
     assert parse(json.loads(json.dumps(row.as_json()))) == row
