@@ -311,7 +311,13 @@ class Census:
         names = [one["name"].rpartition("#")[0] or one["name"] for one in ray.util.list_named_actors(True)]
         return cls(
             processes=Counter(name for name, _ in found),
-            ports=Counter(one.process.partition(".")[0] for one in listeners(process for _, process in found)),
+            # HAProxies hand their sockets on: for a while two may be bound to one port.
+            ports=Counter(
+                name
+                for name, _ in {
+                    (one.process.partition(".")[0], one.port) for one in listeners(each for _, each in found)
+                }
+            ),
             actors=Counter(names),
             memory=memory,
         )
