@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
 from typing import NamedTuple, Protocol, TypeVar
 
 from runtime.admission import Admission, Shed
 from runtime.outcome import Completion, Embeddings, Failure, Outcome, StreamEnd, StreamEvent, StreamStart
 from runtime.request import EmbedRequest, Request
+from runtime.values import replace
 
 Asked = TypeVar("Asked", Request, EmbedRequest)
 Answer = TypeVar("Answer", Completion, Embeddings, StreamStart)

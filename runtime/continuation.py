@@ -19,11 +19,12 @@ nearly all vocabularies), so where the continuation brings it again, it goes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from runtime.fold import Fold
 from runtime.outcome import Cost, Delta, Failure, Outcome, StreamStart, Usage
 from runtime.request import Message, Request, Role, TextPart
+from runtime.values import replace
 
 LEAST_REPEATED = 12
 

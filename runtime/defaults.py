@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from runtime.request import Request, Sampling
+from runtime.values import replace
 
 _NAMES = tuple(one.name for one in fields(Sampling))
 _SAID_NOTHING = Sampling()

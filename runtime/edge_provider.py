@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from runtime.admitted import Admitted, AtOnce, Calls
 from runtime.balance.pace import Timings
@@ -45,6 +45,7 @@ from runtime.reports import HealthReport, ProviderStatus, Shut, UsagePeriod, Usa
 from runtime.request import EmbedRequest, Request
 from runtime.tokens import embed_tokens, estimate_usage, learn, usage_so_far
 from runtime.transport.base import Fault, FaultKind, Limits, Transport
+from runtime.values import replace
 
 __all__ = ["AskPermit", "EdgeProvider", "ProviderSpec", "Senses", "nobody_to_ask"]
 

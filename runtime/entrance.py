@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from runtime.balance.pace import Timings, batch_of
@@ -34,6 +34,7 @@ from runtime.token_ratio import Ratios
 from runtime.tokens import embed_tokens, expected_tokens
 from runtime.transport.base import Limits
 from runtime.usage import UsageBook
+from runtime.values import replace
 
 log = logging.getLogger("raygate.provider")
 

@@ -13,7 +13,7 @@ Only what is known counts (`ModelInfo.has` is False). Of what nobody knows, the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runtime.models import Feature, ModelInfo, Parameter
 from runtime.outcome import Failure, FailureKind
@@ -29,6 +29,7 @@ from runtime.request import (
     Sampling,
     VideoPart,
 )
+from runtime.values import replace
 
 _SAMPLING: tuple[Parameter, ...] = (
     "temperature",

@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runtime.backoff import LONGEST_THROTTLE_S
 from runtime.breaker import BreakerPolicy, Closed, Permit, Refusal
@@ -27,6 +27,7 @@ from runtime.door import ECHO_S, Door
 from runtime.feed import DoorState, Published
 from runtime.keyring import Keyring, KeyState
 from runtime.outcome import Blame, Failure, FailureKind
+from runtime.values import quick, replace
 
 __all__ = ["ASKING_S", "ECHO_S", "LONGEST_THROTTLE_S", "AskAuthority", "Gate", "Settled", "Ticket"]
 
@@ -38,6 +39,7 @@ OTHERS = "\0others"
 """The door of all models beyond `MOST_DOORS` that are shut."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
     """Leave to make one call; settle it exactly once. `spell` is the authority's, for the report.
@@ -62,6 +64,7 @@ class AskAuthority:
     model: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """What a call did to the doors. `urgent`: others should hear of it at once, not with the next batch.

@@ -11,7 +11,6 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 
 from runtime.attempts import Attempts, Live, Run, Sleep, spent_s
 from runtime.balance.entry import Candidate
@@ -36,6 +35,7 @@ from runtime.price import CostEstimate
 from runtime.request import EmbedRequest, Request
 from runtime.single_flight import SingleFlight
 from runtime.together import Together
+from runtime.values import replace
 
 __all__ = ["Gateway", "Policy", "Route", "Sleep"]
 

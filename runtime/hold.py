@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 import orjson
@@ -44,6 +44,7 @@ from runtime.request import (
     VideoPart,
 )
 from runtime.tokens import size
+from runtime.values import replace
 
 DEFAULT_OUTPUT_TOKENS = 4_096
 """The limit to send where neither the request nor what is known of the model has one; thoughts come on top."""

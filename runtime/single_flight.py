@@ -19,7 +19,6 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Protocol
 
 from runtime.cache import AnswerCache, key_of
@@ -38,6 +37,7 @@ from runtime.outcome import (
     StreamStart,
 )
 from runtime.request import Request
+from runtime.values import replace
 
 ENOUGH = 0.5
 """A call is joined if it has at least this share of the newcomer's own time left."""

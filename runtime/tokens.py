@@ -14,7 +14,6 @@ for English prose and code, and too low for scripts of three bytes a letter.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import assert_never
 
 import orjson
@@ -37,6 +36,7 @@ from runtime.request import (
     VideoPart,
 )
 from runtime.token_ratio import Ratios, Shape
+from runtime.values import replace
 
 BYTES_PER_TOKEN = 4
 

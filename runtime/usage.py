@@ -6,11 +6,11 @@ but `all` can reach any more are added together.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from runtime.outcome import Completion, Embeddings, Failure, FailureKind
 from runtime.reports import ModelUsage, UsagePeriod, UsageReport, add_usage
+from runtime.values import replace
 
 HOUR_S = 3_600
 

@@ -13,6 +13,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from runtime.values import quick
+
 SCHEMA = 1
 """Raised when the meaning of a field changes; version N also understands N - 1."""
 
@@ -51,7 +53,7 @@ def crosses(cls: type[T]) -> type[T]:
 
     cls.__reduce__ = reduce  # type: ignore[method-assign]
     REGISTRY[name] = cls
-    return cls
+    return quick(cls)
 
 
 def revive(name: str, schema: int, said: Mapping[str, Any]) -> Any:

@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import Iterable
 from contextlib import aclosing
-from dataclasses import replace
 
 import orjson
 
@@ -28,6 +27,7 @@ from runtime.outcome import (
     StreamStart,
 )
 from runtime.request import Json, Request
+from runtime.values import replace
 from serve.auth import Caller, may_ask
 from serve.errors import Refused, answer_failure
 from serve.http import JSON, Exchange, Headers

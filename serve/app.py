@@ -12,7 +12,6 @@ import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from actors.clock import monotonic
 from actors.edge import Edge
@@ -25,6 +24,7 @@ from runtime.dialects.ollama.render import Shape
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 from runtime.request import Json
+from runtime.values import replace
 from serve import admin, answer
 from serve.asked import Asked, no_such_model
 from serve.auth import Caller, caller_of

@@ -13,6 +13,7 @@ from actors.edge import Edge
 from runtime.ledger.accounts import Pass, allowed, sha256_of
 from runtime.ledger.rows import NOBODY, Account, Billing
 from runtime.outcome import Failure, FailureKind
+from runtime.values import quick
 from serve.errors import Refused
 from serve.http import Exchange
 
@@ -20,6 +21,7 @@ PEER = b"x-raygate-peer"
 """Where our HAProxy writes who called it."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Whose request it is. `tenant`: nothing remembered is shared between tenants, and they take turns.

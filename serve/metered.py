@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 
 from actors.till import Till
 from runtime.admitted import Calls
@@ -19,6 +18,7 @@ from runtime.outcome import Embeddings, Failure, Outcome, StreamEnd, StreamEvent
 from runtime.price import ASSUMED_OUTPUT_TOKENS
 from runtime.request import EmbedRequest, Request
 from runtime.tokens import embed_tokens, estimate_tokens
+from runtime.values import replace
 from serve.http import Headers, encoded
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from runtime.models import Feature, ModelInfo
+from runtime.values import quick
 
 Term = float | int | str | bool | None
 """One part of a score, for `explain`: a number with its unit in its name, a word, or None where it is unknown."""
@@ -78,6 +79,7 @@ class Entry:
         return self.preferred_provider or self.preferred_model
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What of a request matters for the choice.

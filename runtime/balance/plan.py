@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from runtime.balance.affinity import home_of, is_full
@@ -22,6 +22,7 @@ from runtime.balance.latency import latency
 from runtime.balance.rules import Rule, matching
 from runtime.balance.score import Mode, balanced
 from runtime.balance.turns import Turns, least_loaded, round_robin, weighted
+from runtime.values import quick, replace
 
 StrategyName = Literal["round_robin", "least_loaded", "latency", "cost", "balanced", "weighted", "rules", "learned"]
 
@@ -39,6 +40,7 @@ class Routing:
     sticky: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """In which order to ask, and why. `order` is empty if everybody was dropped; `note` is for people."""

@@ -13,8 +13,10 @@ from typing import Literal, Protocol
 
 from runtime.outcome import Completion, Delta, Embeddings, Failure, Outcome
 from runtime.request import EmbedRequest, Json, Request
+from runtime.values import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where a call goes: what dialects need to know of a provider's settings.
@@ -43,6 +45,7 @@ class Watch(Protocol):
         ...
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpCall:
     """One HTTP request, ready to send. `dropped` names the request's fields that it could not carry."""
@@ -55,6 +58,7 @@ class HttpCall:
     watch: Watch | None = field(default=None, compare=False)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpReply:
     """A whole HTTP answer. Header names are in lower case."""

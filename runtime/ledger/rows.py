@@ -10,10 +10,11 @@ Money is integers of nano-dollars, moments are milliseconds since the epoch, dur
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runtime.ledger.billing import NO_FLAGS, NOBODY, Account, Billing, Flag
 from runtime.outcome import Cost, Usage
+from runtime.values import replace
 from runtime.wire import crosses
 
 __all__ = [
