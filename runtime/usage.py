@@ -6,11 +6,14 @@ but `all` can reach any more are added together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
+from operator import add
+from typing import Any
 
-from runtime.outcome import Completion, Embeddings, Failure, FailureKind
+from runtime.outcome import Completion, Cost, Embeddings, Failure, FailureKind, Usage
 from runtime.reports import ModelUsage, UsagePeriod, UsageReport, add_usage
-from runtime.values import replace
 
 HOUR_S = 3_600
 
@@ -22,13 +25,20 @@ MOST_MODELS = 100
 
 OTHER = "other"
 
+NO_USAGE, FREE = Usage(), Cost()
+
+_FIELDS = tuple(one.name for one in fields(ModelUsage))
+
+Tally = tuple[float, ...]
+"""A `ModelUsage` as its fields in their order: each request adds one, and sums of tuples cost next to nothing."""
+
 
 class UsageBook:
     """Belongs to one event loop. Moments are seconds since the epoch and come from the caller."""
 
     def __init__(self) -> None:
-        self._hours: dict[int, dict[str, ModelUsage]] = {}
-        self._before: dict[str, ModelUsage] = {}
+        self._hours: dict[int, dict[str, Tally]] = {}
+        self._before: dict[str, Tally] = {}
         self._began_s: float | None = None
 
     def add(
@@ -41,17 +51,20 @@ class UsageBook:
         at_s: float,
     ) -> None:
         """Count one finished request."""
-        self.count(provider, model, _one(outcome, latency_s), at_s=at_s)
+        self._count(provider, model, _one(outcome, latency_s), at_s)
 
     def count(self, provider: str, model: str, usage: ModelUsage, *, at_s: float) -> None:
         """Count what was summed up elsewhere."""
+        self._count(provider, model, tuple(getattr(usage, name) for name in _FIELDS), at_s)
+
+    def _count(self, provider: str, model: str, tally: Tally, at_s: float) -> None:
         self._began_s = at_s if self._began_s is None else min(self._began_s, at_s)
         hour = int(at_s // HOUR_S)
         if hour not in self._hours:
             self._hours[hour] = {}
             self._fold()
         # An hour that is folded away already still counts for `all`.
-        _count(self._hours.get(hour, self._before), f"{provider}/{model}", usage)
+        _count(self._hours.get(hour, self._before), f"{provider}/{model}", tally)
 
     def report(self, period: UsagePeriod, now_s: float) -> UsageReport:
         """The current period up to now."""
@@ -59,11 +72,11 @@ class UsageBook:
         hours = [models for hour, models in self._hours.items() if start_s <= hour * HOUR_S <= now_s]
         if period == "all":
             hours = [*self._hours.values(), self._before]
-        parts: dict[str, list[ModelUsage]] = {}
-        for models in hours:
-            for name, usage in models.items():
-                parts.setdefault(name, []).append(usage)
-        models = {name: add_usage(parts[name]) for name in sorted(parts)}
+        sums: dict[str, Tally] = {}
+        for tallies in hours:
+            for name, tally in tallies.items():
+                sums[name] = tuple(map(add, sums[name], tally)) if name in sums else tally
+        models = {name: _usage(sums[name]) for name in sorted(sums)}
         return UsageReport(period=period, start_s=start_s, end_s=now_s, total=add_usage(models.values()), models=models)
 
     def _start(self, period: UsagePeriod, now_s: float) -> float:
@@ -81,44 +94,46 @@ class UsageBook:
         """Add up the hours that are too old."""
         latest = max(self._hours)
         for hour in [hour for hour in self._hours if hour <= latest - KEPT_HOURS]:
-            for name, usage in self._hours.pop(hour).items():
-                _count(self._before, name, usage)
+            for name, tally in self._hours.pop(hour).items():
+                _count(self._before, name, tally)
 
 
-def _count(models: dict[str, ModelUsage], name: str, usage: ModelUsage) -> None:
+def _count(models: dict[str, Tally], name: str, tally: Tally) -> None:
     if name not in models and len(models) >= MOST_MODELS:
         name = OTHER
-    models[name] = add_usage((models[name], usage)) if name in models else usage
+    known = models.get(name)
+    models[name] = tally if known is None else tuple(map(add, known, tally))
 
 
-def _one(outcome: Completion | Embeddings | Failure, latency_s: float) -> ModelUsage:
+def _usage(tally: Tally) -> ModelUsage:
+    said: Mapping[str, Any] = dict(zip(_FIELDS, tally, strict=True))
+    return ModelUsage(**said)
+
+
+def _one(outcome: Completion | Embeddings | Failure, latency_s: float) -> Tally:
     """One request's own usage. Nothing is split or guessed: what was not reported stays out."""
     answered = not isinstance(outcome, Failure)
     # A caller who went away is no error of the provider's.
     errors = int(isinstance(outcome, Failure) and outcome.kind is not FailureKind.CANCELLED)
-    if outcome.usage is None:
-        return ModelUsage(requests=1, errors=errors)
-    used = ModelUsage(
-        requests=1,
-        answered=int(answered),
-        errors=errors,
-        input_tokens=outcome.usage.input_tokens,
-        output_tokens=outcome.usage.output_tokens,
-        cached_input_tokens=outcome.usage.cached_input_tokens,
-        cache_write_tokens=outcome.usage.cache_write_tokens,
-        reasoning_tokens=outcome.usage.reasoning_tokens,
-        estimated_requests=int(outcome.usage.estimated),
-        latency_sum_s=latency_s if answered else 0.0,
-    )
-    if outcome.cost is None:
-        return replace(used, unpriced_requests=1)
-    return replace(
-        used,
-        cost_nanousd=outcome.cost.total_nanousd,
-        input_cost_nanousd=outcome.cost.input_nanousd,
-        output_cost_nanousd=outcome.cost.output_nanousd,
-        cached_input_cost_nanousd=outcome.cost.cached_input_nanousd,
-        cache_write_cost_nanousd=outcome.cost.cache_write_nanousd,
-        reasoning_cost_nanousd=outcome.cost.reasoning_nanousd,
-        per_call_cost_nanousd=outcome.cost.per_call_nanousd,
+    used, cost = (NO_USAGE, FREE) if outcome.usage is None else (outcome.usage, outcome.cost)
+    paid = cost or FREE
+    return (
+        1,
+        int(answered),
+        errors,
+        used.input_tokens,
+        used.output_tokens,
+        used.cached_input_tokens,
+        used.cache_write_tokens,
+        used.reasoning_tokens,
+        paid.total_nanousd,
+        paid.input_nanousd,
+        paid.output_nanousd,
+        int(cost is None),
+        int(used.estimated),
+        latency_s if answered else 0.0,
+        paid.cached_input_nanousd,
+        paid.cache_write_nanousd,
+        paid.reasoning_nanousd,
+        paid.per_call_nanousd,
     )

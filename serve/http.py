@@ -106,20 +106,34 @@ class Exchange:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def unless_gone(self, work: Awaitable[T]) -> T:
-        """The work's result. Raises `ClientGone`, and cancels the work, if the client leaves first."""
-        task = asyncio.ensure_future(work)
-        watch = asyncio.ensure_future(self._gone())
-        try:
-            await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise ClientGone
-        finally:
-            watch.cancel()
-            if not task.done():
+        """The work's result. Raises `ClientGone`, and cancels the work, if the client leaves first.
+
+        The work is done here and not in a task of its own, which would cost as much as a tenth of a request. So whoever
+        watches the client cancels this task, and what the work does about that is over before anybody hears of it.
+        """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # whoever awaits runs in one
+        before, gone, over = task.cancelling(), False, False
+
+        def leave(watch: asyncio.Task[None]) -> None:
+            nonlocal gone
+            if not over and not watch.cancelled():
+                gone = True
                 task.cancel()
-                # Settlement runs in the task's own `finally`s; it must not outlive the exchange.
-                await asyncio.wait((task,))
+
+        watch = asyncio.ensure_future(self._gone())
+        watch.add_done_callback(leave)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if gone and task.cancelling() == before + 1:
+                raise ClientGone from None
+            raise
+        finally:
+            over = True
+            watch.cancel()
+            if gone:
+                task.uncancel()
 
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
