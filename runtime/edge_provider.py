@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from runtime.admitted import Admitted, AtOnce, Calls
 from runtime.balance.pace import Timings
 from runtime.catalog import ModelInfo
-from runtime.defaults import with_defaults
 from runtime.dialects.base import ChunkDecoder, Dialect, HttpCall, HttpReply, Target
 from runtime.dialects.reading import NOT_REPORTED
 from runtime.entrance import Asked, AskPermit, Entrance, ProviderSpec, Senses, nobody_to_ask
@@ -95,8 +94,8 @@ class EdgeProvider(Entrance):
 
     async def _complete(self, request: Request) -> Outcome:
         begun = self.senses.clock()
-        request = self._named(replace(request, stream=False))
-        ready = await self._ready(self._encode, with_defaults(request, self.spec.defaults), begun)
+        request = self._named(replace(request, stream=False) if request.stream else request)
+        ready = await self._ready(self._encode, self._filled(request), begun)
         if isinstance(ready, Failure):
             return ready
         call, ticket, entry = ready
@@ -124,8 +123,8 @@ class EdgeProvider(Entrance):
 
     async def _stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         begun = self.senses.clock()
-        request = self._named(replace(request, stream=True))
-        ready = await self._ready(self._encode, with_defaults(request, self.spec.defaults), begun)
+        request = self._named(request if request.stream else replace(request, stream=True))
+        ready = await self._ready(self._encode, self._filled(request), begun)
         if isinstance(ready, Failure):
             yield StreamEnd(outcome=ready)
             return
@@ -238,7 +237,7 @@ class EdgeProvider(Entrance):
         return reply if isinstance(reply, Failure) else self.dialect.decode_health(reply, target)
 
     async def estimate_cost(self, request: Request) -> CostEstimate | Failure:
-        request = with_defaults(self._named(request), self.spec.defaults)
+        request = self._filled(self._named(request))
         info = self.catalog.info(self.name, request.model)
         return replace(estimate(request, info, self.ratios), bound_nanousd=hold(request, info))
 
@@ -368,7 +367,7 @@ class EdgeProvider(Entrance):
         if isinstance(outcome, Failure):
             return outcome
         usage = outcome.usage
-        if usage == NOT_REPORTED:
+        if usage.estimated and usage == NOT_REPORTED:
             usage = self._bounded(estimate_usage(request, outcome, self.ratios), request)
         else:
             learn(self.ratios, request, outcome)

@@ -106,9 +106,11 @@ class Entrance:
     till: Till | None = None
     _book: UsageBook = field(default_factory=UsageBook)
     _keys: dict[str, Key] = field(default_factory=dict)
+    _fills: bool = False
 
     def __post_init__(self) -> None:
         self._keys = self.spec.secrets
+        self._fills = self.spec.defaults != Sampling()
         self.standing.gate.keys.hold(self._keys.values())
 
     @property
@@ -213,7 +215,10 @@ class Entrance:
 
     def _bounded(self, usage: Usage, request: Request) -> Usage:
         """An estimate is no more than what was held for it."""
-        return within(usage, with_defaults(request, self.spec.defaults), self.catalog.info(self.name, request.model))
+        return within(usage, self._filled(request), self.catalog.info(self.name, request.model))
+
+    def _filled(self, request: Request) -> Request:
+        return with_defaults(request, self.spec.defaults) if self._fills else request
 
     def _bounded_answer(self, request: Asked) -> Asked:
         """With a limit of its output, where a hard budget needs one."""
@@ -235,11 +240,8 @@ class Entrance:
     def _encoded(
         self, encode: Callable[[Asked, Target], HttpCall | Failure], request: Asked, key: str
     ) -> HttpCall | Failure:
-        target = self._target(request.model)
-        if key:
-            target = replace(target, api_key=self._keys[key].secret)
         try:
-            return encode(request, target)
+            return encode(request, self._target(request.model, key))
         except Exception as error:  # a bug; the caller gets a value all the same
             return self._broken(error, request.model)
 
@@ -377,9 +379,14 @@ class Entrance:
                 detail = detail.replace(key.secret, "[key]")
         return detail
 
-    def _target(self, model: str) -> Target:
+    def _target(self, model: str, key: str = "") -> Target:
+        """What the dialect is told; `key` is the fingerprint of the key to use, where it is not the first one."""
         info = self.catalog.info(self.name, model) if model else None
-        return replace(self.spec.target, model=model, max_output_tokens=info.max_output_tokens if info else None)
+        longest = info.max_output_tokens if info else None
+        if key:
+            secret = self._keys[key].secret
+            return replace(self.spec.target, model=model, max_output_tokens=longest, api_key=secret)
+        return replace(self.spec.target, model=model, max_output_tokens=longest)
 
     def _cost(self, model: str, usage: Usage) -> Cost | None:
         info = self.catalog.info(self.name, model)

@@ -153,16 +153,22 @@ def chat_plan(
     policy: Policy, request: Request, *, turns: Turns, now: float, rng: random.Random
 ) -> list[Candidate] | Failure:
     """The candidates in the order in which to ask them; never empty."""
-    made = balanced_plan(policy, request, turns=turns, now=now, rng=rng)
-    if isinstance(made, Failure):
-        return made
-    ordered = list(made.candidates)
-    if not ordered:
+    found = field_of(policy, request.model)
+    if isinstance(found, Failure):
+        return found
+    if len(found.known) == 1 and not _is_choosy(policy, found.known[0], request):
+        ordered = [found.known[0].candidate]
+    else:
+        made = balanced_plan(policy, request, turns=turns, now=now, rng=rng)
+        if isinstance(made, Failure):
+            return made
         # Who lacks a feature refuses without a call, and says which part of the request asks for it; how long a request
         # really is, the provider knows better. All else that is against a candidate is for us to say.
-        ordered = [one.candidate for one in made.dropped if one.why in (Why.FEATURE, Why.CONTEXT)]
-    if not ordered:
-        return _nobody(request, made)
+        ordered = list(made.candidates) or [
+            one.candidate for one in made.dropped if one.why in (Why.FEATURE, Why.CONTEXT)
+        ]
+        if not ordered:
+            return _nobody(request, made)
     if not (policy.fallback_models or policy.backed):
         return ordered
     # Behind everyone whom the request's own model resolved to, and in the order of the settings.
@@ -238,6 +244,19 @@ def _asked(
         sticky=sticky,
         text_matters=text_matters,
         allowed=_allowed(request),
+    )
+
+
+def _is_choosy(policy: Policy, known: Known, request: Request) -> bool:
+    """Whether a plan might leave out the only candidate that there is; if not, there is nothing to plan."""
+    route, cost = policy.route(request.model), request.cost
+    return bool(
+        _allowed(request)
+        or route.residency
+        or cost.residency
+        or (known.ceiling_nanousd, cost.max_cost_nanousd) != (None, None)
+        or (route.max_latency_s, cost.max_latency_s) != (None, None)
+        or (route.min_quality, cost.min_quality) != (None, None)
     )
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from runtime.dialects.base import HttpCall, HttpReply
+from runtime.values import quick
 
 
 class FaultKind(StrEnum):
@@ -41,6 +42,7 @@ class Fault:
     detail: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Seconds. `first_byte_s` runs from sending to the answer's headers (and, on a stream, again to its first

@@ -29,6 +29,9 @@ from runtime.request import (
 
 Content = TextPart | ImagePart | AudioPart | VideoPart | FilePart | NativePart
 
+_BESIDE = (ToolCall, ReasoningPart)
+"""Parts that are not in a message's content."""
+
 
 @dataclass(slots=True)
 class Wording:
@@ -58,13 +61,18 @@ class Wording:
 
 def encode_message(message: Message, position: int, wording: Wording) -> dict[str, Json] | Failure:
     """The message, or why it cannot be said."""
-    where = f"messages[{position}]"
     role = message.role
     if role is Role.DEVELOPER and not wording.quirks.developer_role:
         role = Role.SYSTEM
+    text = _plain(message)
+    return _whole(message, role, position, wording) if text is None else {"role": role.value, "content": text}
+
+
+def _whole(message: Message, role: Role, position: int, wording: Wording) -> dict[str, Json] | Failure:
+    where = f"messages[{position}]"
     content: list[dict[str, Json]] = []
     for number, part in enumerate(message.parts):
-        if not isinstance(part, ToolCall | ReasoningPart):
+        if not isinstance(part, _BESIDE):
             if role is Role.TOOL and not isinstance(part, TextPart) and not wording.quirks.media_results:
                 return wording.cannot(f"{where}.content[{number}]", "only text as the result of a tool")
             encoded = _content(part, f"{where}.content[{number}]", wording)
@@ -92,6 +100,18 @@ def encode_message(message: Message, position: int, wording: Wording) -> dict[st
         body["tool_calls"] = calls
     wording.keep(body, message.extra, f"{where}.")
     return body
+
+
+def _plain(message: Message) -> str | None:
+    """The text of a message that is nothing but that, as nearly all are."""
+    if len(message.parts) != 1 or message.extra or message.cache is not None or message.name is not None:
+        return None
+    part = message.parts[0]
+    if type(part) is not TextPart or part.extra or part.citations or part.cache is not None:
+        return None
+    if message.tool_call_id is not None or message.is_error is not None or message.refusal is not None:
+        return None
+    return part.text
 
 
 def _shortest(content: list[dict[str, Json]], *, silent: bool) -> Json:

@@ -118,6 +118,10 @@ class OpenAIStream(EventDecoder):
         index = index if isinstance(index, int) else 0
         self._fold.open(index)
         said = obj(one.get("delta"))
+        if len(said) == 1 and (word := said.get("content")) and isinstance(word, str) and _says_no_more(one):
+            # What nearly all chunks are.
+            self._say(Delta(choice=index, text=word), deltas)
+            return
         extra: dict[str, Json] = {}
         if not said.keys() <= MESSAGE:
             extra = extra_of(said, MESSAGE)
@@ -233,6 +237,16 @@ class OpenAIStream(EventDecoder):
                     )
                 )
         return tuple(found)
+
+
+def _says_no_more(one: dict[str, Json]) -> bool:
+    """Whether a choice's chunk has nothing beside its delta."""
+    return (
+        one.get("finish_reason") is None
+        and one.get("logprobs") is None
+        and one.get("error") is None
+        and one.keys() <= CHOICE
+    )
 
 
 def _position(calls: _Calls, index: Json, given: str, name: str) -> int:

@@ -39,6 +39,9 @@ def parse_messages(said: list[Json]) -> tuple[Message, ...]:
     """All messages, in order. Raises `Wrong`."""
     messages: list[Message] = []
     for at, one in enumerate(said):
+        if (plain := _plain(one)) is not None:
+            messages.append(plain)
+            continue
         param = f"messages[{at}]"
         fields = obj(one, param)
         if fields.get("role") == "function":
@@ -47,6 +50,17 @@ def parse_messages(said: list[Json]) -> tuple[Message, ...]:
             fields = _as_call(fields, param)
         messages.append(_message(fields, param))
     return tuple(messages)
+
+
+def _plain(said: Json) -> Message | None:
+    """What nearly all messages are, a role and a text; None for anything else."""
+    if not isinstance(said, dict) or len(said) != 2:
+        return None
+    word, content = said.get("role"), said.get("content")
+    if not isinstance(word, str) or not isinstance(content, str) or not content or word == Role.TOOL:
+        return None
+    role = _ROLES.get(word)
+    return None if role is None else Message(role=role, parts=(TextPart(content),))
 
 
 def _as_call(fields: dict[str, Json], param: str) -> dict[str, Json]:
