@@ -44,7 +44,7 @@ from runtime.request import (
     VideoPart,
 )
 from runtime.tokens import size
-from runtime.values import replace
+from runtime.values import quick, replace
 
 DEFAULT_OUTPUT_TOKENS = 4_096
 """The limit to send where neither the request nor what is known of the model has one; thoughts come on top."""
@@ -114,6 +114,7 @@ def hold(request: Request | EmbedRequest, info: ModelInfo | None) -> int | None:
     return None if bounds is None else _dearest(bounds, pricing)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """What an attempt uses at most. `output_tokens` is of all choices together; `an_hour`: something may be kept for so
@@ -229,8 +230,10 @@ def _is_free(pricing: Pricing) -> bool:
     """Whether no token costs anything, however many there may be."""
     tier: Pricing | None = pricing
     while tier is not None:
+        if tier.input or tier.output:
+            return False
         figures = (tier.cached_input, tier.cache_write, tier.cache_write_1h, tier.audio_input, tier.audio_output)
-        if tier.input or tier.output or tier.reasoning or tier.web_search or tier.per_request or any(figures):
+        if tier.reasoning or tier.web_search or tier.per_request or any(figures):
             return False
         if tier.applies_up_to_tokens is None:
             return True

@@ -19,6 +19,8 @@ from runtime.tokens import expected_tokens
 from runtime.wire import crosses
 
 MILLION = 1_000_000
+HALF = MILLION // 2
+"""Half up; nothing here is negative."""
 
 ASSUMED_OUTPUT_TOKENS = 1_000
 """How long an answer is taken to be where the request does not limit it."""
@@ -80,7 +82,7 @@ def cost_of(usage: Usage, pricing: Pricing | None) -> Cost | None:
         return None
     fresh, read, written = came_in
     spoken, thought = went_out
-    ends = [_rounded(exact) for exact in accumulate((fresh, read, written, called, spoken, thought))]
+    ends = [(exact + HALF) // MILLION for exact in accumulate((fresh, read, written, called, spoken, thought))]
     return Cost(
         input_nanousd=ends[2],
         output_nanousd=ends[5] - ends[3],
@@ -148,8 +150,7 @@ def _output(usage: Usage, prices: Pricing) -> tuple[int, int] | None:
 def _calls(usage: Usage, prices: Pricing) -> int | None:
     """The same of what is charged by the call."""
     called = prices.per_request * MILLION
-    charged = usage.server_tool_calls.keys() - FREE_TOOLS
-    if not charged:
+    if not usage.server_tool_calls or not (charged := usage.server_tool_calls.keys() - FREE_TOOLS):
         return called
     if prices.web_search is None or charged - SEARCHES:
         return None
@@ -178,8 +179,3 @@ def estimate(request: Request, info: ModelInfo | None, ratios: Ratios | None = N
         provider=info.provider if info else "",
         model=info.model if info else "",
     )
-
-
-def _rounded(millionths: int) -> int:
-    """Half up; nothing here is negative."""
-    return (millionths + MILLION // 2) // MILLION

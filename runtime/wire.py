@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from runtime.values import quick
+from runtime.values import fields_said, quick
 
 SCHEMA = 1
 """Raised when the meaning of a field changes; version N also understands N - 1."""
@@ -22,6 +22,8 @@ OLDEST_SCHEMA = 1
 
 REGISTRY: dict[str, type[Any]] = {}
 """Every type that may cross a process border, by its name. Filled by `crosses` at import, then only read."""
+
+_FIELDS: dict[str, frozenset[str]] = {}
 
 T = TypeVar("T")
 
@@ -35,28 +37,20 @@ def crosses(cls: type[T]) -> type[T]:
 
     Fields that hold their default are left out, so a value costs what it says and no more.
     """
-    plain = {
-        field.name: field.default_factory() if callable(field.default_factory) else field.default
-        for field in dataclasses.fields(cls)  # type: ignore[arg-type]  # the decorator below it made a dataclass
-    }
     name = cls.__name__
     if name in REGISTRY:
         raise ValueError(f"two wire types are named {name}")
 
     def reduce(self: Any) -> tuple[Any, tuple[str, int, dict[str, Any]]]:
-        said = {}
-        for field, default in plain.items():
-            value = getattr(self, field)
-            if value is not default and value != default:
-                said[field] = value
-        return revive, (name, SCHEMA, said)
+        return revive, (name, SCHEMA, fields_said(self))
 
     cls.__reduce__ = reduce  # type: ignore[method-assign]
     REGISTRY[name] = cls
+    _FIELDS[name] = frozenset(one.name for one in dataclasses.fields(cls))  # type: ignore[arg-type]  # it is one
     return quick(cls)
 
 
-def revive(name: str, schema: int, said: Mapping[str, Any]) -> Any:
+def revive(name: str, schema: int, fields: Mapping[str, Any]) -> Any:
     """Rebuild a value. Raises `SchemaMismatch` where it is newer or older than this version understands."""
     cls = REGISTRY.get(name)
     if cls is None or not OLDEST_SCHEMA <= schema <= SCHEMA:
@@ -64,5 +58,7 @@ def revive(name: str, schema: int, said: Mapping[str, Any]) -> Any:
             f"{name} with schema {schema} is unknown here (this version reads {OLDEST_SCHEMA} to {SCHEMA}); "
             "restart the part of Raygate that is older"
         )
-    known = {field.name for field in dataclasses.fields(cls)}
-    return cls(**{field: value for field, value in said.items() if field in known})
+    known = _FIELDS[name]
+    if fields.keys() <= known:
+        return cls(**fields)
+    return cls(**{field: value for field, value in fields.items() if field in known})

@@ -224,4 +224,6 @@ def cost_headers(cost: Cost | None) -> Headers:
 
 def _latin(text: str) -> bytes:
     """Safe as a header's value: what came from outside must neither add lines to the answer's head nor spoil it."""
-    return _CONTROLS.sub(" ", text).encode("latin-1", "replace")[:2_000]
+    if not (text.isascii() and text.isprintable()):
+        text = _CONTROLS.sub(" ", text)
+    return text.encode("latin-1", "replace")[:2_000]

@@ -25,6 +25,7 @@ import orjson
 
 from runtime.ledger.rows import NO_FLAGS, NO_USAGE, NOBODY, Account, Flag, Intent, Row, Settlement
 from runtime.outcome import Cost, FailureKind, Usage
+from runtime.values import fields_said
 
 MAGIC = b"raygate1"
 
@@ -70,8 +71,8 @@ def settlement_frame(settlement: Settlement, seed: int) -> bytes:
         settlement.attempt,
         settlement.at_ms,
         settlement.outcome,
-        None if settlement.usage is NO_USAGE else _said(settlement.usage, _USAGE),
-        None if settlement.cost is None else _said(settlement.cost, _COST),
+        None if settlement.usage is NO_USAGE else fields_said(settlement.usage),
+        None if settlement.cost is None else fields_said(settlement.cost),
         round(settlement.latency_ms, 1),
         None if settlement.ttft_ms is None else round(settlement.ttft_ms, 1),
         settlement.flags,
@@ -106,24 +107,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-_Fields = tuple[tuple[str, Any], ...]
-
-
-def _defaults(cls: type[Any]) -> _Fields:
-    fields = dataclasses.fields(cls)
-    return tuple((one.name, one.default_factory() if callable(one.default_factory) else one.default) for one in fields)
-
-
-_USAGE, _COST = _defaults(Usage), _defaults(Cost)
-
-
-def _said(value: Usage | Cost, fields: _Fields) -> dict[str, Any]:
-    said = {}
-    for name, default in fields:
-        one = getattr(value, name)
-        if one is not default and one != default:
-            said[name] = one
-    return said
+_USAGE, _COST = (frozenset(one.name for one in dataclasses.fields(cls)) for cls in (Usage, Cost))
 
 
 # Reading.
@@ -225,8 +209,8 @@ def _filled(said: list[Any], defaults: tuple[Any, ...]) -> list[Any]:
     return [*said, *defaults[len(said) :]][: len(defaults)]
 
 
-def _known(cls: type[T], said: dict[str, Any], fields: _Fields) -> T:
-    return cls(**{name: said[name] for name, _ in fields if name in said})
+def _known(cls: type[T], said: dict[str, Any], fields: frozenset[str]) -> T:
+    return cls(**{name: value for name, value in said.items() if name in fields})
 
 
 # What is made of it.

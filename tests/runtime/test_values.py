@@ -14,7 +14,7 @@ import pytest
 import runtime.gateway  # noqa: F401  # so that all types are known
 from runtime.outcome import Completion, Usage
 from runtime.request import Request, ask
-from runtime.values import _CHANGED, quick, replace
+from runtime.values import _CHANGED, fields_said, quick, replace
 from runtime.wire import REGISTRY
 
 
@@ -96,3 +96,10 @@ def test_every_value_on_the_wire_is_quick() -> None:
     assert [
         cls.__name__ for cls in REGISTRY.values() if cls.__module__.startswith("runtime.") and cls not in _CHANGED
     ] == []
+
+
+def test_only_what_is_said_is_told() -> None:
+    for cls in (Point, Plain):
+        assert fields_said(cls(0)) == {"x": 0}
+        assert fields_said(cls(1, 2, {}, name="a")) == {"x": 1, "y": 2, "name": "a"}
+        assert fields_said(cls(1, tags={"b": 1})) == {"x": 1, "tags": {"b": 1}}
