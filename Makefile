@@ -32,7 +32,7 @@ CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
 .PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres \
-	test-clients prove-wire bench-balance bench-learning bench-ledger fmt lock clean
+	test-clients prove-wire bench bench-balance bench-learning bench-ledger fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -76,6 +76,10 @@ chaos-sockets: $(VENV)/.dev
 # Asks independent fake upstreams, over real sockets. Needed beside the rest: Node 20 or newer with npm.
 test-upstreams: $(VENV)/.dev $(UPSTREAMS)/.aimock-$(AIMOCK) $(UPSTREAMS)/.llmock-$(LLMOCK)
 	RAYGATE_TEST_UPSTREAMS=1 $(BIN)/pytest tests/upstreams
+
+# Where the microseconds of a request go: prints the tables, renews docs/performance.md, keeps JSON in bench/results.
+bench: $(VENV)/.dev
+	@$(BIN)/python -m bench.edge --rounds 40 --json bench/results/edge.json --page docs/performance.md
 
 # The ledger's tests on a Postgres of their own, which is installed where there is none (Debian, as root) and ends with
 # them. On a server of yours: RAYGATE_TEST_POSTGRES=postgresql://… make test

@@ -55,6 +55,7 @@ from serve.http import Exchange
 KEY = "rg-bench"
 MODEL = "gpt-4o-mini"
 CHUNKS = 100
+MARKS = ("<!-- figures -->", "<!-- /figures -->")
 TURN_S = 0.02
 """About how long one turn of one row takes."""
 
@@ -126,16 +127,18 @@ def stream_of(chunks: int) -> list[bytes]:
 
 
 class Canned:
-    """A transport that has the answer already."""
+    """A transport that has the answer already. As with a real one, others have their turn before it comes."""
 
     def __init__(self) -> None:
         self.pieces = stream_of(CHUNKS)
         self.reply = HttpReply(status=200, headers={"content-type": "application/json"}, body=ANSWER)
 
     async def send(self, call: HttpCall, limits: Limits) -> HttpReply | Fault:
+        await asyncio.sleep(0)
         return self.reply
 
     async def open(self, call: HttpCall, limits: Limits) -> HttpStream | Fault:
+        await asyncio.sleep(0)
         return Playing(self.pieces)
 
     async def close(self) -> None:
@@ -405,18 +408,47 @@ async def report(rounds: int) -> dict[str, Any]:
     return {"python": platform.python_version(), "machine": platform.processor() or platform.machine(), "us": found}
 
 
+def tables(found: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    us, cached = found["us"], found["us"]["cached"]["hit"]
+    whole, gateway, provider, without = us["request"].values()
+    budget = {
+        "HTTP: key, place, parse, render, headers": whole - gateway,
+        "gateway: plan, attempts": gateway - provider,
+        "provider: encode, breaker, decode, price, counts": without,
+        "books: hold, intent, settlement, row": provider - without,
+    }
+    lines = ["| a small request | µs | |", "| --- | ---: | ---: |"]
+    lines += [f"| {name} | {cost:.0f} | {cost / whole:.0%} |" for name, cost in budget.items()]
+    lines += [
+        f"| **together** | **{whole:.0f}** | |",
+        f"| the same, remembered (a hit of the cache) | {cached:.0f} | |",
+    ]
+    lines += ["", "| a step by itself | µs |", "| --- | ---: |"]
+    lines += [f"| {name} | {cost:.1f} |" for name, cost in us["step"].items()]
+    lines += ["", "| a chunk of a stream | µs |", "| --- | ---: |"]
+    lines += [f"| {name} | {cost:.1f} |" for name, cost in us["chunk"].items()]
+    lines += ["", f"Python {found['python']}, {found['machine']}; `python -m bench.edge` on your machine says its own."]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="keep the figures here")
+    parser.add_argument("--page", type=Path, help="put the tables between the marks of this page")
     said = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         found = runner.run(report(said.rounds))
-    for group, rows in found["us"].items():
-        for name, us in rows.items():
-            print(f"{group:10}{name:34}{us:8.1f}")
+    page = tables(found)
+    print(page)
     if said.json is not None:
+        said.json.parent.mkdir(parents=True, exist_ok=True)
         said.json.write_text(json.dumps(found, indent=2))
+    if said.page is not None:
+        before, _, rest = said.page.read_text().partition(MARKS[0])
+        _, _, after = rest.partition(MARKS[1])
+        said.page.write_text(f"{before}{MARKS[0]}\n\n{page}\n{MARKS[1]}{after}")
 
 
 if __name__ == "__main__":
