@@ -32,6 +32,7 @@ from runtime.feed import AccountsNews, EdgeReport
 from runtime.ledger.accounts import Pass
 from runtime.ledger.desk import unkept
 from runtime.ledger.folder import writers
+from runtime.ledger.journal import unpack
 from runtime.ledger.leases import Claims, Grants
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.rows import Batch
@@ -42,6 +43,7 @@ from runtime.models import Pricing
 from runtime.outcome import Failure
 from runtime.request import Json
 from runtime.settings import BadSettings, LedgerSettings, Settings, resolve_secret
+from runtime.values import replace
 
 log = logging.getLogger("raygate.ledger")
 
@@ -89,8 +91,9 @@ class LedgerActor:
         ledger = await self._ready()
         return ledger if isinstance(ledger, StoreFailure) else ledger.exchange(claims)
 
-    async def ship(self, batch: Batch) -> StoreFailure | None:
-        """None once it is kept for good."""
+    async def ship(self, batch: Batch, rows: bytes = b"[]") -> StoreFailure | None:
+        """None once it is kept for good, with these rows of it, which are packed."""
+        batch = replace(batch, rows=batch.rows + unpack(rows))
         ledger = await self._ready()
         if isinstance(ledger, StoreFailure):
             return ledger

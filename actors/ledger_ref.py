@@ -12,11 +12,13 @@ from actors.names import LEDGER
 from actors.refs import ActorRef, Unreachable, last_line
 from runtime.feed import AccountsNews
 from runtime.ledger.accounts import Pass
+from runtime.ledger.journal import pack
 from runtime.ledger.leases import Claims, Grants
 from runtime.ledger.rows import Batch
 from runtime.ledger.store.base import StoreFailure
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
+from runtime.values import replace
 
 HURRY_S = 2.0
 """How long a caller's key, or the money for a request, is waited for."""
@@ -44,7 +46,8 @@ class LedgerRef:
 
     async def ship(self, batch: Batch) -> None:
         """Returns once the ledger has it for good. Raises `Unreachable` where it has not."""
-        failed: StoreFailure | None = await self._call("ship", batch, timeout_s=PATIENCE_S)
+        rest = replace(batch, rows=())
+        failed: StoreFailure | None = await self._call("ship", rest, pack(batch.rows), timeout_s=PATIENCE_S)
         if failed is not None:
             raise Unreachable(str(failed))
 

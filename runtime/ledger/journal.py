@@ -8,6 +8,8 @@
     intent ─► settlement ─► Row                      a settlement without its intent, or a second one, is nothing
     intent ─► the end    ─► Row at its hold, LOST    (`Pairing.lost`)
 
+On their way to the ledger rows are [[intent record, settlement record], …] (`pack`, `unpack`).
+
 A record is a list: what a later version adds comes at its end. A reader leaves out what it does not know, and what an
 older writer did not know takes its default. Usage and cost are objects by name, without what has its default.
 """
@@ -18,6 +20,7 @@ import dataclasses
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -47,9 +50,22 @@ T = TypeVar("T", Usage, Cost)
 
 
 def intent_frame(intent: Intent, seed: int) -> bytes:
+    return _framed(_of_intent(intent), seed)
+
+
+def settlement_frame(settlement: Settlement, seed: int) -> bytes:
+    return _framed(_of_settlement(settlement), seed)
+
+
+def pack(rows: Iterable[Row]) -> bytes:
+    """Rows on their way to the ledger, as their records: a fifth of what it takes to pickle them."""
+    return b"[%b]" % b",".join(_json([_of_intent(row.intent), _of_settlement(row.settlement)]) for row in rows)
+
+
+def _of_intent(intent: Intent) -> list[Any]:
     payer = intent.account
     whose = None if payer is NOBODY else [payer.key, payer.team, payer.org, payer.tags, payer.strict]
-    said = [
+    return [
         _INTENT,
         intent.attempt,
         intent.at_ms,
@@ -62,11 +78,10 @@ def intent_frame(intent: Intent, seed: int) -> bytes:
         intent.lease,
         intent.flags,
     ]
-    return _framed(said, seed)
 
 
-def settlement_frame(settlement: Settlement, seed: int) -> bytes:
-    said = [
+def _of_settlement(settlement: Settlement) -> list[Any]:
+    return [
         _SETTLEMENT,
         settlement.attempt,
         settlement.at_ms,
@@ -78,18 +93,22 @@ def settlement_frame(settlement: Settlement, seed: int) -> bytes:
         settlement.flags,
         settlement.unsent,
     ]
-    return _framed(said, seed)
 
 
 def _framed(said: list[Any], seed: int) -> bytes:
-    try:
-        record = orjson.dumps(said)
-        if len(record) > MOST_BYTES:
-            record = orjson.dumps(_plain(said))
-    except TypeError:  # half a surrogate pair, or a number beyond 64 bits, that somebody sent us
-        record = orjson.dumps(_plain(said))
+    record = _json(said)
     body = _LENGTH.pack(len(record)) + record
     return _LENGTH.pack(zlib.crc32(body, seed)) + body
+
+
+def _json(said: list[Any]) -> bytes:
+    try:
+        record = orjson.dumps(said)
+        if len(record) <= MOST_BYTES:
+            return record
+    except TypeError:  # half a surrogate pair, or a number beyond 64 bits, that somebody sent us
+        pass
+    return orjson.dumps(_plain(said))
 
 
 def _plain(value: Any) -> Any:
@@ -137,9 +156,10 @@ def read(data: bytes, seed: int) -> Read:
             break
         if zlib.crc32(data[at + 4 : after], seed) != total:
             break
-        record = _record(data[at + _HEAD.size : after])
-        if record is not None:
-            records.append(record)
+        with suppress(ValueError):  # it is whole, and yet not what we write
+            record = _record(orjson.loads(data[at + _HEAD.size : after]))
+            if record is not None:
+                records.append(record)
         at = after
     unread = end - at
     return Read(records, unread, torn=unread > 0 and _is_beginning(data, at))
@@ -153,17 +173,29 @@ def _is_beginning(data: bytes, at: int) -> bool:
     return bool(0 < length <= MOST_BYTES and at + _HEAD.size + length > len(data))
 
 
-def _record(data: bytes) -> Record | None:
+def unpack(packed: bytes) -> tuple[Row, ...]:
+    """The rows that were packed. Raises `ValueError` where they are no rows."""
+    rows = []
+    for pair in orjson.loads(packed):
+        match [_record(one) for one in pair] if isinstance(pair, list) else pair:
+            case [Intent() as intent, Settlement() as settlement]:
+                rows.append(Row(intent=intent, settlement=settlement))
+            case _:
+                raise ValueError(f"not a row: {pair}")
+    return tuple(rows)
+
+
+def _record(said: Any) -> Record | None:
     """None for a kind that a later version has added."""
     try:
-        match orjson.loads(data):
+        match said:
             case [1, str(attempt), int(at_ms), *rest]:
                 return _intent(attempt, at_ms, rest)
             case [2, str(attempt), int(at_ms), str(outcome), *rest]:
                 return _settlement(attempt, at_ms, outcome, rest)
             case _:
                 pass
-    except (ValueError, TypeError):  # it is whole, and yet not what we write
+    except (ValueError, TypeError):  # the fields of another
         pass
     return None
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.ledger import journal
-from runtime.ledger.journal import MAGIC, Record, intent_frame, read, recover, seed_of, settlement_frame
+from runtime.ledger.journal import MAGIC, Record, intent_frame, pack, read, recover, seed_of, settlement_frame, unpack
 from runtime.ledger.rows import Account, Flag, Intent, Row, Settlement
 from runtime.outcome import Cost, FailureKind, Usage
 from tests.runtime.ledger.rows_of import intent, intents, row, settlement, settlements
@@ -46,6 +46,19 @@ def test_what_was_written_is_read(written: list[Record]) -> None:
     found = read(MAGIC + b"".join(map(frame, written)), SEED)
     assert found.records == written
     assert found.unread == 0
+
+
+@UNHURRIED
+@given(st.lists(st.tuples(intents, settlements), max_size=4))
+def test_what_is_packed_for_the_ledger_is_unpacked_there(pairs: list[tuple[Intent, Settlement]]) -> None:
+    rows = tuple(Row(intent=one, settlement=two) for one, two in pairs)
+    assert unpack(pack(rows)) == rows
+
+
+@pytest.mark.parametrize("packed", [b"[[1]]", b"[1]", b"[[]]", b"{", b'[[[1,"a",1],[9]]]'])
+def test_what_is_no_row_is_not_swallowed(packed: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # of JSON, or of what it says
+        unpack(packed)
 
 
 @UNHURRIED
