@@ -63,15 +63,15 @@ chaos: $(VENV)/.dev
 	@$(MAKE) --silent --no-print-directory --jobs 2 --output-sync=target chaos-processes chaos-sockets
 
 chaos-processes: $(VENV)/.dev
-	RAYGATE_CHAOS=full timeout 295 $(BIN)/pytest $(CHAOS_PROCESSES)
+	RAYGATE_CHAOS=full timeout --signal=INT --kill-after=30 290 $(BIN)/pytest $(CHAOS_PROCESSES)
 
 # Processes of every kind are killed in 20 rounds while money is spent, and the rows held against what a metering upstream
 # served; budgets over four replicas, disks that are full. About eight minutes.
 chaos-money: $(VENV)/.dev
-	RAYGATE_CHAOS=full timeout 600 $(BIN)/pytest -s $(CHAOS_MONEY)
+	RAYGATE_CHAOS=full timeout --signal=INT --kill-after=30 590 $(BIN)/pytest -s $(CHAOS_MONEY)
 
 chaos-sockets: $(VENV)/.dev
-	RAYGATE_CHAOS=full timeout 295 $(BIN)/pytest tests/chaos tests/simulation $(CHAOS_PROCESSES:%=--ignore=%) \
+	RAYGATE_CHAOS=full timeout --signal=INT --kill-after=30 290 nice -n 15 $(BIN)/pytest tests/chaos tests/simulation $(CHAOS_PROCESSES:%=--ignore=%) \
 	  $(CHAOS_MONEY:%=--ignore=%)
 	@timeout 60 $(BIN)/python -m tests.chaos.table
 

@@ -50,6 +50,8 @@ from tests.chaos.victims import (
 from tests.e2e.conftest import Live, settings, until
 
 STREAMS = sized(16, 64)
+BREAKER = {"open_s": 0.5, "open_max_s": 0.5, "probe_ttl_s": 1.0, "ramp_s": 0.0}
+"""What breaks with one victim is over before the next."""
 STOPPED_S = 5.0
 """Upstream calls of a process that was killed stop within so long."""
 BACK_S = 30.0
@@ -161,10 +163,11 @@ async def patient_upstream(live: Live, path: str) -> AsyncIterator[Patient]:
         upstream = {"kind": "custom", "base_url": patient.upstream.url}
         providers = {**settings().to_document()["providers"], NEAR: upstream, FAR: upstream}
         timeouts = {"first_byte_s": 30.0, "between_s": 60.0, "total_s": 120.0}
-        await asyncio.to_thread(live.switch, data_path=path, providers=providers, timeouts=timeouts)
-        await asyncio.to_thread(until, lambda: _answers(live, f"{NEAR}/quick"), "requests are answered")
+        await asyncio.to_thread(live.switch, data_path=path, providers=providers, timeouts=timeouts, breaker=BREAKER)
         for name in providers:
             await asyncio.to_thread(live.control, live.provider(name), "whereabouts")
+        for name in (NEAR, FAR):
+            await asyncio.to_thread(until, lambda: _answers(live, f"{name}/quick"), "requests are answered")  # noqa: B023
         await asyncio.to_thread(until, lambda: _proxies(live) == 1, "no HAProxy is left from a change of replicas")
         yield patient
 
