@@ -21,6 +21,7 @@ from pathlib import Path
 from actors.books import BooksPolicy, ProcessBooks
 from actors.clock import SENSES
 from actors.launch.processes import MARK
+from actors.learning import EdgeLearning
 from actors.ledger_ref import LedgerRef
 from actors.names import JOURNALS
 from actors.passes import Passes
@@ -95,6 +96,7 @@ class Edge:
         self.books = None if folder is None else ProcessBooks(folder / JOURNALS, self.ledger.ship, writer=self.writer)
         self.counters: Counter[str] = Counter()
         self._rng = random.Random()
+        self.learning = EdgeLearning(self.writer, SENSES, self._rng, self.counters)
         self._urgent = asyncio.Event()
         self._ready = asyncio.Event()
         self._workshop = Workshop(
@@ -153,6 +155,7 @@ class Edge:
         await asyncio.gather(*(one.close() for one in self._retired.values()), return_exceptions=True)
         self._retired.clear()
         await self.gateway.close()
+        await self.learning.stop()
         await self.till.stop()
         if self.books is not None:
             await self.books.stop()
@@ -171,6 +174,7 @@ class Edge:
         if snapshot.settings is not None:
             self.settings = Settings.from_document(snapshot.settings)
             self._follow_ledger_settings()
+            self.learning.settings = self.settings.learning
             self._settings_version = snapshot.settings_version
         self.keys = {key.sha256: key for key in snapshot.keys}
         if (accounts := snapshot.accounts) is not None and accounts.stamp != self._accounts:
@@ -278,7 +282,9 @@ class Edge:
         longest_s = self.gateway.policy.deadline_s
         remembered = self.gateway.policy.cache if self._cached == self.settings.cache else None
         self._cached = self.settings.cache
-        self.gateway.policy = policy_of(self.settings, upstreams, catalog, remembered, self._workshop.ratios)
+        self.gateway.policy = policy_of(
+            self.settings, upstreams, catalog, remembered, self._workshop.ratios, adviser=self.learning
+        )
         for built in retired:
             self._retired[id(built.upstream)] = built.upstream
             asyncio.get_running_loop().call_later(longest_s, self._let_go, built.upstream)
@@ -418,6 +424,10 @@ class Edge:
         return {one.name: count for one in refs if (count := one.standing.load.in_flight)}
 
     def _actor_calls(self) -> int:
-        refs = [self.manager.actor, *(authority.actor for authority in self._authorities.values())]
+        refs = [
+            self.manager.actor,
+            self.learning.owner.actor,
+            *(authority.actor for authority in self._authorities.values()),
+        ]
         refs += [built.upstream.actor for built in self._built.values() if isinstance(built.upstream, ProviderRef)]
         return sum(ref.sent.total() for ref in refs)

@@ -16,6 +16,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ from actors.leaving import Leaving
 from actors.ledger_actor import LedgerActor
 from actors.ledger_ref import LedgerRef
 from actors.local_model import LocalModelActor
-from actors.names import LEDGER, LOCAL_MODEL, MANAGER, provider_actor
+from actors.names import LEDGER, LOCAL_MODEL, MANAGER, RUVECTOR, provider_actor
 from actors.provider_actor import ProviderActor
 from actors.refs import AuthorityRef, LocalModelRef, Unreachable, last_line
+from actors.ruvector_actor import RuVectorActor
 from actors.store import Store
 from runtime.assemble import authority_policy
 from runtime.dialects.openai_surface import parse_chat
@@ -47,6 +49,7 @@ from runtime.feed import (
     Published,
     Snapshot,
 )
+from runtime.learning.feedback import parse_feedback, told
 from runtime.outcome import Failure
 from runtime.provider import Provider
 from runtime.reports import ProviderStatus, Shut, UsagePeriod, UsageReport, locked_of
@@ -70,6 +73,8 @@ NEWS_S = 0.1
 """A wait that moved by less is no news."""
 MOST_KEPT = 1_000
 """Batches of one edge that wait for an authority which is not there yet."""
+NOTEBOOK = "notebook"
+"""Whose feedback it is that comes through the manager's handle."""
 SPELLS_PER_LIFE = 1_000_000
 
 
@@ -321,6 +326,10 @@ class ManagerActor(ServesCalls):
                 if name not in self._authorities:
                     self._authorities[name] = self._correspond(name)
             await asyncio.to_thread(supervisor.ensure, LEDGER, LedgerActor, str(self._folder), here=True)
+            if self._settings.learning.enabled:
+                await asyncio.to_thread(supervisor.ensure, RUVECTOR, RuVectorActor, str(self._folder), here=True)
+            else:
+                await asyncio.to_thread(supervisor.remove, RUVECTOR)
             local = self._local_provider()
             if local is not None:
                 self._leaving.stays(LOCAL_MODEL)
@@ -513,6 +522,17 @@ class ManagerActor(ServesCalls):
         """Whom a request would go to as the manager sees things now, and why: `Gateway.explain`."""
         parsed = request if isinstance(request, Request) else parse_chat(request)
         return parsed if isinstance(parsed, Failure) else (await self._ready_edge()).gateway.explain(parsed)
+
+    async def feedback(self, request_id: str, **said: Any) -> dict[str, Any] | Failure:
+        """What somebody thinks of an answer: `score=0.9` (0 to 1), `label="good"`, `better_than=` another request's id,
+        or `correction=` what it should have been. `request_id` is the answer's."""
+        given = parse_feedback({"request_id": request_id, **said})
+        if isinstance(given, Failure):
+            return given
+        learning = (await self._ready_edge()).learning
+        given = replace(given, key=given.key or NOTEBOOK)
+        taken = await learning.feedback(given)
+        return taken if isinstance(taken, Failure) else told(given, taken)
 
     def _make_edge(self) -> Edge:
         return Edge(f"{MANAGER}@{os.getpid()}", node=node_id(), env=environment(), via_actors=True, folder=self._folder)

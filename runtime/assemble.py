@@ -22,6 +22,7 @@ from runtime.feed import AuthorityPolicy, Endpoint, Observations
 from runtime.gate import Gate
 from runtime.hedge import HedgePolicy
 from runtime.keyring import Key
+from runtime.learning.advice import Advises, Learned
 from runtime.ledger.books import Books, Till
 from runtime.plan import Policy, Route, Traits
 from runtime.provider import Upstream
@@ -31,6 +32,7 @@ from runtime.settings import (
     AttemptSettings,
     BadSettings,
     HedgeSettings,
+    LearnedSettings,
     Problem,
     ProviderKind,
     ProviderSettings,
@@ -38,6 +40,7 @@ from runtime.settings import (
     Settings,
     resolve_secret,
 )
+from runtime.sona.presets import TASTES
 from runtime.standing import Standing
 from runtime.token_ratio import Ratios
 from runtime.transport.aiohttp_transport import AiohttpTransport
@@ -208,22 +211,28 @@ def policy_of(
     catalog: Catalog | None = None,
     cache: AnswerCache | None = None,
     ratios: Ratios | None = None,
+    *,
+    adviser: Advises | None = None,
 ) -> Policy:
     """What a gateway over these upstreams goes by. `cache` is one that already remembers answers, `ratios` what was
-    learned of tokens."""
+    learned of tokens, `adviser` whoever learned of models."""
     ceilings = {
         name: settings.max_cost_usd if one.max_cost_usd is None else one.max_cost_usd
         for name, one in settings.providers.items()
     }
     general = Route(retry=retry_policy(settings), hedge=_hedge(settings.hedge))
-    routes = {name: _route(one, general, settings.strategy) for name, one in settings.routes.items()}
+    evidence = float(settings.learning.least_feedback)
+    routes = {name: _route(one, general, settings.strategy, evidence) for name, one in settings.routes.items()}
+    if settings.learning.enabled:
+        tastes = {name: Routing(strategy="learned", learned=Learned(taste=name, evidence=evidence)) for name in TASTES}
+        routes = {**{name: replace(general, routing=one) for name, one in tastes.items()}, **routes}
     if (default := routes.get(settings.default_model)) is not None:
         routes[""] = default
     hedges = [route.hedge for route in (general, *routes.values()) if route.hedge is not None]
     return Policy(
         catalog=catalog or Catalog(settings),
         upstreams=upstreams,
-        routing=Routing(strategy=settings.strategy),
+        routing=Routing(strategy=settings.strategy, learned=Learned(evidence=evidence)),
         scattered=settings.replicas > 1,
         general=general,
         routes=routes,
@@ -236,6 +245,7 @@ def policy_of(
         backed=frozenset(name for name, one in settings.providers.items() if one.fallbacks),
         cache=_cache(settings, cache),
         single_flight=settings.cache.single_flight,
+        adviser=adviser if settings.learning.enabled else None,
         traits={
             name: Traits(
                 weight=one.weight,
@@ -250,7 +260,7 @@ def policy_of(
     )
 
 
-def _route(ours: RouteSettings, general: Route, strategy: StrategyName) -> Route:
+def _route(ours: RouteSettings, general: Route, strategy: StrategyName, evidence: float) -> Route:
     """A route's own settings over the general ones."""
     retry = replace(
         general.retry,
@@ -265,12 +275,13 @@ def _route(ours: RouteSettings, general: Route, strategy: StrategyName) -> Route
         continue_streams=ours.continue_streams,
         larger=ours.larger,
         routing=None
-        if ours.strategy is None and not (ours.rules or ours.sticky)
+        if ours.strategy is None and not (ours.rules or ours.sticky or ours.learned)
         else Routing(
-            strategy=ours.strategy or ("rules" if ours.rules else strategy),
+            strategy=ours.strategy or ("rules" if ours.rules else "learned" if ours.learned else strategy),
             mode=ours.mode,
             rules=tuple(one.rule() for one in ours.rules),
             sticky=ours.sticky,
+            learned=Learned(evidence=evidence, **(ours.learned or LearnedSettings()).model_dump()),
         ),
         residency=frozenset(ours.residency),
         max_latency_s=ours.max_latency_s,

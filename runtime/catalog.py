@@ -4,6 +4,7 @@
     provider/model       that provider, also for a model that nobody listed; split at the first slash only
     model                every provider that serves it, the highest `priority` first; then OpenRouter, where it has it
     provider             that provider's default model
+    ruvector-auto, …     every model that the settings name, or a provider's default; what was learned chooses
     (empty)              `default_model`, else the first provider's default model
 
 Names are tried in this order, and last a bare one that only the price data knows.
@@ -25,6 +26,7 @@ from runtime.model_families import family_of
 from runtime.model_table import DEFAULT_MODEL, rows
 from runtime.models import ASKED, FREE, Capabilities, Feature, ModelInfo, Pricing, RateLimits
 from runtime.settings import ModelSettings, ProviderKind, ProviderSettings, Settings, nearest
+from runtime.sona.presets import TASTES
 
 __all__ = ["Capabilities", "Catalog", "Feature", "ModelInfo", "Pricing", "RateLimits"]
 
@@ -180,10 +182,17 @@ class Catalog:
         default = [of.default_model] if of.default_model else []
         return [*of.models, *default, *(model for name, _, model in told if name == provider)]
 
+    def _own(self, provider: str) -> Iterable[str]:
+        """The models that a provider is known to be used for."""
+        default = self.default_model(provider)
+        return dict.fromkeys([*self._configured(provider, self._providers[provider]), *([default] if default else ())])
+
     def _resolve(self, name: str, through: frozenset[str]) -> tuple[Target, ...]:
         # A route may lead to its own name: `gpt-4o: [openai/gpt-4o]` as well as `gpt-4o: [gpt-4o, local]`.
         if name not in through and (route := self.settings.routes.get(name)):
             return tuple(found for target in route.targets for found in self._resolve(target, through | {name}))
+        if name in TASTES and self.settings.learning.enabled:
+            return tuple(dict.fromkeys((of, model) for of in self._providers for model in self._own(of)))
         provider, slash, model = name.partition("/")
         if slash and provider in self._providers:
             return ((provider, model),) if model else ()

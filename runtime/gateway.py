@@ -30,7 +30,7 @@ from runtime.outcome import (
     StreamEvent,
     StreamStart,
 )
-from runtime.plan import Policy, Route, balanced_plan, chat_plan, embed_plan
+from runtime.plan import Ordered, Policy, Route, balanced_plan, chat_plan, embed_plan
 from runtime.price import CostEstimate
 from runtime.request import EmbedRequest, Request
 from runtime.single_flight import SingleFlight
@@ -77,53 +77,64 @@ class Gateway(Together):
         plan = self._plan(request)
         if isinstance(plan, Failure):
             return replace(plan, request_id=request.request_id)
-        run = self._attempts.begin(self.policy, request, plan)
-        return self._finished(await self._attempts.reach(run, _ask_whole), run)
+        run = self._attempts.begin(self.policy, request, plan.candidates)
+        self._began(plan)
+        outcome: Outcome | None = None
+        try:
+            outcome = self._finished(await self._attempts.reach(run, _ask_whole), run)
+            return outcome
+        finally:
+            self._learn(plan, request, outcome)
 
     async def _stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         plan = self._plan(request)
         if isinstance(plan, Failure):
             yield StreamEnd(outcome=replace(plan, request_id=request.request_id))
             return
-        run = self._attempts.begin(self.policy, request, plan, streamed=True)
-        told = Continuation(request) if run.route.continue_streams and continuable(request) else None
-        live: Live | Failure | None = await self._attempts.reach(run, _open)
-        outcome: Outcome | None = live if isinstance(live, Failure) else None
-        while isinstance(live, Live):
-            outcome = None
-            try:
-                start = live.first
-                given = self._clock()
-                if isinstance(start, StreamStart) and (told is None or told.began(start, given - run.begun)):
-                    overhead_s = max(0.0, run.started - run.begun - run.elsewhere_s)
-                    attempts = tuple(run.attempts)
-                    yield replace(start, attempts=attempts, request_id=request.request_id, overhead_s=overhead_s)
-                    run.elsewhere_s += self._clock() - given
-                elif isinstance(start, StreamEnd):
-                    outcome = start.outcome
-                async for event in live.events:
-                    if isinstance(event, StreamEnd):
-                        outcome = event.outcome
-                        break
+        run = self._attempts.begin(self.policy, request, plan.candidates, streamed=True)
+        self._began(plan)
+        came_to: Outcome | None = None
+        try:
+            told = Continuation(request) if run.route.continue_streams and continuable(request) else None
+            live: Live | Failure | None = await self._attempts.reach(run, _open)
+            outcome: Outcome | None = live if isinstance(live, Failure) else None
+            while isinstance(live, Live):
+                outcome = None
+                try:
+                    start = live.first
                     given = self._clock()
-                    if told is None or isinstance(event, StreamStart):
-                        yield event
-                    else:
-                        for delta in told.relay(event):
-                            yield delta
-                    run.elsewhere_s += self._clock() - given
-            finally:
-                await live.close()
-            outcome = outcome or _endless(run)
-            now = self._clock()
-            run.elsewhere_s += spent_s(outcome, now - run.started)
-            run.tried(run.candidate, outcome, run.started, now)
-            live = None if told is None else await self._taken_up(run, told, outcome, now - run.started)
-            if told is not None:
-                for delta in told.flush() if live is None else ():
+                    if isinstance(start, StreamStart) and (told is None or told.began(start, given - run.begun)):
+                        overhead_s = max(0.0, run.started - run.begun - run.elsewhere_s)
+                        attempts = tuple(run.attempts)
+                        yield replace(start, attempts=attempts, request_id=request.request_id, overhead_s=overhead_s)
+                        run.elsewhere_s += self._clock() - given
+                    elif isinstance(start, StreamEnd):
+                        outcome = start.outcome
+                    async for event in live.events:
+                        if isinstance(event, StreamEnd):
+                            outcome = event.outcome
+                            break
+                        given = self._clock()
+                        if told is None or isinstance(event, StreamStart):
+                            yield event
+                        else:
+                            for delta in told.relay(event):
+                                yield delta
+                        run.elsewhere_s += self._clock() - given
+                finally:
+                    await live.close()
+                outcome = outcome or _endless(run)
+                now = self._clock()
+                run.elsewhere_s += spent_s(outcome, now - run.started)
+                run.tried(run.candidate, outcome, run.started, now)
+                live = None if told is None else await self._taken_up(run, told, outcome, now - run.started)
+                for delta in told.flush() if told is not None and live is None else ():
                     yield delta
-        ended = outcome or _endless(run)
-        yield StreamEnd(outcome=self._finished(ended if told is None else told.joined(ended), run))
+            ended = outcome or _endless(run)
+            came_to = self._finished(ended if told is None else told.joined(ended), run)
+            yield StreamEnd(outcome=came_to)
+        finally:
+            self._learn(plan, request, came_to)
 
     async def _taken_up(self, run: Run, told: Continuation, outcome: Outcome, spent_s: float) -> Live | None:
         """The stream in which somebody goes on with the answer; None where that is not wanted or not possible."""
@@ -154,7 +165,10 @@ class Gateway(Together):
         if isinstance(plan, Failure):
             return plan
         found = await asyncio.gather(
-            *(self.policy.upstreams[one.provider].estimate_cost(replace(request, model=one.model)) for one in plan)
+            *(
+                self.policy.upstreams[one.provider].estimate_cost(replace(request, model=one.model))
+                for one in plan.candidates
+            )
         )
         options = tuple(one for one in found if not isinstance(one, Failure))
         return found[0] if isinstance(found[0], Failure) else replace(found[0], options=options)
@@ -179,7 +193,16 @@ class Gateway(Together):
         if self.books is not None:
             given_away(self.books, request, given, word)
 
-    def _plan(self, request: Request, *, turns: Turns | None = None) -> list[Candidate] | Failure:
+    def _began(self, plan: Ordered) -> None:
+        if plan.decision is not None and self.policy.adviser is not None:
+            self.policy.adviser.began(plan.decision)
+
+    def _learn(self, plan: Ordered, request: Request, outcome: Outcome | None) -> None:
+        """Tell whoever learned what came of the decision, if it was one; None if the caller hung up before the end."""
+        if plan.decision is not None and self.policy.adviser is not None:
+            self.policy.adviser.finished(plan.decision, request, outcome)
+
+    def _plan(self, request: Request, *, turns: Turns | None = None) -> Ordered | Failure:
         return chat_plan(self.policy, request, turns=turns or self._turns_now(), now=self._clock(), rng=self._rng)
 
     def _turns_now(self) -> Turns:

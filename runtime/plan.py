@@ -16,6 +16,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import NamedTuple
 
 from runtime.balance.asked import asked_of
 from runtime.balance.entry import Asked, Candidate, Entry, Why
@@ -29,6 +30,8 @@ from runtime.catalog import Catalog
 from runtime.defaults import with_defaults
 from runtime.failover import RetryPolicy
 from runtime.hedge import HedgePolicy
+from runtime.learning.advice import Advises, Decision
+from runtime.learning.values import NOBODYS
 from runtime.ledger.accounts import matches
 from runtime.models import ModelInfo
 from runtime.outcome import Failure, FailureKind
@@ -97,7 +100,7 @@ class Field:
 PLAIN = Traits()
 IN_TURN = Routing(strategy="round_robin")
 
-BY_LENGTH = frozenset(("cost", "balanced", "rules"))
+BY_LENGTH = frozenset(("cost", "balanced", "rules", "learned"))
 """Strategies that go by the length of the prompt."""
 
 BY_MEMORY = frozenset(("latency", "learned", "cost", "balanced", "rules"))
@@ -117,7 +120,7 @@ class Policy:
     the request's own model resolved to, and behind them the catalogue's fallbacks of providers that are `backed`.
     `traits` are by provider, `quality` by provider/model. `times_answers`: some route wants to know how long answers
     take. `scattered`: there are more gateways than this one, and not all should take their first turn with the same
-    provider. `fields` is what `field_of` remembers.
+    provider. `adviser` is whoever learned. `fields` is what `field_of` remembers.
     """
 
     catalog: Catalog
@@ -137,6 +140,7 @@ class Policy:
     times_answers: bool = False
     ratios: Ratios | None = None
     scattered: bool = False
+    adviser: Advises | None = None
     fields: dict[str, Field] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def route(self, name: str) -> Route:
@@ -149,19 +153,25 @@ class Policy:
         return route.timeout_s if asked_s is None else min(route.timeout_s, asked_s)
 
 
-def chat_plan(
-    policy: Policy, request: Request, *, turns: Turns, now: float, rng: random.Random
-) -> list[Candidate] | Failure:
-    """The candidates in the order in which to ask them; never empty."""
+class Ordered(NamedTuple):
+    """`candidates` in the order in which to ask them, never empty; what was decided by learning, if anything was."""
+
+    candidates: list[Candidate]
+    decision: Decision | None = None
+
+
+def chat_plan(policy: Policy, request: Request, *, turns: Turns, now: float, rng: random.Random) -> Ordered | Failure:
     found = field_of(policy, request.model)
     if isinstance(found, Failure):
         return found
+    decision: Decision | None = None
     if len(found.known) == 1 and not _is_choosy(policy, found.known[0], request):
         ordered = [found.known[0].candidate]
     else:
         made = balanced_plan(policy, request, turns=turns, now=now, rng=rng)
         if isinstance(made, Failure):
             return made
+        decision = made.decision
         # Who lacks a feature refuses without a call, and says which part of the request asks for it; how long a request
         # really is, the provider knows better. All else that is against a candidate is for us to say.
         ordered = list(made.candidates) or [
@@ -170,7 +180,7 @@ def chat_plan(
         if not ordered:
             return _nobody(request, made)
     if not (policy.fallback_models or policy.backed):
-        return ordered
+        return Ordered(ordered, decision)
     # Behind everyone whom the request's own model resolved to, and in the order of the settings.
     spares = [
         Candidate(provider, model)
@@ -178,7 +188,8 @@ def chat_plan(
         for model in policy.fallback_models.get(provider, ())
     ]
     spares = [one for one in spares if _may_follow(policy, request, one)]
-    return list(dict.fromkeys([*ordered, *spares, *_stand_ins(policy, request, ordered, now)]))
+    stand_ins = _stand_ins(policy, request, ordered, now)
+    return Ordered(list(dict.fromkeys([*ordered, *spares, *stand_ins])), decision)
 
 
 def _stand_ins(policy: Policy, request: Request, ordered: Sequence[Candidate], now: float) -> list[Candidate]:
@@ -204,20 +215,26 @@ def balanced_plan(policy: Policy, request: Request, *, turns: Turns, now: float,
     route = policy.route(request.model)
     routing = route.routing or policy.routing
     entries = _entries(policy, found.known, now, request)
+    learns = routing.strategy == "learned"
     asked = _asked(
         policy,
         request,
         window=found.window,
         length_matters=routing.strategy in BY_LENGTH,
         prefix_matters=routing.strategy in BY_MEMORY and len(entries) > 1,
-        sticky=routing.sticky and not request.cost.session,
-        text_matters=routing.strategy == "rules",
+        sticky=(routing.sticky and not request.cost.session) or learns,
+        text_matters=routing.strategy == "rules" or learns,
     )
     if asked.input_tokens and policy.ratios is not None:
         shape = shape_of(request)
         for entry in entries:
             entry.input_tokens = policy.ratios.expected(entry.candidate.model, shape, asked.input_tokens)
-    return balance(entries, asked, routing, turns=turns, key=request.model, rng=rng)
+    return balance(entries, asked, routing, turns=turns, key=request.model, rng=rng, adviser=policy.adviser)
+
+
+def organisation(request: Request) -> str:
+    """Whose experience counts for it."""
+    return (request.billing.account.org if request.billing is not None else "") or NOBODYS
 
 
 def _asked(
@@ -244,14 +261,17 @@ def _asked(
         sticky=sticky,
         text_matters=text_matters,
         allowed=_allowed(request),
+        tenant=organisation(request),
     )
 
 
 def _is_choosy(policy: Policy, known: Known, request: Request) -> bool:
-    """Whether a plan might leave out the only candidate that there is; if not, there is nothing to plan."""
+    """Whether a plan might leave out the only candidate that there is, or learn from it; if not, there is nothing to
+    plan."""
     route, cost = policy.route(request.model), request.cost
     return bool(
         _allowed(request)
+        or (route.routing or policy.routing).strategy == "learned"
         or route.residency
         or cost.residency
         or (known.ceiling_nanousd, cost.max_cost_nanousd) != (None, None)

@@ -17,6 +17,8 @@ _NEEDS: dict[type[object], Feature] = {
     FilePart: Feature.FILES,
 }
 
+_ANSWERS = frozenset((Role.ASSISTANT, Role.TOOL))
+
 MOST_PER_LETTER = 2
 """Tokens: more than any estimate makes of a letter."""
 
@@ -34,6 +36,7 @@ def asked_of(
     sticky: bool = False,
     text_matters: bool = True,
     allowed: tuple[str, ...] = (),
+    tenant: str = "",
 ) -> Asked:
     """The request itself says what it needs and may cost; the rest comes from headers or the route.
 
@@ -60,6 +63,8 @@ def asked_of(
         session=session,
         text=_last_said(request) if text_matters else "",
         allowed=allowed,
+        tenant=tenant,
+        goes_on=any(message.role in _ANSWERS for message in request.messages),
     )
 
 

@@ -88,7 +88,8 @@ class Asked:
     `needs` are features without which there is no answer. `prefix` names the beginning of the conversation, which
     stays the same while it goes on; `prefix_tokens` of the input were sent before and may be remembered. `residency`
     are tags of which a provider must have all. `text` is what the user said last, for rules.
-    `allowed` are patterns of what its payer may use; empty allows all.
+    `allowed` are patterns of what its payer may use; empty allows all. `tenant` is the organisation whose experience
+    counts. `goes_on`: the conversation has an answer already, or waits in a loop of tools.
     """
 
     input_tokens: int = 0
@@ -105,6 +106,8 @@ class Asked:
     session: str = ""
     text: str = ""
     allowed: tuple[str, ...] = ()
+    tenant: str = ""
+    goes_on: bool = False
 
 
 class Why(StrEnum):

@@ -1,7 +1,8 @@
 """All of a choice: filters, tiers, the strategy in each, what follows from health; and the words to explain it.
 
 tiers      what the request prefers, then higher priorities; behind them whose context may be too small
-strategy   orders each tier; nothing learns yet, so `learned` abstains, says so, and `latency` decides
+strategy   orders each tier; `learned` goes by whoever learned, for the first tier; where that one abstains, and for all
+           other tiers, `latency` decides, and the plan says so
 sticky     a session's (else a conversation's) home leads its tier, unless it is full
 ramp       who has just recovered leads for its share of the requests only
 shut       last, soonest first, whatever the strategy: they are asked only where nobody else is left
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from runtime.balance.affinity import home_of, is_full
@@ -22,34 +23,40 @@ from runtime.balance.latency import latency
 from runtime.balance.rules import Rule, matching
 from runtime.balance.score import Mode, balanced
 from runtime.balance.turns import Turns, least_loaded, round_robin, weighted
+from runtime.learning.advice import Advice, Advises, Decision, Learned
 from runtime.values import quick, replace
 
 StrategyName = Literal["round_robin", "least_loaded", "latency", "cost", "balanced", "weighted", "rules", "learned"]
 
 
-NOTHING_LEARNT = "nothing learns from outcomes yet, so `learned` abstains, and these are ordered as by `latency`"
+NOTHING_LEARNS = "nothing learns here (learning.enabled)"
+ABSTAINS = "`learned` abstains, and these are ordered as by `latency`: {why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """How the candidates of a route are ordered. `mode` is for `balanced`, and for `rules` where none matches."""
+    """How the candidates of a route are ordered. `mode` is for `balanced`, and for `rules` where none matches;
+    `learned` for the strategy of that name."""
 
     strategy: StrategyName = "latency"
     mode: Mode = "balanced"
     rules: tuple[Rule, ...] = ()
     sticky: bool = False
+    learned: Learned = field(default_factory=Learned)
 
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """In which order to ask, and why. `order` is empty if everybody was dropped; `note` is for people."""
+    """In which order to ask, and why. `order` is empty if everybody was dropped; `note` is for people. `decision` is
+    what is to be learned from what comes of it."""
 
     strategy: StrategyName
     order: tuple[Scored, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     home: Candidate | None = None
     note: str = ""
+    decision: Decision | None = None
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -83,10 +90,19 @@ class _Choice:
     key: str
     rng: random.Random
     home: Candidate | None
+    adviser: Advises | None
+    advice: Advice | None = None
 
 
 def plan(
-    entries: Sequence[Entry], asked: Asked, routing: Routing, *, turns: Turns, key: str, rng: random.Random
+    entries: Sequence[Entry],
+    asked: Asked,
+    routing: Routing,
+    *,
+    turns: Turns,
+    key: str,
+    rng: random.Random,
+    adviser: Advises | None = None,
 ) -> Plan:
     """`key` names whose turn it is (the route or model asked for). Give a copy of `turns` to take none."""
     kept, dropped = sift(entries, asked)
@@ -94,15 +110,17 @@ def plan(
     open_ = [entry for entry in kept if entry.retry_in_s <= 0.0] if shut else kept
     # A shut home keeps its conversations: it is back soon, and moving them twice would cost more than waiting.
     home = home_of(asked.session or asked.prefix, kept)
-    choice = _Choice(asked, routing, turns, key, rng, home)
+    choice = _Choice(asked, routing, turns, key, rng, home, adviser)
     order: list[Scored] = []
     for tier in _tiers(open_, asked, by_preference=routing.strategy != "balanced"):
         order += _stuck(_ordered(tier, choice), choice)
     order = _ramped(order, rng)
     shut.sort(key=lambda entry: entry.retry_in_s)
     order += [Scored(entry, {"shut_for_s": entry.retry_in_s}) for entry in shut]
-    note = NOTHING_LEARNT if routing.strategy == "learned" else ""
-    return Plan(strategy=routing.strategy, order=tuple(order), dropped=tuple(dropped), home=home, note=note)
+    made = Plan(strategy=routing.strategy, order=tuple(order), dropped=tuple(dropped), home=home)
+    if (advice := choice.advice) is None:
+        return made
+    return replace(made, note=ABSTAINS.format(why=advice.why) if advice.why else "", decision=advice.decision)
 
 
 def usual_lengths(learned: Iterable[tuple[str, float | None]]) -> dict[str, float]:
@@ -146,7 +164,23 @@ def _ordered(tier: list[Entry], choice: _Choice) -> list[Scored]:
         case "rules":
             return _by_rule(tier, choice)
         case "learned":
-            return [_with(one, learned="abstains") for one in latency(tier, asked, home, rng)]
+            return _by_learning(tier, choice)
+
+
+def _by_learning(tier: list[Entry], choice: _Choice) -> list[Scored]:
+    """As whoever learned says, for the tier that is asked first; the others are there for its failures."""
+    others = latency(tier, choice.asked, choice.home, choice.rng)
+    if choice.advice is not None:
+        return others
+    if choice.adviser is None:
+        advice = Advice(why=NOTHING_LEARNS)
+    else:
+        advice = choice.adviser.advise(tier, choice.asked, choice.routing.learned)
+    choice.advice = advice
+    if not advice.order:
+        told = {id(tier[at]): terms for at, terms in advice.terms.items()}
+        return [_with(one, **{"learned": "abstains", **told.get(id(one.entry), {})}) for one in others]
+    return [Scored(tier[at], advice.terms.get(at, {})) for at in advice.order]
 
 
 def _by_rule(tier: list[Entry], choice: _Choice) -> list[Scored]:

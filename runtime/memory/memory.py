@@ -31,7 +31,14 @@ class Memory:
     """Not for several threads at once. `most` bounds each namespace."""
 
     def __init__(
-        self, folder: Path, embedder: Embedder, *, most: int = 50_000, shape: GraphShape | None = None, few: int = FEW
+        self,
+        folder: Path,
+        embedder: Embedder,
+        *,
+        most: int = 50_000,
+        shape: GraphShape | None = None,
+        few: int = FEW,
+        rebuildable: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
@@ -39,7 +46,7 @@ class Memory:
         self._most = most
         self._shape = shape or GraphShape()
         self._few = few
-        self._store = Store(folder / "memory.sqlite", embedder)
+        self._store = Store(folder / "memory.sqlite", embedder, rebuildable=rebuildable)
         self._index: dict[str, VectorIndex] = {}
         self._traces: dict[int, Trace] = {}
         self._labels: dict[tuple[str, str], int] = {}
@@ -93,6 +100,10 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._traces)
+
+    def count(self, namespace: str) -> int:
+        index = self._index.get(namespace)
+        return 0 if index is None else len(index)
 
     def add(self, trace: Trace, vector: NDArray[np.float32]) -> int:
         """Durable when this returns; the same request again replaces what was. Raises `BadVector`, adding nothing."""

@@ -70,10 +70,11 @@ _COLUMNS = (
 class Store:
     """Not for several threads at once. A write is durable when the call returns."""
 
-    def __init__(self, path: Path | str, embedder: Embedder) -> None:
+    def __init__(self, path: Path | str, embedder: Embedder, *, rebuildable: bool = False) -> None:
+        """`rebuildable`: somebody else can fill it anew after a loss of power, so no write waits for the disk."""
         self._db = sqlite3.connect(path, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute(f"PRAGMA synchronous = {'NORMAL' if rebuildable else 'FULL'}")
         self._db.executescript(SCHEMA)
         self._dim = embedder.dim
         found = self._about("embedder")

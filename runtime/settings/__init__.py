@@ -11,6 +11,7 @@ from runtime.settings.model import (
     CacheSettings,
     FeedSettings,
     HealthSettings,
+    LearningSettings,
     LedgerSettings,
     LocalSettings,
     ModelSettings,
@@ -25,7 +26,7 @@ from runtime.settings.model import (
 )
 from runtime.settings.prices import PriceList, PriceSettings
 from runtime.settings.problems import BadSettings, Problem, nearest
-from runtime.settings.routes import AttemptSettings, HedgeSettings, RouteSettings
+from runtime.settings.routes import AttemptSettings, HedgeSettings, LearnedSettings, RouteSettings
 from runtime.settings.secrets import EnvReference, Secret, resolve_secret
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "FeedSettings",
     "HealthSettings",
     "HedgeSettings",
+    "LearnedSettings",
+    "LearningSettings",
     "LedgerSettings",
     "LocalSettings",
     "ModelSettings",

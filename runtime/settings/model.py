@@ -293,6 +293,24 @@ class LedgerSettings(_Part):
     on_error: Literal["refuse", "serve"] = "refuse"
 
 
+class LearningSettings(_Part):
+    """What is learned of models from outcomes, for routes of strategy `learned` and for models named `ruvector-*`.
+
+    Nobody is chosen by it before `warm_up` prompts were seen and `least_feedback` answers were judged.
+    `explore_share` is how much quality a request may give up on average, so that something is learned. Each
+    organisation's last `keep` requests are kept: as vectors, and with `keep_text` as text, too. A key may give feedback
+    `feedback_per_min` times a minute.
+    """
+
+    enabled: bool = True
+    warm_up: Annotated[int, Field(ge=8, le=2_000)] = 50
+    least_feedback: Count = 20
+    explore_share: Annotated[float, Field(ge=0, le=1)] = 0.02
+    keep: Annotated[int, Field(ge=1_000)] = 50_000
+    keep_text: bool = False
+    feedback_per_min: Count = 120
+
+
 class RaySettings(_Part):
     """How to find or start Ray. Without an `address` a local one is started."""
 
@@ -338,6 +356,7 @@ class Settings(_Part):
     admission: AdmissionSettings = AdmissionSettings()
     cache: CacheSettings = CacheSettings()
     ledger: LedgerSettings = LedgerSettings()
+    learning: LearningSettings = LearningSettings()
     ray: RaySettings = RaySettings()
     local: LocalSettings = LocalSettings()
     providers: dict[str, ProviderSettings] = {}

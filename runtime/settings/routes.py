@@ -97,6 +97,24 @@ class RuleSettings(_Part):
         return Rule(pattern=pattern, **said)
 
 
+Taste = Literal["ruvector-auto", "ruvector-fast", "ruvector-quality", "ruvector-balanced"]
+
+
+class LearnedSettings(_Part):
+    """How a route of strategy `learned` goes by what was learned.
+
+    `taste` says what quality may cost. Nobody is asked whose expected quality is below `floor`, while that of somebody
+    else is not. `explore: false` asks nobody for the sake of learning alone. `holdout` is the share of requests that go
+    by the default order, to compare with; `shadow` decides and notes it, and lets the default order hold.
+    """
+
+    taste: Taste = "ruvector-auto"
+    floor: Share | None = None
+    explore: bool = True
+    holdout: Share = 0.0
+    shadow: bool = False
+
+
 class RouteSettings(_Part):
     """One route.
 
@@ -105,7 +123,7 @@ class RouteSettings(_Part):
     `continue_streams`: a stream that broke is continued by a candidate that can take up another's words.
     `larger` are asked after the others, and only where the request was too long for one.
     `strategy` orders the targets, instead of the general one; `mode` is what `balanced` weighs, `rules` are for
-    the strategy of that name.
+    the strategy of that name, as is `learned`.
     `sticky`: a conversation stays with one of them unless that has too much to do.
     `residency`: tags that a provider must have, all of them, to be asked. Nor is one asked whose whole answer is
     expected to take longer than `max_latency_s`, or whose quality is below `min_quality` or unknown.
@@ -122,6 +140,7 @@ class RouteSettings(_Part):
     strategy: StrategyName | None = None
     mode: Mode = "balanced"
     sticky: bool = False
+    learned: LearnedSettings | None = None
     rules: tuple[RuleSettings, ...] = ()
     residency: tuple[str, ...] = ()
     max_latency_s: Seconds | None = None

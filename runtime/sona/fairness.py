@@ -9,7 +9,9 @@ Scores are clipped to [0, 1] before.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,15 @@ class Voices:
             self._all = sum(self._count.values())
             self._weight = 0.0
         return weight
+
+    def dump(self) -> dict[str, object]:
+        """Plain data: the same voices are the same data."""
+        return {"count": self._count, "all": self._all, "weight": self._weight}
+
+    def load(self, said: Mapping[str, Any]) -> None:
+        """Take over what `dump` gave."""
+        self._count = {str(key): float(count) for key, count in said["count"].items()}
+        self._all, self._weight = float(said["all"]), float(said["weight"])
 
 
 def score(value: float) -> float | None:

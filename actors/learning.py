@@ -1,0 +1,206 @@
+"""What was learned, at one edge: the policy that it decides by, and what it reports of its decisions.
+
+Nothing is read or started until somebody asks by it: the first requests go by their route's default order. A lost
+owner is nothing that a request waits for: the last policy holds, and reports wait, in bounds; what is dropped is
+counted (`trajectories_dropped`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from actors.refs import Unreachable, last_line
+from actors.ruvector_ref import RuVectorRef
+from runtime.balance.entry import Asked, Entry
+from runtime.entrance import Senses
+from runtime.learning.advice import Advice, Decision, Learned
+from runtime.learning.report import trajectory_of
+from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
+from runtime.outcome import Failure, Outcome
+from runtime.request import Request
+from runtime.settings import LearningSettings
+
+if TYPE_CHECKING:
+    from runtime.learning.adviser import Adviser
+
+log = logging.getLogger("raygate.learning")
+
+MOST_WAITING = 2_000
+BATCH = 256
+TELL_S = 0.25
+CALM_S = 0.5
+"""A policy is asked for at most so often."""
+RETRY_S, LONGEST_RETRY_S = 0.25, 5.0
+MOST_TENANTS = 64
+"""Organisations whose policies an edge keeps; each may be a megabyte."""
+
+NOT_READY = "the embedder is being read"
+
+
+class EdgeLearning:
+    """Implements `Advises`. Belongs to one event loop; made before there is one."""
+
+    def __init__(self, edge: str, senses: Senses, rng: random.Random, counters: Counter[str]) -> None:
+        self.owner = RuVectorRef()
+        self.settings = LearningSettings()
+        self.adviser: Adviser | None = None
+        self._edge = edge
+        self._senses = senses
+        self._rng = rng
+        self._counters = counters
+        self._known: dict[str, Stamp] = {}
+        self._joined = asyncio.Event()
+        self._waiting: list[Trajectory] = []
+        self._something = asyncio.Event()
+        self._telling = asyncio.Lock()
+        self._made = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # `Advises`.
+
+    def advise(self, entries: Sequence[Entry], asked: Asked, how: Learned) -> Advice:
+        if self.adviser is None:
+            self.wake()
+            return Advice(why=NOT_READY)
+        if asked.tenant not in self._known:
+            while len(self._known) >= MOST_TENANTS:
+                gone = next(iter(self._known))
+                del self._known[gone]
+                self.adviser.policies.pop(gone, None)
+            self._known[asked.tenant] = (0, 0)
+            self._joined.set()
+        return self.adviser.advise(entries, asked, how)
+
+    def began(self, decision: Decision) -> None:
+        if self.adviser is not None:
+            self.adviser.began(decision)
+
+    def finished(self, decision: Decision, request: Request, outcome: Outcome | None) -> None:
+        self._made += 1
+        made = trajectory_of(decision, request, outcome, uid=f"{self._edge}:{self._made}", at_s=self._senses.wall())
+        if self.adviser is not None:
+            self.adviser.settle_in(decision, made.answered)
+        if len(self._waiting) >= MOST_WAITING:
+            self._counters["trajectories_dropped"] += 1
+            return
+        self._waiting.append(made)
+        self._something.set()
+
+    async def feedback(self, given: FeedbackGiven) -> tuple[Taken, ...] | Failure:
+        """What it was taken for, once it is kept for good."""
+        with suppress(Unreachable):
+            # The decision that it is about may still wait here.
+            await self.flush()
+        return await self.owner.feedback(replace(given, at_s=self._senses.wall()))
+
+    # Its life.
+
+    def wake(self) -> None:
+        """Read the embedder and follow the owner, once."""
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._live())]
+
+    async def stop(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._waiting:
+            with suppress(Unreachable, TimeoutError):
+                async with asyncio.timeout(2.0):
+                    await self.flush()
+
+    async def flush(self) -> None:
+        """Report what waits, now. Raises `Unreachable`; it then still waits."""
+        async with self._telling:
+            while batch := self._waiting[:BATCH]:
+                await self.owner.take(batch)
+                del self._waiting[: len(batch)]
+
+    async def _live(self) -> None:
+        def made() -> Adviser:
+            import numpy as np
+
+            from runtime.learning.adviser import Adviser
+            from runtime.memory.embed import default_embedder
+
+            embedder = default_embedder()
+            embedder.embed(["The first one takes longer."])
+            return Adviser(
+                embedder, np.random.default_rng(self._rng.getrandbits(64)), keep_text=self.settings.keep_text
+            )
+
+        while self.adviser is None:
+            try:
+                self.adviser = await asyncio.to_thread(made)
+            except Exception as error:  # a broken installation; requests go on by their default order
+                log.exception("learning.no_embedder", extra={"why": last_line(error)})
+                await asyncio.sleep(60.0)
+        await asyncio.gather(self._again(self._follow), self._again(self._tell))
+
+    async def _again(self, what: Callable[[], object]) -> None:
+        """For ever; after a failure a little later each time."""
+        wait_s = RETRY_S
+        while True:
+            try:
+                step = what()
+                if asyncio.iscoroutine(step):
+                    await step
+                wait_s = RETRY_S
+            except Exception as error:
+                log.warning("learning.lost", extra={"why": last_line(error), "again_in_s": wait_s})
+                await asyncio.sleep(wait_s * self._rng.uniform(0.5, 1.5))
+                wait_s = min(LONGEST_RETRY_S, wait_s * 2)
+
+    async def _follow(self) -> None:
+        """One poll; it is begun anew when another organisation joins."""
+        self._joined.clear()
+        joined = asyncio.ensure_future(self._joined.wait())
+        try:
+            if not self._known:
+                await joined
+                return
+            polling = asyncio.ensure_future(self.owner.poll(self._known, 10.0))
+            try:
+                await asyncio.wait((joined, polling), return_when=asyncio.FIRST_COMPLETED)
+                if not polling.done():
+                    return
+                lessons = polling.result()
+            finally:
+                if not polling.done():
+                    polling.cancel()
+                    await asyncio.gather(polling, return_exceptions=True)
+        finally:
+            joined.cancel()
+        if lessons is not None:
+            await self._adopt(lessons)
+            await asyncio.sleep(CALM_S)
+
+    async def _adopt(self, lessons: Lessons) -> None:
+        from runtime.learning.adviser import taught
+
+        for tenant, lesson in lessons.of.items():
+            policy = await asyncio.to_thread(taught, lesson)
+            if tenant not in self._known or self.adviser is None:
+                continue
+            self._known[tenant] = lesson.stamp
+            # An owner that has lost everything teaches nothing; what it taught before is still better than that.
+            if policy is not None:
+                self.adviser.policies[tenant] = policy
+
+    async def _tell(self) -> None:
+        await self._something.wait()
+        self._something.clear()
+        await asyncio.sleep(TELL_S)
+        try:
+            await self.flush()
+        except BaseException:
+            self._something.set()
+            raise

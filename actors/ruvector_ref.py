@@ -1,0 +1,89 @@
+"""RuVector's actor, for edges: what was learned, what came of decisions, and what people say of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ray.exceptions import RayTaskError
+
+from actors.names import RUVECTOR
+from actors.refs import ActorRef, Unreachable, last_line
+from runtime.learning.school import Summary
+from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
+from runtime.outcome import Failure, FailureKind
+from runtime.request import Json
+
+HURRY_S = 5.0
+PATIENCE_S = 30.0
+"""How long what goes through the disk is waited for; the first call also reads the embedder."""
+
+
+class RuVectorRef:
+    """Belongs to one event loop. What raises `Unreachable` says so."""
+
+    def __init__(self) -> None:
+        self.actor = ActorRef(RUVECTOR)
+
+    async def poll(self, known: Mapping[str, Stamp], wait_s: float) -> Lessons | None:
+        """Policies of these organisations that are newer than known; None if none is in time. Raises `Unreachable`."""
+        found: Lessons | None = await self._call("poll", dict(known), wait_s, timeout_s=wait_s + PATIENCE_S)
+        return found
+
+    async def take(self, trajectories: Sequence[Trajectory]) -> None:
+        """Returns once they are kept for good. Raises `Unreachable` where they are not."""
+        kept: bool = await self._call("take", tuple(trajectories), timeout_s=PATIENCE_S)
+        if not kept:
+            raise Unreachable(f"{RUVECTOR} could not keep what was reported")
+
+    async def feedback(self, given: FeedbackGiven) -> tuple[Taken, ...] | Failure:
+        """What it was taken for, once it is kept for good; an owner that is away is a `Failure` too."""
+        found: tuple[Taken, ...] | Failure = await self._asked("feedback", given, timeout_s=PATIENCE_S)
+        return found
+
+    async def about(self, tenant: str, query: str) -> str | Failure:
+        """The id of this organisation's last request with this very text."""
+        found: str | Failure = await self._asked("about", tenant, query)
+        return found
+
+    async def summary(self, tenant: str) -> Summary | Failure:
+        found: Summary | Failure = await self._asked("summary", tenant)
+        return found
+
+    async def search(self, tenant: str, query: str | Sequence[float], k: int) -> list[dict[str, Json]] | Failure:
+        found: list[dict[str, Json]] | Failure = await self._asked("search", tenant, query, k)
+        return found
+
+    async def save(self) -> int | Failure:
+        """Take snapshots now. How many organisations have one."""
+        found: int | Failure = await self._asked("save", timeout_s=PATIENCE_S)
+        return found
+
+    async def open_session(self, tenant: str, key: str, session: str) -> Failure | None:
+        found: Failure | None = await self._asked("open_session", tenant, key, session)
+        return found
+
+    async def said(self, tenant: str, key: str, session: str, turns: Sequence[tuple[str, str]]) -> Failure | None:
+        found: Failure | None = await self._asked("said", tenant, key, session, tuple(turns))
+        return found
+
+    async def session(self, tenant: str, key: str, session: str) -> list[tuple[str, str]] | Failure | None:
+        found: list[tuple[str, str]] | Failure | None = await self._asked("session", tenant, key, session)
+        return found
+
+    async def _asked(self, method: str, *args: Any, timeout_s: float = HURRY_S) -> Any:
+        try:
+            return await self._call(method, *args, timeout_s=timeout_s)
+        except Unreachable as error:
+            return Failure(
+                kind=FailureKind.UNAVAILABLE,
+                detail=f"{last_line(error)}; try again in a moment",
+                retry_after_s=1.0,
+                scope="request",
+            )
+
+    async def _call(self, method: str, *args: Any, timeout_s: float) -> Any:
+        try:
+            return await self.actor.call(method, *args, timeout_s=timeout_s)
+        except RayTaskError as error:
+            raise Unreachable(f"{RUVECTOR} could not answer: {last_line(error)}") from None
