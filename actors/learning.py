@@ -47,8 +47,16 @@ NOT_READY = "the embedder is being read"
 class EdgeLearning:
     """Implements `Advises`. Belongs to one event loop; made before there is one."""
 
-    def __init__(self, edge: str, senses: Senses, rng: random.Random, counters: Counter[str]) -> None:
-        self.owner = RuVectorRef()
+    def __init__(
+        self,
+        edge: str,
+        senses: Senses,
+        rng: random.Random,
+        counters: Counter[str],
+        *,
+        owner: RuVectorRef | None = None,
+    ) -> None:
+        self.owner = owner or RuVectorRef()
         self.settings = LearningSettings()
         self.adviser: Adviser | None = None
         self._edge = edge
@@ -61,6 +69,7 @@ class EdgeLearning:
         self._something = asyncio.Event()
         self._telling = asyncio.Lock()
         self._made = 0
+        self._awake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     # `Advises`.
@@ -100,12 +109,23 @@ class EdgeLearning:
             await self.flush()
         return await self.owner.feedback(replace(given, at_s=self._senses.wall()))
 
+    async def about(self, tenant: str, query: str) -> str | Failure:
+        """The id of the organisation's last request with this very text."""
+        with suppress(Unreachable):
+            await self.flush()
+        return await self.owner.about(tenant, query)
+
     # Its life.
 
     def wake(self) -> None:
         """Read the embedder and follow the owner, once."""
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._live())]
+
+    async def awake(self) -> None:
+        """Returns once it decides."""
+        self.wake()
+        await self._awake.wait()
 
     async def stop(self) -> None:
         tasks, self._tasks = self._tasks, []
@@ -143,6 +163,7 @@ class EdgeLearning:
             except Exception as error:  # a broken installation; requests go on by their default order
                 log.exception("learning.no_embedder", extra={"why": last_line(error)})
                 await asyncio.sleep(60.0)
+        self._awake.set()
         await asyncio.gather(self._again(self._follow), self._again(self._tell))
 
     async def _again(self, what: Callable[[], object]) -> None:

@@ -144,6 +144,10 @@ class RuVectorActor:
     async def session(self, tenant: str, key: str, session: str) -> list[tuple[str, str]] | Failure | None:
         return await self._answer(lambda school: school.log.session(tenant, key, session))
 
+    async def close(self) -> None:
+        """Save what was learned, and let go of the store; the next call opens it again."""
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._close)
+
     async def whereabouts(self) -> tuple[str, int]:
         """The node and the process id of this actor."""
         return node_id(), os.getpid()

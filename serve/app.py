@@ -28,10 +28,11 @@ from runtime.values import replace
 from serve import admin, answer
 from serve.asked import Asked, no_such_model
 from serve.auth import Caller, caller_of
-from serve.endpoints import CHATS, Chat, route_of, surface_of, with_betas
+from serve.endpoints import CHATS, RUVLLM, Chat, route_of, surface_of, with_betas
 from serve.errors import Refused, answer_failure
 from serve.http import ClientGone, Exchange, Receive, Scope, Send, TooLarge
 from serve.metered import Metered
+from serve.ruvllm import InSession
 
 log = logging.getLogger("raygate.http")
 
@@ -156,6 +157,8 @@ class GatewayApp:
         if answer.wants_news(exchange):
             request = replace(request, no_store=True)
         target = self._within_limits(exchange, Admitted(self.target, admission), caller)
+        if chat.surface is RUVLLM and self.edge.settings.learning.enabled:
+            target = InSession(target, self.edge.learning, caller)
         if request.stream:
             await answer.stream(target, exchange, request)
         else:

@@ -19,7 +19,7 @@ from runtime.dialects.responses_surface import parse_request as parse_responses
 from runtime.dialects.ruvllm.surface import RuvLLMSurface
 from runtime.dialects.surface import Surface
 from runtime.request import Json
-from serve import explain, listings, ruvllm, vectors
+from serve import explain, learning, listings, ruvllm, vectors
 from serve.asked import Asked
 from serve.http import OPENAI, Exchange
 
@@ -80,17 +80,28 @@ ROUTES: Mapping[str, Route] = {
     "/session": Route("POST", ruvllm.session, RUVLLM),
     "/feedback": Route("POST", ruvllm.feedback, RUVLLM),
     "/sona/metrics": Route("GET", ruvllm.sona_metrics, RUVLLM),
-    "/sona/learn": Route("POST", ruvllm.not_learning, RUVLLM),
-    "/hnsw/search": Route("POST", ruvllm.not_searching, RUVLLM),
+    "/sona/learn": Route("POST", ruvllm.learn, RUVLLM),
+    "/hnsw/search": Route("POST", ruvllm.search, RUVLLM),
 }
+
+FEEDBACK = Route("POST", learning.feedback)
+"""With `/v1` before it, feedback is ours; without, it is ruvLLM's."""
+
+HISTORY = Route("GET", ruvllm.history, RUVLLM)
+"""`/session/{id}`."""
 
 MODEL = Route("GET", listings.model)
 """`/models/{id}`; an id may have slashes."""
 
 
+NAMING = {"/models/": MODEL, "/session/": HISTORY}
+
+
 def route_of(path: str, exchange: Exchange) -> Route | None:
     """Who answers at a path that is no chat. Lists of models are Anthropic's for Anthropic's clients."""
-    route = ROUTES.get(path) or (MODEL if path.startswith("/models/") else None)
+    if path == "/feedback" and exchange.path.startswith("/v1/"):
+        return FEEDBACK
+    route = ROUTES.get(path) or next((one for start, one in NAMING.items() if path.startswith(start)), None)
     if route is not None and path.startswith("/models") and exchange.header(b"anthropic-version"):
         return Route(route.method, route.handle, ANTHROPIC, route.key)
     return route

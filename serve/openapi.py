@@ -48,12 +48,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("post", "/api/show", "One model, as Ollama shows it.", "OllamaShow", "Object", _OLLAMA),
     Operation("get", "/api/version", "A version that Ollama's clients accept.", "", "Object", _OLLAMA, key=False),
     Operation("post", "/query", "One question, as ruvLLM's.", "Query", "Object", _RUVLLM),
+    Operation("post", "/v1/feedback", "What somebody thinks of an answer, by its x-request-id.", "Judgement"),
     Operation("post", "/feedback", "A verdict on an answer, as ruvLLM's.", "Feedback", "Object", _RUVLLM),
-    Operation("post", "/session", "A name for a session, as ruvLLM's.", "", "Object", _RUVLLM),
+    Operation("post", "/session", "A session that is kept, as ruvLLM's.", "", "Object", _RUVLLM),
+    Operation("get", "/session/{session}", "What was said in a session.", "", "Object", _RUVLLM),
     Operation("get", "/stats", "What was asked so far, as ruvLLM's.", "", "Object", _RUVLLM),
-    Operation("get", "/v1/sona/metrics", "What was learnt: nothing yet, and it says so.", "", "Object", _RUVLLM),
-    Operation("post", "/v1/sona/learn", "Not enabled yet.", "Object", "Object", _RUVLLM),
-    Operation("post", "/v1/hnsw/search", "Not enabled yet.", "Object", "Object", _RUVLLM),
+    Operation("get", "/v1/sona/metrics", "What was learned of each model.", "", "Object", _RUVLLM),
+    Operation("post", "/v1/sona/learn", "Saves what was learned, and says how it stands.", "Object", "Object", _RUVLLM),
+    Operation("post", "/v1/hnsw/search", "The nearest of what was asked before.", "Search", "Found", _RUVLLM),
     Operation("get", "/health", "Alive.", key=False),
     Operation("get", "/health/readiness", "Ready to answer.", key=False),
     Operation("get", "/version", "Raygate's version.", key=False),
@@ -66,8 +68,6 @@ STREAMS = {
     **dict.fromkeys(("/api/chat", "/api/generate"), _LINES),
 }
 """What an answer is where `stream` asks for pieces."""
-
-NOT_YET = ("/feedback", "/v1/sona/learn", "/v1/hnsw/search")
 
 _TEXT: Json = {"type": "string"}
 _MODEL: Json = {"type": "string", "description": "provider/model, a model, a route, or empty for the default"}
@@ -141,8 +141,24 @@ SCHEMAS: dict[str, Json] = {
     "OllamaShow": _object("model", model=_MODEL),
     "Query": _object("query", query=_TEXT, session_id=_TEXT),
     "Feedback": _object(
-        "query response quality", query=_TEXT, response=_TEXT, quality={"type": "number", "minimum": 0, "maximum": 1}
+        "query response quality",
+        query=_TEXT,
+        response=_TEXT,
+        quality={"type": "number", "minimum": 0, "maximum": 1},
+        request_id=_TEXT,
     ),
+    "Judgement": _object(
+        "request_id",
+        request_id=_TEXT,
+        score={"type": "number", "minimum": 0, "maximum": 1},
+        label=_TEXT,
+        better_than=_TEXT,
+        correction=_TEXT,
+    ),
+    "Search": _object(
+        query=_TEXT, vector=_list({"type": "number"}), limit={"type": "integer", "minimum": 1, "maximum": 100}
+    ),
+    "Found": _list(_object("id similarity")),
 }
 
 
@@ -181,12 +197,11 @@ def _operation(one: Operation) -> Json:
     }
     if one.path in STREAMS:
         said["responses"]["200"]["content"][STREAMS[one.path]] = {"schema": _TEXT}
-    if one.path in NOT_YET:
-        said["responses"]["501"] = {"description": "Raygate does not learn yet."} | _content("Text", "text/plain")
     if one.body:
         said["requestBody"] = {"required": True} | _content(one.body)
-    if "{model}" in one.path:
-        said["parameters"] = [{"name": "model", "in": "path", "required": True, "schema": _TEXT}]
+    for name in ("model", "session"):
+        if f"{{{name}}}" in one.path:
+            said["parameters"] = [{"name": name, "in": "path", "required": True, "schema": _TEXT}]
     return said
 
 

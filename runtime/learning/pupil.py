@@ -141,6 +141,11 @@ class Pupil:
             learner.remove_model(oldest)
         learner.add_model(name, _usd(cost))
 
+    @property
+    def learned(self) -> int:
+        """How often its learner was changed by an answer: by feedback, or by a signal."""
+        return round(self.learner.heard) if self.learner is not None else 0
+
     def levels(self) -> dict[str, tuple[float, float]]:
         """Mean quality of each model over all prompts, and its standard deviation; empty before there is a learner."""
         if self.learner is None:

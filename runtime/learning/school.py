@@ -63,6 +63,7 @@ class Summary:
 
     prompts: int = 0
     judged: float = 0.0
+    learned: int = 0
     asked: float = 0.0
     spent: float = 0.0
     remembered: int = 0
@@ -246,6 +247,7 @@ class School:
         return Summary(
             prompts=pupil.prompts,
             judged=pupil.judged,
+            learned=pupil.learned,
             asked=learner.asked if learner else 0.0,
             spent=learner.spent if learner else 0.0,
             remembered=self.memory.count(tenant),

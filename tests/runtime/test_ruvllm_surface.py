@@ -14,7 +14,6 @@ from runtime.dialects.ruvllm import RuvLLM
 from runtime.dialects.ruvllm.surface import (
     Feedback,
     RuvLLMSurface,
-    learning_refused,
     parse_feedback,
     parse_request,
     parse_session,
@@ -196,10 +195,7 @@ def test_numbers_of_the_server() -> None:
     assert render_stats(total_queries=0, cache_hits=0, avg_latency_ms=float("nan"))["avg_latency_ms"] == 0.0
 
 
-def test_nothing_is_said_to_be_learnt() -> None:
-    metrics = render_sona_metrics()
+def test_nothing_is_said_to_be_learnt_where_nothing_is() -> None:
+    metrics = render_sona_metrics(None)
     assert (metrics["enabled"], metrics["adaptationsApplied"], metrics["patternsLearned"]) == (False, 0, 0)
     assert metrics["qualityScore"] is None
-    status, headers, body = learning_refused("Search by meaning")
-    assert (status, headers) == (501, {"x-should-retry": "false"})
-    assert body == "Search by meaning is not enabled on this server: it does not learn yet."

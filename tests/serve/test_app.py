@@ -8,6 +8,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -30,6 +31,7 @@ from serve import answer
 from serve.app import GatewayApp
 from serve.http import Exchange
 from tests.fakes.asgi import Call
+from tests.fakes.learning import Near, edge_learning
 from tests.fakes.providers import Rig, fails, rig, settings_of
 
 KEY = "rg-right"
@@ -57,6 +59,8 @@ class FakeEdge:
         self.ledger: Any = None
         self.passes = Passes(self._present, rig.clock, away=Unreachable)
         self.till = Till(Purse(edge="test"), self.passes, self._exchange, rig.clock, away=Unreachable)
+        self.learning = edge_learning(Near())
+        self.gateway.policy = replace(self.gateway.policy, adviser=self.learning)
         self.stopped = False
 
     async def _exchange(self, claims: Claims) -> Grants:

@@ -168,14 +168,15 @@ async def test_what_ollamas_clients_look_for() -> None:
     assert isinstance(json.loads(nothing.body)["error"], str)
 
 
-async def test_learning_is_honestly_not_there() -> None:
-    served = Served(HELLO)
+async def test_learning_that_is_switched_off_says_so() -> None:
+    served = Served(HELLO, learning={"enabled": False})
     metrics = json.loads((await served(Call("GET", "/v1/sona/metrics", headers=BEARER))).body)
     assert metrics["enabled"] is False
-    for path in ("/v1/sona/learn", "/v1/hnsw/search"):
-        assert (await served(post(path, {}))).status == 501
     verdict = {"query": "q", "response": "r", "quality": 0.5}
-    assert (await served(post("/feedback", verdict))).status == 501
+    said = {"/v1/sona/learn": {}, "/v1/hnsw/search": {"query": "q"}, "/feedback": verdict}
+    for path, body in {**said, "/v1/feedback": {"request_id": "r", "score": 1}}.items():
+        refused = await served(post(path, body))
+        assert (refused.status, b"switched off" in refused.body) == (404, True)
     assert (await served(post("/feedback", {**verdict, "quality": 5}))).status == 400
     assert json.loads((await served(post("/session", {}))).body)["session_id"]
     await served(post("/query", {"query": "hi"}))
@@ -190,7 +191,7 @@ async def test_the_document_names_every_path_and_no_other() -> None:
         if not path.startswith("/admin/")
     }
     aliases = {"", "/health/liveliness", "/health/liveness", "/openapi.json", "/docs", "/api/ps", "/api/embeddings"}
-    assert told - {"/models/{model}"} == (CHATS.keys() | ROUTES.keys()) - aliases
+    assert told - {"/models/{model}", "/session/{session}"} == (CHATS.keys() | ROUTES.keys()) - aliases
     assert document("1")["openapi"].startswith("3.1")
     page = await served(Call("GET", "/docs"))
     assert page.headers["content-type"].startswith("text/html")

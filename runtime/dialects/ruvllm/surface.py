@@ -1,18 +1,20 @@
 """Our own ruvLLM endpoints: the inverse of the `ruvllm` dialect, and what its server promised and never had.
 
-    POST /query     {query, session_id?} ──► {text, model_used, context_size, confidence, latency_ms}
-    POST /feedback  {query, response, quality} ──► nothing
-    GET  /stats     ──► {total_queries, cache_hits, avg_latency_ms, memory_nodes, router_updates}
-    POST /session   ──► {session_id}
-    errors          one sentence of plain text, under a status that says what kind
-
-Nothing is learnt here: `/v1/sona/metrics` says so, `/v1/sona/learn` and `/v1/hnsw/search` refuse.
+POST /query     {query, session_id?} ──► {text, model_used, context_size, confidence, latency_ms}
+POST /feedback  {query, response, quality, request_id?} ──► {learned: [{model, quality, weight}]}
+GET  /stats     ──► {total_queries, cache_hits, avg_latency_ms, memory_nodes, router_updates}
+POST /session   ──► {session_id};   GET /session/{id} ──► {session_id, turns: [{role, content}]}
+GET  /v1/sona/metrics   ──► {enabled, adaptationsApplied, qualityScore, patternsLearned, …}
+POST /v1/hnsw/search    {query or vector, limit?} ──► [{id, similarity, content, …}]
+errors          one sentence of plain text, under a status that says what kind
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 
@@ -26,16 +28,22 @@ from runtime.request import AudioPart, Json, Request, TextPart
 __all__ = [
     "Feedback",
     "RuvLLMSurface",
-    "learning_refused",
+    "Search",
     "parse_feedback",
     "parse_request",
+    "parse_search",
     "parse_session",
+    "render_found",
+    "render_history",
     "render_session",
     "render_sona_metrics",
     "render_stats",
 ]
 
 _TAKEN = frozenset(("text", "model_used", "context_size", "confidence", "latency_ms", "estimated", "cost"))
+
+
+FOUND, MOST_FOUND = 10, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +53,41 @@ class Feedback:
     query: str
     response: str
     quality: float
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What is like this text, or this vector of the embedder's."""
+
+    query: str = ""
+    vector: tuple[float, ...] | None = None
+    limit: int = FOUND
+
+
+class Learnt(Protocol):
+    """What metrics are made of; `runtime.learning.school.Summary` is it. `quality` is (mean, deviation) by model."""
+
+    @property
+    def prompts(self) -> int: ...
+    @property
+    def judged(self) -> float: ...
+    @property
+    def learned(self) -> int: ...
+    @property
+    def asked(self) -> float: ...
+    @property
+    def spent(self) -> float: ...
+    @property
+    def remembered(self) -> int: ...
+    @property
+    def learns(self) -> bool: ...
+    @property
+    def warm_up(self) -> int: ...
+    @property
+    def quality(self) -> Mapping[str, tuple[float, float]]: ...
+    @property
+    def signals(self) -> Mapping[str, int]: ...
 
 
 class RuvLLMSurface:
@@ -136,20 +179,75 @@ def render_stats(
     }
 
 
-def render_sona_metrics() -> dict[str, Json]:
-    """The body of GET /v1/sona/metrics. A quality that nobody measured is no zero."""
+def render_sona_metrics(known: Learnt | None) -> dict[str, Json]:
+    """The body of GET /v1/sona/metrics. A quality that nobody measured is no zero; patterns take no part in choices.
+
+    `qualityScore` is the mean over the models of what is expected of each.
+    """
+    if known is None:
+        return {
+            "enabled": False,
+            "adaptationsApplied": 0,
+            "qualityScore": None,
+            "patternsLearned": 0,
+            "detail": "learning is not enabled",
+        }
+    levels = [mean for mean, _ in known.quality.values()]
+    detail = (
+        "" if known.learns else f"{known.prompts} of the {known.warm_up} prompts are there that learning begins with"
+    )
     return {
-        "enabled": False,
-        "adaptationsApplied": 0,
-        "qualityScore": None,
+        "enabled": True,
+        "adaptationsApplied": known.learned,
+        "qualityScore": sum(levels) / len(levels) if levels else None,
         "patternsLearned": 0,
-        "detail": "learning is not enabled",
+        "prompts": known.prompts,
+        "judged": known.judged,
+        "remembered": known.remembered,
+        "givenUpToExplore": known.spent,
+        "models": {name: {"quality": mean, "doubt": doubt} for name, (mean, doubt) in known.quality.items()},
+        "signals": dict(known.signals),
+        **({"detail": detail} if detail else {}),
     }
 
 
-def learning_refused(what: str) -> ErrorReply:
-    """The answer of `/v1/sona/learn` and `/v1/hnsw/search`."""
-    return ErrorReply(501, {"x-should-retry": "false"}, f"{what} is not enabled on this server: it does not learn yet.")
+def parse_search(body: Json) -> Search | Failure:
+    """What to look for, or a failure whose `param` names the field at fault."""
+    try:
+        return _search(obj(body, "body"))
+    except Wrong as wrong:
+        return wrong.failure()
+
+
+def render_found(found: Sequence[Mapping[str, Json]]) -> list[Json]:
+    """`content` is null unless the settings keep texts."""
+    return [
+        {
+            "id": one["request_id"],
+            "similarity": one["similarity"],
+            "content": one.get("text"),
+            **{name: value for name, value in one.items() if name not in ("request_id", "similarity", "text")},
+        }
+        for one in found
+    ]
+
+
+def render_history(session_id: str, turns: Sequence[tuple[str, str]]) -> dict[str, Json]:
+    return {"session_id": session_id, "turns": [{"role": role, "content": text} for role, text in turns]}
+
+
+def _search(fields: dict[str, Json]) -> Search:
+    limit = opt_number(fields, "limit", "limit", least=1, most=MOST_FOUND)
+    vector = fields.get("vector")
+    if vector is None and not opt_text(fields, "query", "query"):
+        raise Wrong("query", "query is missing: send a text, or a vector.")
+    if vector is not None and not (isinstance(vector, list) and all(_is_number(one) for one in vector)):
+        raise Wrong("vector", "vector must be a list of numbers.")
+    return Search(
+        query=opt_text(fields, "query", "query") or "",
+        vector=tuple(float(one) for one in vector) if isinstance(vector, list) else None,
+        limit=int(limit or FOUND),
+    )
 
 
 def _feedback(fields: dict[str, Json]) -> Feedback:
@@ -158,7 +256,8 @@ def _feedback(fields: dict[str, Json]) -> Feedback:
         if fields.get(name) is None:
             raise Wrong(name, f"{name} is missing: send query, response and quality.")
     query, response = text(fields["query"], "query"), text(fields["response"], "response")
-    return Feedback(query=query, response=response, quality=quality or 0.0)
+    request_id = opt_text(fields, "request_id", "request_id") or ""
+    return Feedback(query=query, response=response, quality=quality or 0.0, request_id=request_id)
 
 
 def _text(completion: Completion) -> str:

@@ -1,0 +1,168 @@
+"""Feedback, sessions, search and metrics over HTTP, with RuVector's real actor behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.ruvector_actor import RuVectorActor
+from runtime.dialects.scripted import Step
+from runtime.feed import KeyInfo
+from runtime.ledger.accounts import sha256_of
+from runtime.outcome import Usage
+from tests.fakes.asgi import Call
+from tests.fakes.learning import Near, actor, edge_learning
+from tests.serve.test_app import BEARER, Served
+from tests.serve.test_surfaces import post
+
+HELLO = Step(text="hello", usage=Usage(input_tokens=3, output_tokens=2))
+PRICES = {"one/a": {"price": {"input": 1, "output": 1}}, "one/b": {"price": {"input": 9, "output": 9}}}
+ROUTES = {"pick": {"targets": ["one/a", "one/b"], "strategy": "learned"}}
+
+
+class Learning(Served):
+    """An application whose edge has RuVector's actor at hand."""
+
+    def __init__(self, owner: RuVectorActor | None) -> None:
+        super().__init__(HELLO, models=PRICES, routes=ROUTES, default_model="pick")
+        self.edge.learning = edge_learning(Near(owner))
+        self.edge.gateway.policy = replace(self.edge.gateway.policy, adviser=self.edge.learning)
+
+    async def ask(self, words: str, request_id: str = "req_1") -> Call:
+        body = {"model": "pick", "messages": [{"role": "user", "content": words}]}
+        return await self(post("/v1/chat/completions", body, [*BEARER, (b"x-request-id", request_id.encode())]))
+
+    async def got(self, path: str) -> Any:
+        call = await self(Call("GET", path, headers=BEARER))
+        assert call.status == 200, call.body
+        return json.loads(call.body)
+
+
+@asynccontextmanager
+async def learning(folder: Path, **said: Any) -> AsyncIterator[Learning]:
+    owner = actor(folder, **{"warm_up": 8, "least_feedback": 4, **said})
+    served = Learning(owner)
+    await served.edge.learning.awake()
+    yield served
+    await served.edge.learning.stop()
+    await owner.close()
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncGenerator[Learning]:
+    async with learning(tmp_path) as made:
+        yield made
+
+
+async def test_feedback_by_an_answers_id_is_learned_once_it_is_kept(served: Learning) -> None:
+    for number in range(9):
+        await served.ask(f"tell me of the sea, {number}", f"req_{number}")
+    call = await served(post("/v1/feedback", {"request_id": "req_3", "score": 0.9}))
+    told = json.loads(call.body)
+    assert call.status == 200, call.body
+    assert (told["learned"][0]["quality"], told["learned"][0]["weight"]) == (0.9, 1.0)
+    metrics = await served.got("/v1/sona/metrics")
+    assert (metrics["enabled"], metrics["judged"], metrics["prompts"]) == (True, 1.0, 9)
+    assert set(metrics["models"]) == {"one/a", "one/b"}
+    stats = await served.got("/stats")
+    assert (stats["memory_nodes"], stats["router_updates"]) == (9, 1)
+
+
+async def test_ruvllms_feedback_finds_the_answer_by_its_question(served: Learning) -> None:
+    await served.ask("what is a ray?", "req_a")
+    verdict = {"query": "what is a ray?", "response": "hello", "quality": 0.2}
+    told = json.loads((await served(post("/feedback", verdict))).body)
+    assert (told["request_id"], told["learned"][0]["quality"]) == ("req_a", 0.2)
+    unknown = await served(post("/feedback", {**verdict, "query": "nobody asked this"}))
+    assert unknown.status == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({"score": 1}, "request_id"),
+        ({"request_id": "req_1"}, "say how good"),
+        ({"request_id": "req_1", "score": "good"}, "number"),
+        ({"request_id": "req_1", "label": "splendid"}, "no label"),
+    ],
+)
+async def test_feedback_that_says_nothing_is_a_400_that_names_the_field(
+    served: Learning, body: dict[str, Any], word: str
+) -> None:
+    await served.ask("what is a ray?")
+    call = await served(post("/v1/feedback", body))
+    assert call.status == 400
+    assert word in call.error()["message"]
+
+
+async def test_feedback_needs_a_key_and_each_key_has_a_rate(tmp_path: Path) -> None:
+    async with learning(tmp_path, feedback_per_min=2) as served:
+        await served.ask("what is a ray?")
+        body = {"request_id": "req_1", "score": 1}
+        assert (await served(post("/v1/feedback", body, []))).status == 401
+        statuses = [(await served(post("/v1/feedback", body))).status for _ in range(3)]
+        assert statuses == [200, 200, 429]
+        other = KeyInfo(sha256=sha256_of("rg-other"), name="other", tenant="us")
+        served.edge.keys = {**served.edge.keys, other.sha256: other}
+        again = await served(post("/v1/feedback", body, [(b"authorization", b"Bearer rg-other")]))
+        assert again.status == 200
+
+
+async def test_what_was_asked_is_found_by_meaning(served: Learning) -> None:
+    await served.ask("how do I cook rice?", "req_rice")
+    await served.ask("who won the football match?", "req_ball")
+    await served.edge.learning.flush()
+    found = json.loads((await served(post("/v1/hnsw/search", {"query": "how do I cook rice?", "limit": 1}))).body)
+    assert [one["id"] for one in found] == ["req_rice"]
+    assert found[0]["similarity"] > 0.99
+    assert found[0]["content"] is None
+    assert (await served(post("/v1/hnsw/search", {"vector": [1.0, 2.0]}))).status == 400
+
+
+async def test_a_session_is_kept_and_answers_know_what_was_said(served: Learning) -> None:
+    name = json.loads((await served(post("/session", {}))).body)["session_id"]
+    for query in ("my name is Ada", "what is my name?"):
+        assert (await served(post("/query", {"query": query, "session_id": name}))).status == 200
+    kept = await served.got(f"/session/{name}")
+    assert [(one["role"], one["content"]) for one in kept["turns"]] == [
+        ("user", "my name is Ada"),
+        ("assistant", "hello"),
+        ("user", "what is my name?"),
+        ("assistant", "hello"),
+    ]
+    sent = served.rig.transport.sent[-1]
+    assert "my name is Ada" in str(sent)
+    other = KeyInfo(sha256=sha256_of("rg-other"), name="other", tenant="us")
+    served.edge.keys = {**served.edge.keys, other.sha256: other}
+    assert (await served(Call("GET", f"/session/{name}", headers=[(b"x-api-key", b"rg-other")]))).status == 404
+
+
+async def test_an_owner_that_is_away_keeps_no_answer_back() -> None:
+    served = Learning(None)
+    await served.edge.learning.awake()
+    assert (await served.ask("what is a ray?")).status == 200
+    assert (await served(post("/query", {"query": "hi", "session_id": "s"}))).status == 200
+    refused = await served(post("/v1/feedback", {"request_id": "req_1", "score": 1}))
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    await served.edge.learning.stop()
+
+
+async def test_learning_is_saved_when_asked_for(served: Learning) -> None:
+    await served.ask("what is a ray?")
+    await served.edge.learning.flush()
+    call = await served(post("/v1/sona/learn", {}))
+    assert (call.status, json.loads(call.body)["saved"]) == (200, True)
+
+
+async def test_feedback_waits_for_a_decision_that_another_edge_has_not_told_of_yet(served: Learning) -> None:
+    judging = asyncio.create_task(served(post("/v1/feedback", {"request_id": "req_late", "score": 1})))
+    await asyncio.sleep(0)
+    await served.ask("what is a ray?", "req_late")
+    assert (await judging).status == 200
