@@ -26,9 +26,11 @@ from actors.clock import SENSES
 from actors.environment import environment, node_id
 from actors.names import JOURNALS, MANAGER
 from actors.refs import ActorRef, Unreachable, last_line
+from actors.ruvector_ref import RuVectorRef
 from actors.store import Store as Kept
 from runtime.catalog import Catalog
 from runtime.feed import AccountsNews, EdgeReport
+from runtime.learning.values import NOBODYS
 from runtime.ledger.accounts import Pass
 from runtime.ledger.desk import unkept
 from runtime.ledger.folder import writers
@@ -69,6 +71,7 @@ class LedgerActor:
         self._opening: asyncio.Task[Ledger | StoreFailure] | None = None
         self._failed: tuple[StoreFailure, float] | None = None
         self._loops: set[asyncio.Task[None]] = set()
+        self._learned = RuVectorRef()
 
     async def present(self, shown: str) -> Pass | Failure:
         ledger = await self._ready()
@@ -147,6 +150,7 @@ class LedgerActor:
                 wall=SENSES.wall,
                 chance=secrets.token_bytes,
                 prices=lambda name: _price(catalog, name),
+                quality=self._quality if settings.learning.enabled else None,
             )
         )
         if isinstance(opened, StoreFailure):
@@ -157,6 +161,11 @@ class LedgerActor:
         for loop in (self._bring_in(opened), self._tick(opened, settings.ledger)):
             self._keep(loop)
         return opened
+
+    async def _quality(self, org: str) -> Mapping[str, float]:
+        """What was learned of models, as far as its owner is there to say so."""
+        known = await self._learned.summary(org or NOBODYS)
+        return {} if isinstance(known, Failure) else {name: mean for name, (mean, _) in known.quality.items()}
 
     async def _store(self, ours: LedgerSettings) -> Store | StoreFailure:
         try:

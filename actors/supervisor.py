@@ -3,6 +3,8 @@
     manager             made by whoever starts Raygate first
     provider:<name>     made by the manager, one for each provider that is switched on
     local-model         made by the manager where the embedded model is switched on
+    ledger              made by the manager
+    ruvector            made by the manager where learning is switched on
 
 None asks for a CPU: they wait for the network, and a full machine must not keep them from starting. The calls here
 block; async callers use a thread.

@@ -7,7 +7,7 @@ counted as `unpriced` beside every sum and is in none.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 
 from runtime.ledger.desk import bad, unkept
 from runtime.ledger.export import FIELDS, Format, export, record
@@ -23,6 +23,9 @@ Answer = Mapping[str, Json]
 Prices = Callable[[str], Pricing | None]
 """The prices of a provider/model, None where they are unknown."""
 
+Quality = Callable[[str], Awaitable[Mapping[str, float]]]
+"""What was learned of models (provider/model → 0 to 1) in an organisation; "" for whoever has none."""
+
 MOST_ROWS = 1_000
 LEARNED_MS = 35 * DAY_MS
 """How far back days are read for a projection."""
@@ -35,10 +38,13 @@ FILTERS = ("key", "team", "org", "tag", "route", "provider", "model")
 class Enquiries:
     """Belongs to one event loop."""
 
-    def __init__(self, store: Store, *, wall: Callable[[], float], prices: Prices) -> None:
+    def __init__(
+        self, store: Store, *, wall: Callable[[], float], prices: Prices, quality: Quality | None = None
+    ) -> None:
         self._store = store
         self._wall = wall
         self._prices = prices
+        self._quality = quality
 
     async def spend(self, by: str = "", last: str = "30d", each: str = "total", **only: str) -> Answer | Failure:
         """Sums of the last hours, days or weeks (`7d`), by dimensions (`model,key`), each hour, day, week, month or in
@@ -118,6 +124,7 @@ class Enquiries:
         found = await self._store.cells(cut)
         if isinstance(found, StoreFailure):
             return unkept(found)
+        learned = {} if self._quality is None else await self._quality(only.get("org", ""))
         return {
             "spent_nanousd": sum(cell.sums.cost_nanousd for cell in found),
             "models": [
@@ -129,7 +136,7 @@ class Enquiries:
                     "about": one.about,
                     "quality": one.quality,
                 }
-                for one in reprice(found, {name: self._prices(name) for name in names})
+                for one in reprice(found, {name: self._prices(name) for name in names}, learned)
             ],
         }
 

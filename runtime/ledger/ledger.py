@@ -16,7 +16,7 @@ from runtime.feed import AccountsNews
 from runtime.ledger.accounts import Counted, Limit, Pass, Scope, limits_of, make_pass
 from runtime.ledger.book import Notice
 from runtime.ledger.desk import Desk, unkept
-from runtime.ledger.enquiries import Enquiries, Prices
+from runtime.ledger.enquiries import Enquiries, Prices, Quality
 from runtime.ledger.leases import Claims, Grants
 from runtime.ledger.limits import MeterState
 from runtime.ledger.owner import Owner, Standing
@@ -56,6 +56,7 @@ class Ledger:
         wall: Callable[[], float],
         chance: Callable[[int], bytes],
         prices: Prices,
+        quality: Quality | None = None,
     ) -> None:
         self._store = store
         self._register = register
@@ -72,7 +73,7 @@ class Ledger:
         revoked = (key.id for key in register.keys.values() if key.revoked)
         self._revoked: deque[str] = deque(revoked, maxlen=MOST_REVOKED)
         self.desk = Desk(store, register, wall=wall, chance=chance, changed=self._accounts_changed)
-        self.enquiries = Enquiries(store, wall=wall, prices=prices)
+        self.enquiries = Enquiries(store, wall=wall, prices=prices, quality=quality)
         self._put_limits(totals)
 
     @classmethod
@@ -84,6 +85,7 @@ class Ledger:
         wall: Callable[[], float],
         chance: Callable[[int], bytes],
         prices: Prices = lambda _: None,
+        quality: Quality | None = None,
     ) -> Ledger | StoreFailure:
         """Become the owner of what this store holds. `owner` is the name by which a later one speaks of this one."""
         epoch = await store.acquire_epoch(owner, at_ms=round(wall() * 1_000))
@@ -101,7 +103,7 @@ class Ledger:
             return totals
         # Nobody can have lent anything before the first owner.
         lends = Owner(epoch=epoch, now=now, restarted=epoch > 1)
-        made = cls(store, register, lends, totals, wall=wall, chance=chance, prices=prices)
+        made = cls(store, register, lends, totals, wall=wall, chance=chance, prices=prices, quality=quality)
         kept = await store.documents(METERS)
         if isinstance(kept, StoreFailure):
             return kept

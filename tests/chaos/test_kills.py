@@ -7,6 +7,7 @@
     replica         its clients             its clients
     HAProxy         everybody               everybody
     ledger          nobody                  nobody
+    RuVector        nobody                  nobody
     local model     itself                  itself
     notebook        itself                  itself
 
@@ -46,6 +47,7 @@ from tests.chaos.victims import (
     provider_pid,
     replica_pid,
     replicas_follow,
+    ruvector_pid,
 )
 from tests.e2e.conftest import Live, settings, until
 
@@ -116,6 +118,7 @@ VICTIMS = (
         back=another(_near_pid),
     ),
     Victim(name="ledger", pid=ledger_pid, carries=lambda at: set(), back=another(ledger_pid)),
+    Victim(name="RuVector", pid=ruvector_pid, carries=lambda at: set(), back=another(ruvector_pid)),
     Victim(name="replica", pid=replica_pid, carries=_of_replica, back=replicas_follow),
     Victim(
         name="HAProxy", pid=haproxy_pid, carries=lambda at: set(at.streams), back=another(haproxy_pid), back_s=STOPPED_S
@@ -134,6 +137,7 @@ SHORT = {
     "manager": "actor",
     "provider actor": "actor",
     "ledger": "edge",
+    "RuVector": "edge",
     "replica": "edge",
     "HAProxy": "edge",
     "local model": "edge",

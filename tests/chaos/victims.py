@@ -11,7 +11,7 @@ import ray
 
 from actors.launch import head
 from actors.launch.processes import listeners
-from actors.names import LEDGER, LOCAL_MODEL, NAMESPACE
+from actors.names import LEDGER, LOCAL_MODEL, NAMESPACE, RUVECTOR
 from tests.e2e.conftest import REPLICAS, Live
 
 
@@ -29,6 +29,10 @@ def local_model_pid(live: Live) -> int:
 
 def ledger_pid(live: Live) -> int:
     return int(live.control(ray.get_actor(LEDGER, namespace=NAMESPACE), "whereabouts")[1])
+
+
+def ruvector_pid(live: Live) -> int:
+    return int(live.control(ray.get_actor(RUVECTOR, namespace=NAMESPACE), "whereabouts")[1])
 
 
 def replica_pid(live: Live) -> int:

@@ -1,0 +1,165 @@
+"""What is learned through real processes moves traffic to the model that is good enough, and survives its owner."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import ray
+
+from actors.names import NAMESPACE, RUVECTOR
+from tests.e2e.conftest import Live, settings, until
+
+SMALL, LARGE = "small/one", "large/one"
+GOOD = {("poem", SMALL): 0.95, ("poem", LARGE): 0.95, ("sum", SMALL): 0.05, ("sum", LARGE): 0.95}
+"""How good each model's answers are by topic: whoever asks for a poem need not pay the large one."""
+
+THINGS = (
+    "the sea",
+    "a grey cat",
+    "old trees",
+    "my mother",
+    "the moon",
+    "rain",
+    "winter",
+    "a red boat",
+    "bread",
+    "dust",
+)
+ROUNDS = 14
+
+
+def scripted(price: float) -> dict[str, Any]:
+    step = {"text": "an answer", "usage": {"input_tokens": 40, "output_tokens": 40}}
+    return {
+        "kind": "scripted",
+        "models": ["one"],
+        "price": {"input": price, "output": price},
+        "script": {"steps": [step]},
+    }
+
+
+@pytest.fixture(scope="module")
+def learning(live: Live) -> Iterator[Live]:
+    providers = settings().to_document()["providers"] | {"small": scripted(0.1), "large": scripted(10.0)}
+    live.switch(
+        providers=providers,
+        routes={
+            "either": {"targets": [SMALL, LARGE], "strategy": "learned", "learned": {"taste": "ruvector-balanced"}}
+        },
+        learning={"warm_up": 40, "least_feedback": 40, "feedback_per_min": 6_000},
+    )
+    for name in providers:
+        live.control(live.provider(name), "whereabouts")
+    yield live
+    live.switch()
+
+
+def words_of(topic: str, number: int) -> str:
+    thing = THINGS[number % len(THINGS)]
+    if topic == "poem":
+        return f"Write a short poem about {thing}, in {2 + number % 7} lines, with rhymes and a little sadness."
+    return f"Compute {number * 37} plus {number * 11} times {3 + number % 9} and explain each step of the arithmetic."
+
+
+def ask(client: httpx.Client, topic: str, number: int) -> tuple[str, str, float]:
+    """Who answered, the answer's id, and what it cost."""
+    body = {"model": "either", "messages": [{"role": "user", "content": words_of(topic, number)}]}
+    reply = client.post("/v1/chat/completions", json=body)
+    assert reply.status_code == 200, reply.text
+    told = reply.headers
+    model = f"{told['x-raygate-provider']}/{told['x-raygate-model']}"
+    return model, told["x-request-id"], float(told["x-raygate-cost-usd"])
+
+
+def metrics(client: httpx.Client) -> dict[str, Any]:
+    said: dict[str, Any] = client.get("/v1/sona/metrics").raise_for_status().json()
+    return said
+
+
+def test_traffic_moves_to_the_better_model_per_topic_the_bill_falls_and_a_kill_loses_nothing(learning: Live) -> None:
+    live = learning
+    with live.client() as client:
+        ask(client, "poem", 0)  # the embedder is read by now, or soon
+        until(lambda: "embedder" not in told(client), "both replicas decide", within_s=60)
+        rounds: list[list[tuple[str, str, float]]] = []
+        for at in range(ROUNDS):
+            numbers = range(20 * at, 20 * at + 20)
+            pairs = [(topic, number) for number in numbers for topic in ("poem", "sum")]
+            with ThreadPoolExecutor(4) as pool:
+                found = list(pool.map(lambda one: ask(client, *one), pairs))
+            for (topic, _), (model, request, _) in zip(pairs, found, strict=True):
+                verdict = {"request_id": request, "score": GOOD[topic, model]}
+                judged = client.post("/v1/feedback", json=verdict)
+                assert judged.status_code == 200, judged.text
+            rounds.append([(topic, model, cost) for (topic, _), (model, _, cost) in zip(pairs, found, strict=True)])
+            if settled(rounds[-1]):
+                break
+        last = rounds[-1]
+        print(f"\nround {len(rounds)}: {shares(last)}; first: {shares(rounds[0])}")
+        assert settled(last), [shares(one) for one in rounds]
+        bills, quality = [bill(rounds[0]), bill(last)], [good(rounds[0]), good(last)]
+        print(f"bill of a round ${bills[0]:.6f} -> ${bills[1]:.6f}, quality {quality[0]:.2f} -> {quality[1]:.2f}")
+        assert bills[1] < 0.7 * LARGE_ALONE
+        assert quality[1] > quality[0]
+        known = metrics(client)
+        assert set(known["models"]) == {SMALL, LARGE}
+        pid = ruvector_pid(live)
+        os.kill(pid, signal.SIGKILL)
+        during = [ask(client, topic, 1_000 + number) for number in range(20) for topic in ("poem", "sum")]
+        assert {model for model, _, _ in during} == {SMALL, LARGE}
+        until(lambda: back(live, pid), "RuVector is back", within_s=60)
+        after = until_known(client)
+        # What was asked meanwhile is learned as well; nothing that was acknowledged is gone.
+        assert after["judged"] == known["judged"]
+        assert after["prompts"] >= known["prompts"]
+
+
+LARGE_ALONE = 40 * 80 * 10.0 / 1e6
+"""Dollars of a round if the large model answered all of it."""
+
+
+def told(client: httpx.Client) -> str:
+    body = {"model": "either", "messages": [{"role": "user", "content": "hi"}]}
+    return "".join(client.post("/v1/route/explain", json=body).json().get("note", "") for _ in range(6))
+
+
+def shares(one: list[tuple[str, str, float]]) -> dict[str, float]:
+    """By topic, how often the model was asked that is good enough for least."""
+    right = {"poem": SMALL, "sum": LARGE}
+    return {
+        topic: sum(model == right[topic] for kind, model, _ in one if kind == topic) / 20 for topic in ("poem", "sum")
+    }
+
+
+def settled(one: list[tuple[str, str, float]]) -> bool:
+    return min(shares(one).values()) >= 0.8
+
+
+def bill(one: list[tuple[str, str, float]]) -> float:
+    return sum(cost for _, _, cost in one)
+
+
+def good(one: list[tuple[str, str, float]]) -> float:
+    return sum(GOOD[topic, model] for topic, model, _ in one) / len(one)
+
+
+def ruvector_pid(live: Live) -> int:
+    return int(live.control(ray.get_actor(RUVECTOR, namespace=NAMESPACE), "whereabouts")[1])
+
+
+def back(live: Live, old: int) -> bool:
+    try:
+        return ruvector_pid(live) != old
+    except ray.exceptions.RayError:
+        return False
+
+
+def until_known(client: httpx.Client) -> dict[str, Any]:
+    until(lambda: client.get("/v1/sona/metrics").status_code == 200, "what was learned can be asked", within_s=60)
+    return metrics(client)
