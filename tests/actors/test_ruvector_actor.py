@@ -1,0 +1,204 @@
+"""RuVector's actor: what it acknowledged survives it, it always answers, and edges go on without it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.learning import MOST_WAITING, EdgeLearning
+from actors.refs import Unreachable
+from actors.ruvector_actor import RuVectorActor
+from runtime.learning.advice import Decision
+from runtime.learning.values import FeedbackGiven, Lessons, Taken, Trajectory
+from runtime.memory.embed import default_embedder
+from runtime.outcome import Attempt, Completion, Failure
+from runtime.request import ask
+from tests.fakes.learning import Near, actor, edge_learning
+
+EMBEDDER = default_embedder()
+WARM_UP = 8
+
+
+def decided(number: int, **more: Any) -> Trajectory:
+    vector = EMBEDDER.embed([f"a question about thing {number}"])[0]
+    said: dict[str, Any] = {
+        "uid": f"e:{number}",
+        "request": f"req_{number}",
+        "at_s": 1_000.0 + number,
+        "embedder": EMBEDDER.name,
+        "vector": np.asarray(vector, dtype="<f4").tobytes(),
+        "candidates": ("a/m", "b/m"),
+        "costs_nanousd": (1_000, 50_000),
+        "answered": "ab"[number % 2] + "/m",
+        "outcome": "ok",
+    }
+    return Trajectory(**{**said, **more})
+
+
+def verdict(number: int, score: float = 1.0) -> FeedbackGiven:
+    return FeedbackGiven(request=f"req_{number}", at_s=2_000.0, score=score, key="k")
+
+
+async def lesson(owner: RuVectorActor) -> Any:
+    news = await owner.poll({"default": (0, -1)}, 1.0)
+    assert news is not None
+    return news.of["default"]
+
+
+async def test_one_that_dies_without_a_word_has_lost_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    first = actor(tmp_path, warm_up=WARM_UP)
+    assert await first.take([decided(number) for number in range(12)])
+    assert isinstance(await first.feedback(verdict(3)), tuple)
+    before = await lesson(first)
+    # No farewell, as under SIGKILL: the next one finds what is on disk.
+    second = RuVectorActor(str(tmp_path))
+    after = await lesson(second)
+    assert before.payload
+    assert (after.payload, after.judged, after.prompts) == (before.payload, 1.0, 12)
+    assert after.stamp[0] > before.stamp[0]
+    assert after.stamp[1] == before.stamp[1]
+    await second.close()
+    await first.close()
+
+
+async def test_a_poll_hears_of_news_and_of_another_incarnation(tmp_path: Path) -> None:
+    owner = actor(tmp_path, warm_up=WARM_UP)
+    known = {"default": (await lesson(owner)).stamp}
+    assert await owner.poll(known, 0.01) is None
+    waiting = asyncio.create_task(owner.poll(known, 30.0))
+    await asyncio.sleep(0)
+    await owner.take([decided(1)])
+    news = await waiting
+    assert isinstance(news, Lessons)
+    assert news.of["default"].prompts == 1
+    successor = RuVectorActor(str(tmp_path))
+    heard = await successor.poll({"default": news.of["default"].stamp}, 30.0)
+    assert heard is not None
+    assert heard.incarnation == news.incarnation + 1
+    await successor.close()
+    await owner.close()
+
+
+async def test_its_loop_answers_while_the_worker_is_busy(tmp_path: Path) -> None:
+    owner = actor(tmp_path)
+    await owner.take([decided(1)])
+    busy = threading.Event()
+    holding = asyncio.get_running_loop().run_in_executor(owner._worker, busy.wait)
+    taking = asyncio.create_task(owner.take([decided(2)]))
+    assert await owner.poll({"default": (owner._incarnation, 1)}, 0.01) is None
+    assert not taking.done()
+    busy.set()
+    await holding
+    assert await taking
+    await owner.close()
+
+
+async def test_a_disk_that_fails_is_a_value_and_what_was_learned_in_vain_is_forgotten(tmp_path: Path) -> None:
+    owner = actor(tmp_path, warm_up=WARM_UP)
+    await owner.take([decided(number) for number in range(10)])
+    good = await lesson(owner)
+    school = owner._school
+    assert school is not None
+    school.log.close()
+    assert not await owner.take([decided(11)])
+    failed = await owner.feedback(verdict(3))
+    assert isinstance(failed, Failure)
+    assert failed.retry_after_s
+    owner._failed = None  # the wait before it is tried again is over
+    again = await lesson(owner)
+    assert again.payload == good.payload
+    await owner.close()
+
+
+async def test_settings_that_change_are_followed_and_nothing_is_lost(tmp_path: Path) -> None:
+    owner = actor(tmp_path, warm_up=WARM_UP)
+    await owner.take([decided(number) for number in range(10)])
+    actor(tmp_path, warm_up=WARM_UP, explore_share=0.0)  # stores other settings in the same folder
+    owner._look_at = 0.0
+    assert (await lesson(owner)).prompts == 10
+    school = owner._school
+    assert school is not None
+    learner = school._classes["default"].pupil.learner
+    assert learner is not None
+    assert learner.config.allowance_share == 0.0
+    await owner.close()
+
+
+async def test_feedback_is_limited_by_key(tmp_path: Path) -> None:
+    owner = actor(tmp_path, feedback_per_min=2)
+    await owner.take([decided(1)])
+    found = [await owner.feedback(verdict(1)) for _ in range(3)]
+    assert [isinstance(one, Failure) for one in found] == [False, False, True]
+    await owner.close()
+
+
+# The edge's side.
+
+DECISION = Decision(
+    mode="learned",
+    taste="ruvector-auto",
+    embedder=EMBEDDER.name,
+    vector=decided(1).vector,
+    candidates=("a/m", "b/m"),
+    costs_nanousd=(1_000, 50_000),
+    chosen="a/m",
+    propensity=0.7,
+)
+
+
+def over(learning: EdgeLearning, request_id: str = "req_1") -> None:
+    answer = Completion(id="1", model="m", attempts=(Attempt(provider="a", model="m", outcome="ok", elapsed_s=0.1),))
+    request = ask("hi")
+    object.__setattr__(request, "request_id", request_id)
+    learning.finished(DECISION, request, answer)
+
+
+async def test_what_an_owner_that_is_away_cannot_take_waits_in_bounds_and_is_counted(tmp_path: Path) -> None:
+    away = Near()
+    learning = edge_learning(away)
+    for _ in range(MOST_WAITING + 5):
+        over(learning)
+    with pytest.raises(Unreachable):
+        await learning.flush()
+    assert learning._counters["trajectories_dropped"] == 5
+    away.there = actor(tmp_path)
+    await learning.flush()
+    summary = await away.summary("default")
+    assert not isinstance(summary, Failure)
+    assert summary.prompts == MOST_WAITING
+    await away.there.close()
+
+
+async def test_feedback_brings_the_decision_along_that_it_is_about(tmp_path: Path) -> None:
+    near = Near(actor(tmp_path))
+    learning = edge_learning(near)
+    over(learning, "req_7")
+    taken = await learning.feedback(FeedbackGiven(request="req_7", at_s=0.0, score=0.5, key="k"))
+    assert isinstance(taken, tuple)
+    assert isinstance(taken[0], Taken)
+    assert (taken[0].model, taken[0].quality) == ("a/m", 0.5)
+    assert near.there is not None
+    await near.there.close()
+
+
+async def test_an_edge_reads_no_embedder_before_somebody_asks() -> None:
+    learning = edge_learning(Near())
+    learning.began(DECISION)
+    assert learning.adviser is None
+    assert not learning._tasks
+    await learning.stop()
+
+
+def test_what_is_on_disk_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
+    from runtime.learning.log import Log
+
+    log = Log(tmp_path / "events.sqlite")
+    assert log._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert isinstance(log._db, sqlite3.Connection)
+    log.close()
