@@ -200,7 +200,9 @@ def _by_rule(tier: list[Entry], choice: _Choice) -> list[Scored]:
 
 
 def _stuck(order: list[Scored], choice: _Choice) -> list[Scored]:
-    if not choice.routing.sticky or choice.home is None:
+    # Whoever learned keeps conversations together by itself.
+    learned = choice.advice is not None and bool(choice.advice.order)
+    if not choice.routing.sticky or choice.home is None or learned:
         return order
     at = next((at for at, one in enumerate(order) if one.candidate == choice.home), None)
     if at is None:

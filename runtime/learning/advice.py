@@ -21,14 +21,16 @@ class Learned:
 
     `taste` says what a point of quality may cost (`runtime.sona.presets.TASTES`). Nobody is asked whose expected
     quality is below `floor` while somebody else's is not. `evidence` is how much feedback there must be before it
-    decides at all. `explore`: whether it may ask somebody for the sake of learning. `holdout` is the share of requests
-    that go by the default order, to compare with; `shadow`: all do, and what the policy would have done is noted.
+    decides at all. `explore`: whether it may ask somebody for the sake of learning, and `explore_cap` how much worse
+    than the best (in quality, less its price) he may then be expected to be. `holdout` is the share of requests that go
+    by the default order, to compare with; `shadow`: all do, and what the policy would have done is noted.
     """
 
     taste: str = "ruvector-auto"
     floor: float | None = None
     evidence: float = 20.0
     explore: bool = True
+    explore_cap: float | None = None
     holdout: float = 0.0
     shadow: bool = False
 

@@ -71,7 +71,7 @@ class Adviser:
             return Advice(why=NO_TEXT)
         vector = self.embedder.embed([text])[0]
         names = tuple(str(one.candidate) for one in entries)
-        home = self._homes.get(asked.prefix, "") if asked.goes_on else ""
+        home = self._homes.get(_conversation(asked), "") if asked.goes_on or asked.session else ""
         homes = next((one.candidate for one in entries if str(one.candidate) == home), None)
         costs = tuple(expected_nanousd(one, asked, homes) for one in entries)
         known = self.policies.get(asked.tenant)
@@ -101,7 +101,7 @@ class Adviser:
             costs_nanousd=made.costs,
             tenant=made.asked.tenant,
             policy=known.stamp if known is not None else (0, 0),
-            home=made.asked.prefix,
+            home=_conversation(made.asked),
             text=made.asked.text if self.keep_text else None,
         )
 
@@ -111,15 +111,12 @@ class Adviser:
         places = [at[made.names[one]] for one in able]
         prices[places] = self._prices(made, able)
         features = learner.topics.features(made.vector[None, :])[0]
-        explore = how.explore and not made.asked.goes_on
+        explore = how.explore and not made.asked.goes_on and made.home is None
         choice = learner.decide(features, prices, self._rng, explore=explore, allowed=places)
-        if how.floor is not None:
-            good = [place for place in places if choice.quality[place] >= how.floor]
-            if not good:
-                # Nobody is good enough: then the best there is, whatever it costs.
-                good = [max(places, key=lambda place: choice.quality[place])]
-            if len(good) < len(places):
-                choice = learner.decide(features, prices, self._rng, explore=explore, allowed=good)
+        good = _within(how, choice, places, prices)
+        if len(good) < len(places):
+            # By the same chances as if nobody else had been there: the propensity is that of this choice.
+            choice = learner.decide(features, prices, self._rng, explore=explore, allowed=good)
         first = next(one for one in able if at[made.names[one]] == choice.model)
         utility = {one: choice.quality[at[made.names[one]]] - float(prices[at[made.names[one]]]) for one in able}
         rest = sorted((one for one in able if one != first), key=lambda one: -utility[one])
@@ -200,6 +197,24 @@ class _Made:
     costs: tuple[int | None, ...]
     vector: NDArray[np.float32]
     home: Candidate | None
+
+
+def _within(how: Learned, choice: Choice, places: list[int], prices: NDArray[np.float64]) -> list[int]:
+    """Those of `places` who are good enough, and not too much worse than the best; never nobody."""
+    good = places
+    if how.floor is not None:
+        # Where nobody is good enough, then the best there is, whatever it costs.
+        least = min(how.floor, max(choice.quality[place] for place in places))
+        good = [place for place in good if choice.quality[place] >= least]
+    if how.explore_cap is not None:
+        utility = {place: choice.quality[place] - float(prices[place]) for place in good}
+        good = [place for place in good if utility[place] >= max(utility.values()) - how.explore_cap]
+    return good
+
+
+def _conversation(asked: Asked) -> str:
+    """What names it: its session, else how it began (which is by caller already)."""
+    return f"{asked.tenant} {asked.session}" if asked.session else asked.prefix
 
 
 def _seconds(entry: Entry, made: _Made) -> float | None:

@@ -104,13 +104,15 @@ class LearnedSettings(_Part):
     """How a route of strategy `learned` goes by what was learned.
 
     `taste` says what quality may cost. Nobody is asked whose expected quality is below `floor`, while that of somebody
-    else is not. `explore: false` asks nobody for the sake of learning alone. `holdout` is the share of requests that go
-    by the default order, to compare with; `shadow` decides and notes it, and lets the default order hold.
+    else is not. `explore: false` asks nobody for the sake of learning alone, `explore_cap` nobody who is expected to be
+    worse than the best by more (in quality, less what it costs). `holdout` is the share of requests that go by the
+    default order, to compare with; `shadow` decides and notes it, and lets the default order hold.
     """
 
     taste: Taste = "ruvector-auto"
     floor: Share | None = None
     explore: bool = True
+    explore_cap: Share | None = None
     holdout: Share = 0.0
     shadow: bool = False
 

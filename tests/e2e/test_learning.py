@@ -107,6 +107,9 @@ def test_traffic_moves_to_the_better_model_per_topic_the_bill_falls_and_a_kill_l
         print(f"bill of a round ${bills[0]:.6f} -> ${bills[1]:.6f}, quality {quality[0]:.2f} -> {quality[1]:.2f}")
         assert bills[1] < 0.7 * LARGE_ALONE
         assert quality[1] > quality[0]
+        _, request, _ = ask(client, "poem", 900)
+        by_manager = live.control(live.manager, "feedback", request, label="good")
+        assert by_manager["learned"][0]["quality"] == 1.0, by_manager
         known = metrics(client)
         assert set(known["models"]) == {SMALL, LARGE}
         pid = ruvector_pid(live)

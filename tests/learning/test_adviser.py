@@ -147,6 +147,18 @@ def test_nobody_below_the_floor_is_asked_while_somebody_else_is_above_it() -> No
     assert first(adviser(), f"{SUM} 904", replace(greedy, floor=1.0)) == "dear/one"
 
 
+def test_exploring_asks_nobody_who_is_worse_than_the_cap_allows() -> None:
+    made = adviser(experienced({(POEM, CHEAP): 0.9}, rounds=25))
+    curious = replace(SURE, explore=True)
+
+    def given_up(how: Learned) -> list[float]:
+        advised = (made.advise(ENTRIES, asking(f"{POEM} {n}"), how).decision for n in range(60))
+        return [one.gave_up for one in advised if one is not None]
+
+    assert max(given_up(curious)) > 0.02
+    assert max(given_up(replace(curious, explore_cap=0.02))) <= 0.02
+
+
 def test_the_share_that_is_held_out_goes_by_the_default_order() -> None:
     made = adviser()
     how = replace(SURE, holdout=0.3)
@@ -170,6 +182,15 @@ def test_a_conversation_stays_with_its_model_unless_another_is_much_better() -> 
     assert first(made, f"{POEM} 906", prefix="talk", goes_on=True) == "dear/one"
     made.settle_in(begun, "cheap/one")
     assert first(made, f"{SUM} 907", prefix="talk", goes_on=True) == "dear/one"
+
+
+def test_a_session_stays_with_its_model_from_the_second_request_on() -> None:
+    made = adviser()
+    begun = made.advise(ENTRIES, asking(f"{POEM} 906", session="s1"), SURE).decision
+    assert begun is not None
+    made.settle_in(begun, "dear/one")
+    assert first(made, f"{POEM} 906", session="s1") == "dear/one"
+    assert first(made, f"{POEM} 906", session="s2") == "cheap/one"
 
 
 def test_nobody_is_explored_in_a_conversation_that_goes_on() -> None:
