@@ -71,7 +71,7 @@ class LedgerActor:
         self._opening: asyncio.Task[Ledger | StoreFailure] | None = None
         self._failed: tuple[StoreFailure, float] | None = None
         self._loops: set[asyncio.Task[None]] = set()
-        self._learned = RuVectorRef()
+        self._learned = RuVectorRef(makes=False)
 
     async def present(self, shown: str) -> Pass | Failure:
         ledger = await self._ready()

@@ -83,7 +83,7 @@ class ManagerActor(ServesCalls):
 
     CONTROL_METHODS = (
         *("poll", "report", "introduce", "announce"),
-        *("current", "preview", "apply_settings", "add_key", "overview"),
+        *("current", "preview", "apply_settings", "add_key", "overview", "need_learning"),
     )
 
     def __init__(self, folder: str) -> None:
@@ -214,6 +214,14 @@ class ManagerActor(ServesCalls):
             self._keys = await asyncio.to_thread(self._store.keys)
         self._publish()
 
+    async def need_learning(self) -> bool:
+        """Somebody goes by what is learned, or tells of it: its owner is made, unless the settings want none."""
+        self._controls()
+        if not self._settings.learning.enabled:
+            return False
+        await asyncio.to_thread(supervisor.ensure, RUVECTOR, RuVectorActor, str(self._folder), here=True)
+        return True
+
     async def overview(self) -> dict[str, Any]:
         """What `raygate status` shows: plain data."""
         self._controls()
@@ -326,9 +334,7 @@ class ManagerActor(ServesCalls):
                 if name not in self._authorities:
                     self._authorities[name] = self._correspond(name)
             await asyncio.to_thread(supervisor.ensure, LEDGER, LedgerActor, str(self._folder), here=True)
-            if self._settings.learning.enabled:
-                await asyncio.to_thread(supervisor.ensure, RUVECTOR, RuVectorActor, str(self._folder), here=True)
-            else:
+            if not self._settings.learning.enabled:
                 await asyncio.to_thread(supervisor.remove, RUVECTOR)
             local = self._local_provider()
             if local is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.exceptions import RayTaskError
 
-from actors.names import RUVECTOR
+from actors.clock import monotonic
+from actors.names import MANAGER, RUVECTOR
 from actors.refs import ActorRef, Unreachable, last_line
 from runtime.learning.school import Summary
 from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
@@ -17,13 +19,21 @@ from runtime.request import Json
 HURRY_S = 5.0
 PATIENCE_S = 30.0
 """How long what goes through the disk is waited for; the first call also reads the embedder."""
+AGAIN_S = 5.0
+"""The manager is not asked to make it more often than this."""
 
 
 class RuVectorRef:
-    """Belongs to one event loop. What raises `Unreachable` says so."""
+    """Belongs to one event loop. What raises `Unreachable` says so.
 
-    def __init__(self) -> None:
+    The actor is made by the manager when somebody first calls it: whoever does without learning does without its
+    process. `makes` false: nobody is made for the sake of this ref's calls.
+    """
+
+    def __init__(self, *, makes: bool = True) -> None:
         self.actor = ActorRef(RUVECTOR)
+        self._manager = ActorRef(MANAGER) if makes else None
+        self._asked_at = -math.inf
 
     async def poll(self, known: Mapping[str, Stamp], wait_s: float) -> Lessons | None:
         """Policies of these organisations that are newer than known; None if none is in time. Raises `Unreachable`."""
@@ -84,6 +94,19 @@ class RuVectorRef:
 
     async def _call(self, method: str, *args: Any, timeout_s: float) -> Any:
         try:
+            try:
+                return await self.actor.call(method, *args, timeout_s=timeout_s)
+            except Unreachable:
+                if not await self._made():
+                    raise
             return await self.actor.call(method, *args, timeout_s=timeout_s)
         except RayTaskError as error:
             raise Unreachable(f"{RUVECTOR} could not answer: {last_line(error)}") from None
+
+    async def _made(self) -> bool:
+        """Have it made, where it may be that it never was; not again and again. True if it is there."""
+        now = monotonic()
+        if self._manager is None or now - self._asked_at < AGAIN_S:
+            return False
+        self._asked_at = now
+        return bool(await self._manager.call("need_learning", timeout_s=HURRY_S))

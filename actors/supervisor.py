@@ -4,7 +4,7 @@
     provider:<name>     made by the manager, one for each provider that is switched on
     local-model         made by the manager where the embedded model is switched on
     ledger              made by the manager
-    ruvector            made by the manager where learning is switched on
+    ruvector            made by the manager when somebody first goes by what is learned
 
 None asks for a CPU: they wait for the network, and a full machine must not keep them from starting. The calls here
 block; async callers use a thread.

@@ -32,6 +32,8 @@ def ledger_pid(live: Live) -> int:
 
 
 def ruvector_pid(live: Live) -> int:
+    with live.client() as client:
+        client.get("/v1/sona/metrics")  # whoever asks first has it made
     return int(live.control(ray.get_actor(RUVECTOR, namespace=NAMESPACE), "whereabouts")[1])
 
 
