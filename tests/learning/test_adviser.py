@@ -18,7 +18,7 @@ from runtime.learning.adviser import Adviser, taught
 from runtime.learning.events import Judged
 from runtime.learning.pupil import Pupil, Schooling
 from runtime.learning.values import Lesson, Trajectory
-from runtime.memory.embed import HashedNgrams
+from runtime.memory.embed import HashedNgrams, WordLlamaEmbedder
 from runtime.models import NANOUSD, ModelInfo, Pricing
 
 EMBEDDER = HashedNgrams(64)
@@ -95,6 +95,14 @@ def first(made: Adviser, text: str, how: Learned = SURE, **said: Any) -> str:
 
 def test_each_topic_goes_to_the_model_that_is_good_enough_for_least() -> None:
     assert (first(adviser(), f"{POEM} 900"), first(adviser(), f"{SUM} 900")) == ("cheap/one", "dear/one")
+
+
+def test_one_text_has_the_vector_that_it_has_among_others() -> None:
+    embedder = WordLlamaEmbedder()
+    texts = ["", " ", "a", f"{SUM} 17", "ünïcödé 你好 🙂", "word " * 3_000]
+    each = np.concatenate([embedder.embed([text]) for text in texts])
+    together = np.concatenate([embedder.embed([text, text])[:1] for text in texts])
+    np.testing.assert_array_equal(each, together)
 
 
 def test_a_choice_is_explained_term_by_term() -> None:
