@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.sona.bank import Floats
-from runtime.sona.head import Belief
+from runtime.sona.head import Belief, Typical
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +37,23 @@ _PSI[-1] = 0.0
 
 
 def worth(
-    belief: Belief, anchors: Floats, share: Floats, utilities: Floats, *, noise: float, curiosity: Curiosity
+    belief: Belief, typical: Typical, share: Floats, prices: Floats, *, noise: float, curiosity: Curiosity
 ) -> Floats:
-    """Worth of asking each model now, in units of quality. `utilities` is expected utility (anchor × model)."""
+    """Worth of asking each model now, in units of quality."""
+    utilities = typical.quality - prices
     count = utilities.shape[1]
-    out = np.zeros(count)
     if count < 2 or curiosity.horizon <= 0:
-        return out
+        return np.zeros(count)
     models = np.arange(count)
-    rows = np.arange(len(anchors))
+    rows = np.arange(len(utilities))
     order = np.argpartition(utilities, count - 2, axis=1)
     best, second = order[:, -1], order[:, -2]
     rival = np.where(best[:, None] == models, second[:, None], best[:, None])
     gap = np.abs(utilities - utilities[rows[:, None], rival])
-    # Covariance of quality(m, x) with every other model's own part at every anchor; the shared part cancels.
-    own = np.tensordot(anchors, belief.spread[1:], axes=(1, 1))
-    moved = np.abs(own[rows[:, None], models, models] - own[rows[:, None], rival, models])
+    # How quality(m, x) goes with every model's quality at every typical prompt.
+    shared = typical.turned @ belief.along.T
+    moved = shared[models, rows[:, None], models] - shared[rival, rows[:, None], models]
+    moved = np.abs(moved + typical.prompts @ belief.around.T)
     root = np.sqrt(belief.variance[None, :] + noise**2 / _STEPS[:, None])
     step = moved[None] / root[:, None, :] + 1e-12
     at = np.minimum(gap[None] * (_FINE / step) + 0.5, len(_Z) - 1.0).astype(np.intp)

@@ -1,13 +1,19 @@
 """The quality head: what quality is expected of each model on this prompt, and how sure is that.
 
-    quality(m, x) = x · (shared + own[m]) + noise        shared ~ N(0, ...), own[m] ~ N(prior[m], ...)
+    quality(m, x) = x · theta[m] + noise        theta[m] ~ N(shared + prior[m], own)        shared ~ N(0, ...)
 
-`shared` is how hard the prompt is for everybody, `own[m]` how this model differs. Outcomes of different models come
-from different prompts, because only the chosen model's is seen; without the shared part a model that was given the
-hard ones would look bad. All weights are estimated at once, with their full covariance, by Bayes' rule (recursive
-least squares): no step size, and the order of feedback makes no difference.
+`shared` is how hard the prompt is for everybody, `own` how much models differ. Outcomes of different models come from
+different prompts, because only the chosen model's is seen; without the shared part a model that was given the hard
+ones would look bad. All weights are estimated at once, with their full covariance, by Bayes' rule: no step size, and
+the order of feedback makes no difference.
 
-With M models and D features there are P = (M + 1) · D weights; an update costs P² multiplications.
+Given the shared weights s, models have nothing to do with each other. So the joint posterior of all M · D weights is
+held as one small part for each model and one for s, and stays so whatever is learned:
+
+    theta[m] | s ~ N(plain[m] + turn[m] s, around[m])        s ~ N(middle, along)
+
+One outcome touches its model's part and that of s: 3 D² multiplications rather than the ((M + 1) D)² of a filter over
+the whole covariance, to which this is equal.
 """
 
 from __future__ import annotations
@@ -33,12 +39,23 @@ class HeadPrior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Belief:
-    """What the head holds of a prompt. `spread[j, :, m]` is the covariance of block j's weights with quality(m, x)."""
+    """What the head holds of a prompt; a row a model. The covariance of theta[j] with quality(m, x) is
+    turn[j] · along[m], and around[m] more where j is m."""
 
     features: Floats
     mean: Floats
-    spread: Floats
+    along: Floats
+    around: Floats
     variance: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Typical:
+    """What the head holds of typical prompts (a row each): `turned[m]` is prompts · turn[m], `quality` prompt × model."""
+
+    prompts: Floats
+    turned: Floats
+    quality: Floats
 
 
 class QualityHead:
@@ -46,123 +63,152 @@ class QualityHead:
         self.models = list(models)
         self.width = width
         self.prior = prior
-        self.own_topics = prior.own_topic**2 * np.eye(width - 1)
-        self.weights = np.zeros((len(models) + 1, width))
-        self.weights[1:, 0] = levels
-        blocks = [self._shared(), *(self._own() for _ in models)]
-        self.covariance = np.diag(np.concatenate(blocks))
+        self.levels = np.array(levels, dtype=np.float64)
+        self.own = np.diag(np.r_[prior.own_level**2, np.full(width - 1, prior.own_topic**2)])
+        self.middle = np.zeros(width)
+        self.along = np.diag(np.r_[prior.shared_level**2, np.full(width - 1, prior.shared_topic**2)])
+        self.plain = np.zeros((len(models), width))
+        self.plain[:, 0] = levels
+        self.turn = np.tile(np.eye(width), (len(models), 1, 1))
+        self.around = np.tile(self.own, (len(models), 1, 1))
+        self._looked: Typical | None = None
 
-    def _shared(self) -> Floats:
-        out = np.full(self.width, self.prior.shared_topic**2)
-        out[0] = self.prior.shared_level**2
-        return out
+    @property
+    def weights(self) -> Floats:
+        """What is expected of theta, a row a model."""
+        return np.asarray(self.plain + self.turn @ self.middle)
 
-    def _own(self) -> Floats:
-        out = np.full(self.width, self.prior.own_topic**2)
-        out[0] = self.prior.own_level**2
-        return out
+    def covariance(self) -> Floats:
+        """Of all theta at once, (M D) × (M D): for looking at it, no decision needs it."""
+        count, width = self.plain.shape
+        flat = self.turn.reshape(count * width, width)
+        out = flat @ self.along @ flat.T
+        for at in range(count):
+            mine = slice(at * width, (at + 1) * width)
+            out[mine, mine] += self.around[at]
+        return np.asarray(out)
 
     def believe(self, features: Floats) -> Belief:
         """Expected quality of every model on a prompt with these features, with all that exploring needs to know."""
-        blocks = len(self.models) + 1
-        moved = (self.covariance.reshape(-1, self.width) @ features).reshape(blocks, self.width, blocks)
-        spread = moved[:, :, 1:] + moved[:, :, :1]
-        at = np.arange(blocks - 1)
-        along = np.tensordot(features, spread, axes=(0, 1))
-        variance = along[0] + along[at + 1, at]
-        means = self.weights @ features
-        return Belief(features, means[0] + means[1:], spread, np.maximum(variance, 0.0))
+        seen = features @ self.turn
+        around = features @ self.around
+        along = seen @ self.along
+        mean = self.plain @ features + seen @ self.middle
+        variance = np.einsum("ij,ij->i", seen, along) + around @ features
+        return Belief(features, mean, along, around, np.maximum(variance, 0.0))
+
+    def look(self, prompts: Floats) -> Typical:
+        """The same prompts are looked at again and again: what was found is kept until something was learned."""
+        if self._looked is None or self._looked.prompts is not prompts:
+            turned = prompts @ self.turn
+            self._looked = Typical(prompts, turned, (turned @ self.middle + self.plain @ prompts.T).T)
+        return self._looked
 
     def learn(self, model: int, features: Floats, quality: float, *, weight: float = 1.0) -> float:
         """Take one outcome in. Answers the surprise: quality minus what was expected. `weight` 0.5 is half a one."""
-        w = self.width
-        own = slice((model + 1) * w, (model + 2) * w)
-        gain = self.covariance[:, :w] @ features + self.covariance[:, own] @ features
-        surprise = quality - float(features @ (self.weights[0] + self.weights[model + 1]))
-        scale = self.prior.noise**2 / max(weight, 1e-6) + float(features @ (gain[:w] + gain[own]))
-        self.weights += (gain * (surprise / scale)).reshape(self.weights.shape)
-        self.covariance -= np.multiply.outer(gain, gain / scale)
-        return surprise
+        return self._take(model, features, quality, self.prior.noise**2 / max(weight, 1e-6))[0]
 
     def unlearn(self, model: int, features: Floats, quality: float, *, weight: float = 1.0) -> bool:
         """Take one outcome out again, as if it had never been learned (exactly so, unless an alarm widened the doubt
         in between). False, and nothing is changed, where the outcome cannot have been among those that were learned.
         """
-        w = self.width
-        own = slice((model + 1) * w, (model + 2) * w)
-        gain = self.covariance[:, :w] @ features + self.covariance[:, own] @ features
-        scale = self.prior.noise**2 / max(weight, 1e-6) - float(features @ (gain[:w] + gain[own]))
-        if scale <= 0.0:
-            return False
-        surprise = quality - float(features @ (self.weights[0] + self.weights[model + 1]))
-        self.weights -= (gain * (surprise / scale)).reshape(self.weights.shape)
-        self.covariance += np.multiply.outer(gain, gain / scale)
-        return True
+        # Bayes' rule backwards: an outcome with the noise's variance negated.
+        return self._take(model, features, quality, -(self.prior.noise**2) / max(weight, 1e-6))[1]
+
+    def _take(self, model: int, features: Floats, quality: float, noise: float) -> tuple[float, bool]:
+        around, turn, plain = self.around[model], self.turn[model], self.plain[model]
+        gain = around @ features
+        seen = features @ turn
+        shared = self.along @ seen
+        given = noise + float(features @ gain)
+        total = given + float(seen @ shared)
+        known = quality - float(plain @ features)
+        surprise = known - float(seen @ self.middle)
+        if (given > 0.0) != (noise > 0.0) or (total > 0.0) != (noise > 0.0):
+            return surprise, False
+        self._looked = None
+        self.middle += shared * (surprise / total)
+        self.along -= np.multiply.outer(shared, shared / total)
+        plain += gain * (known / given)
+        turn -= np.multiply.outer(gain, seen / given)
+        around -= np.multiply.outer(gain, gain / given)
+        return surprise, True
 
     def forget_level(self, model: int, deviation: float) -> None:
         """Be less sure of one model's level, by so much (as a standard deviation); what is known of topics stays."""
-        at = (model + 1) * self.width
-        self.covariance[at, at] += deviation**2
+        self.around[model, 0, 0] += deviation**2
 
     def drift(self, variance: float) -> None:
         """Let every model's level have moved a little since the last time."""
-        at = np.arange(1, len(self.models) + 1) * self.width
-        self.covariance[at, at] += variance
+        self.around[:, 0, 0] += variance
 
     def relearn_topics(self, trust: float, *, rounds: int = 3) -> bool:
         """Empirical Bayes: along which directions do models differ at all? Answers whether the prior was changed.
 
-        On real outcomes two directions hold most of what there is. The prior of the own topic weights becomes the mean
+        On real outcomes few directions hold most of what there is. The prior of the own topic weights becomes the mean
         of what is believed of all models (expectation maximisation), drawn to the first prior as by `trust` models; the
         posterior is then as if that prior had been there from the start.
         """
-        blocks, inner = len(self.models), self.width - 1
-        start = self.prior.own_topic**2 * np.eye(inner)
-        at = [slice((one + 1) * self.width + 1, (one + 2) * self.width) for one in range(blocks)]
-        for _ in range(rounds):
-            total = trust * start
-            for one in range(blocks):
-                mean = self.weights[one + 1, 1:]
-                total = total + np.multiply.outer(mean, mean) + self.covariance[at[one], at[one]]
-            found = total / (trust + blocks)
-            precision = np.linalg.inv(self.covariance)
-            pulled = precision @ self.weights.ravel()
-            change = np.linalg.inv(found) - np.linalg.inv(self.own_topics)
-            for one in range(blocks):
-                precision[at[one], at[one]] += change
-            try:
-                np.linalg.cholesky(precision)
-            except np.linalg.LinAlgError:
-                return False
-            covariance = np.linalg.inv(precision)
-            self.covariance = (covariance + covariance.T) / 2.0
-            self.weights = (self.covariance @ pulled).reshape(self.weights.shape)
-            self.own_topics = found
+        return all(self._retopic(trust) for _ in range(rounds))
+
+    def _retopic(self, trust: float) -> bool:
+        count, width = self.plain.shape
+        plain = self.plain.copy()
+        plain[:, 0] -= self.levels
+        apart = self.turn - np.eye(width)
+        own = plain + apart @ self.middle
+        seen = (apart @ self.along @ apart.transpose(0, 2, 1) + self.around).sum(axis=0) + own.T @ own
+        found = self.own.copy()
+        found[1:, 1:] = (trust * self.prior.own_topic**2 * np.eye(width - 1) + seen[1:, 1:]) / (trust + count)
+        change = np.linalg.inv(found) - np.linalg.inv(self.own)
+        sharp = np.linalg.inv(self.around)
+        around = np.linalg.inv(sharp + change)
+        around = (around + around.transpose(0, 2, 1)) / 2.0
+        # What the change says of s, once theta is integrated out.
+        held = change - change @ around @ change
+        precision = np.linalg.inv(self.along)
+        pulled = precision @ self.middle - np.einsum("mki,mkj,mj->i", apart, held, plain)
+        precision += np.einsum("mki,mkl,mlj->ij", apart, held, apart)
+        try:
+            np.linalg.cholesky(around)
+            np.linalg.cholesky(precision)
+        except np.linalg.LinAlgError:
+            return False
+        self._looked = None
+        along = np.linalg.inv(precision)
+        self.along = (along + along.T) / 2.0
+        self.middle = self.along @ pulled
+        self.turn = around @ (sharp @ self.turn + change)
+        self.plain = (around @ sharp @ plain[:, :, None])[:, :, 0]
+        self.plain[:, 0] += self.levels
+        self.around = around
+        self.own = found
         return True
 
     def level(self, model: int) -> tuple[float, float]:
         """Mean quality of a model over all prompts, and its standard deviation."""
-        at = (model + 1) * self.width
-        variance = self.covariance[0, 0] + 2 * self.covariance[0, at] + self.covariance[at, at]
-        return float(self.weights[0, 0] + self.weights[model + 1, 0]), float(np.sqrt(max(variance, 0.0)))
+        usual = np.zeros(self.width)
+        usual[0] = 1.0
+        belief = self.believe(usual)
+        return float(belief.mean[model]), float(np.sqrt(belief.variance[model]))
 
     def add_model(self, model: str, level: float) -> None:
         """A newcomer starts from its prior, but with what is known of all prompts."""
         start = np.zeros((1, self.width))
         start[0, 0] = level
-        self.weights = np.concatenate([self.weights, start])
-        size = len(self.covariance)
-        grown = np.zeros((size + self.width, size + self.width))
-        grown[:size, :size] = self.covariance
-        grown[size:, size:] = np.diag(self._own())
-        grown[size + 1 :, size + 1 :] = self.own_topics
-        self.covariance = grown
+        self._looked = None
+        self.levels = np.append(self.levels, level)
+        self.plain = np.concatenate([self.plain, start])
+        self.turn = np.concatenate([self.turn, np.eye(self.width)[None]])
+        self.around = np.concatenate([self.around, self.own[None]])
         self.models.append(model)
 
     def remove_model(self, model: str) -> None:
         """What it taught of the prompts stays in the shared part."""
         at = self.models.index(model)
-        gone = np.arange((at + 1) * self.width, (at + 2) * self.width)
-        self.weights = np.delete(self.weights, at + 1, axis=0)
-        self.covariance = np.delete(np.delete(self.covariance, gone, axis=0), gone, axis=1)
+        self._looked = None
+        self.levels = np.delete(self.levels, at)
+        self.plain = np.delete(self.plain, at, axis=0)
+        self.turn = np.delete(self.turn, at, axis=0)
+        self.around = np.delete(self.around, at, axis=0)
         del self.models[at]

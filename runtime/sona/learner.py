@@ -100,12 +100,11 @@ class Learner:
         budget = self.config.allowance + self.config.allowance_share * self.asked - self.spent
         value = np.zeros_like(utility)
         if explore and budget > 0:
-            typical = self.topics.anchors @ (self.head.weights[0] + self.head.weights[1:]).T - prices
             value = worth(
                 belief,
-                self.topics.anchors,
+                self.head.look(self.topics.anchors),
                 self.topics.share,
-                typical,
+                prices,
                 noise=self.config.head.noise,
                 curiosity=self.config.curiosity,
             )

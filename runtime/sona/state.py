@@ -19,7 +19,8 @@ from runtime.sona.head import HeadPrior
 from runtime.sona.learner import Learner, LearnerConfig
 from runtime.sona.topics import TopicMap, TopicShape
 
-SCHEMA = 1
+SCHEMA = 2
+_HEAD = ("levels", "own", "middle", "along", "plain", "turn", "around")
 _MAP = ("middle", "centres", "turn", "offset", "anchors", "share")
 
 
@@ -40,11 +41,7 @@ def dump(learner: Learner) -> bytes:
         "drift": [[one.up, one.down, one.said] for one in learner.drifts],
     }
     arrays = {name: getattr(learner.topics, name) for name in _MAP}
-    arrays |= {
-        "weights": learner.head.weights,
-        "covariance": learner.head.covariance,
-        "own_topics": learner.head.own_topics,
-    }
+    arrays |= {name: getattr(learner.head, name) for name in _HEAD}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as file:
         # A fixed date: the same learner is the same bytes.
@@ -64,8 +61,7 @@ def load(payload: bytes) -> Learner:
             if header["schema"] != SCHEMA:
                 raise UnknownState(f"a learner of schema {header['schema']}, this version reads {SCHEMA}")
             arrays: dict[str, Floats] = {
-                name: np.load(io.BytesIO(file.read(f"{name}.npy")), allow_pickle=False)
-                for name in (*_MAP, "weights", "covariance", "own_topics")
+                name: np.load(io.BytesIO(file.read(f"{name}.npy")), allow_pickle=False) for name in (*_MAP, *_HEAD)
             }
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         if isinstance(error, UnknownState):
@@ -84,9 +80,8 @@ def load(payload: bytes) -> Learner:
     topics = TopicMap(beta=header["beta"], **{name: arrays[name] for name in _MAP})
     learner = Learner(header["models"], [1.0] * len(header["models"]), topics, config)
     learner.log_cost = header["log_cost"]
-    learner.head.weights = arrays["weights"]
-    learner.head.covariance = arrays["covariance"]
-    learner.head.own_topics = arrays["own_topics"]
+    for name in _HEAD:
+        setattr(learner.head, name, arrays[name])
     learner.asked, learner.heard, learner.spent = header["asked"], header["heard"], header["spent"]
     learner.drifts[:] = [Drift(up, down, said) for up, down, said in header["drift"]]
     return learner
