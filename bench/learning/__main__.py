@@ -23,7 +23,7 @@ import numpy as np
 
 from bench.learning import baselines, scenarios
 from bench.learning.page import render
-from runtime.memory.embed import default_embedder
+from runtime.memory.form import learner_embedder
 from runtime.sona.bank import Floats
 from runtime.sona.learner import LearnerConfig
 from runtime.sona.pack import GC_LAMBDAS, LAMBDAS, Pack, judge, read, recovered
@@ -61,7 +61,7 @@ class Job:
 def loaded(name: str) -> tuple[Pack, Floats, TopicMap, Floats]:
     file = SHARED / f"dev_{name}.parquet"
     pack = read(file, dataset=PACKS[name])
-    embedder = default_embedder()
+    embedder = learner_embedder()
     stamp = sha256(embedder.name.encode() + file.read_bytes()).hexdigest()[:16]
     KEPT.mkdir(parents=True, exist_ok=True)
     kept = KEPT / f"{name}-{stamp}.npy"
@@ -173,9 +173,10 @@ def speed() -> dict[str, float]:
     """CPU seconds of one decision: embedding, features, choice. Not wall-clock: others may use this machine too."""
     pack, _, topics, _ = loaded("mmlupro")
     from runtime.memory.embed import WordLlamaEmbedder
+    from runtime.memory.form import Formed
     from runtime.sona.learner import Learner
 
-    embedder, learner = WordLlamaEmbedder(), Learner(pack.models, pack.mean_cost.tolist(), topics, CONFIG)
+    embedder, learner = Formed(WordLlamaEmbedder()), Learner(pack.models, pack.mean_cost.tolist(), topics, CONFIG)
     chance, took = np.random.default_rng(0), []
     for prompt in pack.prompts[:600]:
         since = time.thread_time()

@@ -51,7 +51,7 @@ class Belief:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Typical:
-    """What the head holds of typical prompts (a row each): `turned[m]` is prompts · turn[m], `quality` prompt × model."""
+    """What the head holds of typical prompts, a row each: `turned[m]` is prompts · turn[m]."""
 
     prompts: Floats
     turned: Floats

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.memory.embed import Embedder, default_embedder
+from runtime.memory.embed import Embedder
+from runtime.memory.form import learner_embedder
 from runtime.sona.bank import Floats
 from runtime.sona.learner import Learner, LearnerConfig
 from runtime.sona.pack import LAMBDAS, Figures, Ints, Pack, judge, read, recovered
@@ -141,7 +142,7 @@ def replay(
     """What `raygate learn replay PACK.parquet` prints; `tell` hears how many orders are done. Raises `BadPack`."""
     pack = read(path, dataset=dataset)
     settings = config or LearnerConfig()
-    vectors = embed(pack, embedder or default_embedder())
+    vectors = embed(pack, embedder or learner_embedder())
     topics = fit(vectors, settings.topics)
     features = topics.features(vectors)
     runs = []
