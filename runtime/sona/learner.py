@@ -21,6 +21,7 @@ from runtime.sona.bank import Floats
 from runtime.sona.drift import Drift, Watchfulness
 from runtime.sona.explore import Curiosity, worth
 from runtime.sona.head import HeadPrior, QualityHead
+from runtime.sona.refine import Consolidated, Parts, Refinement
 from runtime.sona.topics import TopicMap, TopicShape
 
 
@@ -34,6 +35,7 @@ class LearnerConfig:
     head: HeadPrior = field(default_factory=HeadPrior)
     curiosity: Curiosity = field(default_factory=Curiosity)
     watch: Watchfulness = field(default_factory=Watchfulness)
+    parts: Parts = field(default_factory=Parts)
     base: float = 0.6
     slope: float = 0.06
     temperature: float = 0.002
@@ -69,6 +71,8 @@ class Learner:
         levels = [self._expected(cost) for cost in costs]
         self.head = QualityHead(models, levels, topics.width, self.config.head)
         self.drifts = [Drift() for _ in models]
+        parts = self.config.parts
+        self.refined = Refinement(models, len(topics.middle), parts) if parts.any else None
         self.asked = 0.0
         self.heard = 0.0
         self.spent = 0.0
@@ -88,14 +92,19 @@ class Learner:
         *,
         explore: bool = True,
         allowed: Sequence[int] = (),
+        vector: Floats | None = None,
     ) -> Choice:
         """Choose for a prompt with these features. `prices` in units of quality, one for each model.
 
         `explore` false asks for the best guess (inside tool loops, for a key that pays for the best); `allowed` leaves
-        only these models. The propensity is the chance with which this choice was made.
+        only these models. The propensity is the chance with which this choice was made. `vector` is the prompt's
+        embedding, for `LearnerConfig.parts` that take part.
         """
         belief = self.head.believe(features)
-        utility = belief.mean - prices
+        quality = belief.mean
+        if self.refined is not None and vector is not None:
+            quality = self.refined.correct(vector, quality)
+        utility = quality - prices
         open_to = np.array(allowed, dtype=np.intp) if len(allowed) else np.arange(len(utility))
         budget = self.config.allowance + self.config.allowance_share * self.asked - self.spent
         value = np.zeros_like(utility)
@@ -124,7 +133,7 @@ class Learner:
         return Choice(
             model=model,
             propensity=float(odds[at]),
-            quality=tuple(belief.mean.tolist()),
+            quality=tuple(quality.tolist()),
             doubt=tuple(np.sqrt(belief.variance).tolist()),
             worth=tuple(value.tolist()),
             gave_up=gave_up,
@@ -139,12 +148,21 @@ class Learner:
             self.head.drift(self.config.drift)
 
     def learn(
-        self, features: Floats, model: int, quality: float, *, weight: float = 1.0, key: str | None = None
+        self,
+        features: Floats,
+        model: int,
+        quality: float,
+        *,
+        weight: float = 1.0,
+        key: str | None = None,
+        vector: Floats | None = None,
     ) -> float:
         """Take in how good the model's answer was, 0 to 1. Answers the surprise. `key` says who judged it, where there
         are several who do."""
         self.heard += 1.0
         surprise = self.head.learn(model, features, quality, weight=weight)
+        if self.refined is not None and vector is not None:
+            self.refined.learn(vector, features, model, quality, expected=quality - surprise, weight=weight)
         if self.config.relearn_each and self.heard % self.config.relearn_each == 0:
             self.head.relearn_topics(self.config.trust)
         if self.drifts[model].see(weight * surprise / self.config.head.noise, self.config.watch, key=key):
@@ -154,7 +172,15 @@ class Learner:
     def add_model(self, model: str, cost: float) -> None:
         self.head.add_model(model, self._expected(cost))
         self.drifts.append(Drift())
+        if self.refined is not None:
+            self.refined.add_model(model)
 
     def remove_model(self, model: str) -> None:
         del self.drifts[self.head.models.index(model)]
         self.head.remove_model(model)
+        if self.refined is not None:
+            self.refined.remove_model(model)
+
+    def consolidate(self, *, now: float) -> Consolidated | None:
+        """The deep loop of the parts; None where none takes part. Not to be run where somebody waits."""
+        return self.refined.consolidate(self.head, now=now) if self.refined is not None else None

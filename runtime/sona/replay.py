@@ -58,17 +58,22 @@ def play(
     *,
     reveal: Reveal,
     rng: np.random.Generator,
+    vectors: Floats | None = None,
+    consolidate_each: int = 500,
 ) -> Ints:
-    """One run: the model chosen for each of `rows`, in that order."""
+    """One run: the model chosen for each of `rows`, in that order. `vectors` where `LearnerConfig.parts` need them."""
     chosen = np.empty(len(rows), dtype=np.intp)
     for at, row in enumerate(rows):
         x = features[row]
-        choice = learner.decide(x, prices, rng)
+        vector = None if vectors is None else vectors[row]
+        choice = learner.decide(x, prices, rng, vector=vector)
         learner.chose(choice)
         chosen[at] = choice.model
         quality = reveal(int(row), choice.model, rng)
         if quality is not None:
-            learner.learn(x, choice.model, quality)
+            learner.learn(x, choice.model, quality, vector=vector)
+        if (at + 1) % consolidate_each == 0:
+            learner.consolidate(now=float(at))
     return chosen
 
 

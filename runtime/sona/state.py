@@ -9,6 +9,7 @@ import io
 import json
 import zipfile
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,13 @@ from runtime.sona.drift import Drift, Watchfulness
 from runtime.sona.explore import Curiosity
 from runtime.sona.head import HeadPrior
 from runtime.sona.learner import Learner, LearnerConfig
+from runtime.sona.lowrank import Keeping, Rank
+from runtime.sona.refine import Parts, Refinement
 from runtime.sona.topics import TopicMap, TopicShape
 
 SCHEMA = 2
 _HEAD = ("levels", "own", "middle", "along", "plain", "turn", "around")
+_REFINED = ("micro", "base", "keeper", "line", "vectors", "features", "outcomes")
 _MAP = ("middle", "centres", "turn", "offset", "anchors", "share")
 
 
@@ -41,7 +45,10 @@ def dump(learner: Learner) -> bytes:
         "drift": [[one.up, one.down, one.said] for one in learner.drifts],
     }
     arrays = {name: getattr(learner.topics, name) for name in _MAP}
-    arrays |= {name: getattr(learner.head, name) for name in _HEAD}
+    arrays |= {f"head_{name}": getattr(learner.head, name) for name in _HEAD}
+    if learner.refined is not None:
+        header["refined"], parts = learner.refined.saved()
+        arrays |= {f"refined_{name}": array for name, array in parts.items()}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as file:
         # A fixed date: the same learner is the same bytes.
@@ -53,6 +60,10 @@ def dump(learner: Learner) -> bytes:
     return out.getvalue()
 
 
+def _array(file: zipfile.ZipFile, name: str) -> Floats:
+    return np.asarray(np.load(io.BytesIO(file.read(f"{name}.npy")), allow_pickle=False))
+
+
 def load(payload: bytes) -> Learner:
     """Raises `UnknownState`."""
     try:
@@ -61,8 +72,10 @@ def load(payload: bytes) -> Learner:
             if header["schema"] != SCHEMA:
                 raise UnknownState(f"a learner of schema {header['schema']}, this version reads {SCHEMA}")
             arrays: dict[str, Floats] = {
-                name: np.load(io.BytesIO(file.read(f"{name}.npy")), allow_pickle=False) for name in (*_MAP, *_HEAD)
+                name: _array(file, name) for name in (*_MAP, *(f"head_{one}" for one in _HEAD))
             }
+            said_of_parts = header.get("refined")
+            refined = {name: _array(file, f"refined_{name}") for name in _REFINED} if said_of_parts else {}
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         if isinstance(error, UnknownState):
             raise
@@ -75,13 +88,21 @@ def load(payload: bytes) -> Learner:
             "head": HeadPrior(**said["head"]),
             "curiosity": Curiosity(**said["curiosity"]),
             "watch": Watchfulness(**said["watch"]),
+            "parts": _parts(said["parts"]),
         }
     )
     topics = TopicMap(beta=header["beta"], **{name: arrays[name] for name in _MAP})
     learner = Learner(header["models"], [1.0] * len(header["models"]), topics, config)
     learner.log_cost = header["log_cost"]
     for name in _HEAD:
-        setattr(learner.head, name, arrays[name])
+        setattr(learner.head, name, arrays[f"head_{name}"])
     learner.asked, learner.heard, learner.spent = header["asked"], header["heard"], header["spent"]
+    if refined:
+        learner.refined = Refinement.restored(said_of_parts, refined, config.parts, len(topics.middle))
     learner.drifts[:] = [Drift(up, down, said) for up, down, said in header["drift"]]
     return learner
+
+
+def _parts(said: dict[str, Any]) -> Parts:
+    ranks = {name: Rank(**said[name]) for name in ("micro_rank", "base_rank")}
+    return Parts(**{**said, **ranks, "keeping": Keeping(**said["keeping"])})

@@ -79,6 +79,7 @@ def test_a_restart_in_between_changes_nothing_bit_for_bit() -> None:
     live(broken, VECTORS[:200], TOPICS[:200])
     again = load(dump(broken))
     assert dump(again) == dump(broken)
+    assert np.array_equal(again.topics.features(VECTORS[:9]), MAP.features(VECTORS[:9]))
     assert live(straight, VECTORS[200:300], TOPICS[200:300]) == live(again, VECTORS[200:300], TOPICS[200:300])
     assert dump(again) == dump(straight)
 
