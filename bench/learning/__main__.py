@@ -23,7 +23,7 @@ import numpy as np
 
 from bench.learning import baselines, scenarios
 from bench.learning.page import render
-from runtime.memory.form import learner_embedder
+from runtime.memory.form import DIM, learner_embedder
 from runtime.sona.bank import Floats
 from runtime.sona.learner import LearnerConfig
 from runtime.sona.pack import GC_LAMBDAS, LAMBDAS, Pack, judge, read, recovered
@@ -37,14 +37,33 @@ PACKS = {"llmrouter9": None, "routerbench": None, "mmlupro": None, "routellm": "
 CONFIG = LearnerConfig()
 UNSURE = {"20 % of feedback": ("sparse", 0.2), "15 % of it wrong": ("wrong", 0.15)}
 
+MEANING_ALONE = "form of the prompt"
+
 OFF: dict[str, LearnerConfig] = {
     "exploring (always the best guess)": replace(CONFIG, curiosity=replace(CONFIG.curiosity, horizon=0.0)),
     "what prompts share": replace(CONFIG, head=replace(CONFIG.head, shared_topic=1e-6, own_topic=0.15)),
     "topics (levels of models alone)": replace(CONFIG, head=replace(CONFIG.head, own_topic=1e-6)),
     "prior from prices": replace(CONFIG, slope=0.0),
+    MEANING_ALONE: CONFIG,
     "alarm": replace(CONFIG, watch=replace(CONFIG.watch, alarm=1e9)),
     "propensities (ties broken by index)": replace(CONFIG, temperature=0.0),
 }
+
+ON: dict[str, LearnerConfig] = {
+    name: replace(CONFIG, parts=replace(CONFIG.parts, **on))
+    for name, on in {
+        "memory": {"memory": True},
+        "MicroLoRA": {"micro": True},
+        "BaseLoRA with EWC++": {"base": True},
+        "BaseLoRA without EWC++": {"base": True, "ewc": False},
+        "bank": {"bank": True},
+        "calibration": {"calibration": True},
+        "all of them": dict.fromkeys(("memory", "micro", "base", "bank", "calibration"), True),
+        "all, without the deep loop": dict.fromkeys(("memory", "micro", "base", "bank", "calibration"), True)
+        | {"deep": False},
+    }.items()
+}
+"""Parts that are off by default, switched on in turn."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,15 @@ def loaded(name: str) -> tuple[Pack, Floats, TopicMap, Floats]:
     return pack, np.asarray(vectors, dtype=np.float64), topics, topics.features(vectors)
 
 
+@cache
+def plain(name: str) -> tuple[TopicMap, Floats]:
+    """Topics of the meaning alone."""
+    _, vectors, _, _ = loaded(name)
+    meaning = vectors[:, :-DIM] / np.maximum(np.linalg.norm(vectors[:, :-DIM], axis=1, keepdims=True), 1e-9)
+    topics = fit(meaning, CONFIG.topics)
+    return topics, topics.features(meaning)
+
+
 def measured(job: Job) -> dict[str, object]:
     pack, vectors, topics, features = loaded(job.pack)
     if job.part == "drift":
@@ -84,7 +112,7 @@ def measured(job: Job) -> dict[str, object]:
         met, always = scenarios.change(pack, topics, features, CONFIG, job.seed, kind=job.name)
         return {"met": met, "always": always}
     if job.part == "known":
-        make = baselines.made(pack, vectors)[job.name]
+        make = baselines.made(pack, vectors[:, :-DIM])[job.name]
         rows = order(len(pack.prompts), job.seed)
         choices = {lam: baselines.play(make(), pack, rows, lam * pack.prices) for lam in LAMBDAS}
         return _figures(pack, choices)
@@ -93,6 +121,9 @@ def measured(job: Job) -> dict[str, object]:
         kind, share = UNSURE[job.name]
         reveal = (scenarios.sparse if kind == "sparse" else scenarios.wrong)(pack, share)
     whole = job.part == "ours"
+    config = {"off": OFF, "on": ON}.get(job.part, {}).get(job.name, CONFIG)
+    if job.name == MEANING_ALONE:
+        topics, features = plain(job.pack)
     return _figures(
         pack,
         run(
@@ -100,10 +131,11 @@ def measured(job: Job) -> dict[str, object]:
             topics,
             features,
             seed=job.seed,
-            config=OFF[job.name] if job.part == "off" else CONFIG,
+            config=config,
             lambdas=LAMBDAS if whole else GC_LAMBDAS,
             reveal=reveal,
             calibrate=300 if job.part == "calibrated" else 0,
+            vectors=vectors if config.parts.any else None,
         ),
     )
 
@@ -130,6 +162,7 @@ def jobs(parts: Iterable[str], seeds: int) -> list[Job]:
         ],
         "change": lambda seed: [Job("change", "llmrouter9", seed, kind) for kind in scenarios.CHANGES],
         "off": lambda seed: [Job("off", pack, seed, name) for name in OFF for pack in ("routerbench", "llmrouter9")],
+        "on": lambda seed: [Job("on", pack, seed, name) for name in ON for pack in ("routerbench", "llmrouter9")],
         "known": lambda seed: [Job("known", pack, seed, name) for pack in three for name in KNOWN],
     }
     return [job for part in parts for seed in range(seeds) for job in every[part](seed)]
@@ -144,7 +177,7 @@ KNOWN = (
     "kNN-UCB a=.25",
     "cluster32-UCB a=.1, optimistic",
 )
-PARTS = ("ours", "drift", "calibrated", "unsure", "change", "off", "known")
+STEPS = ("ours", "drift", "calibrated", "unsure", "change", "off", "on", "known")
 
 
 @cache
@@ -190,7 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.learning", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", choices=PARTS, action="append")
+    parser.add_argument("--only", choices=STEPS, action="append")
     parser.add_argument("--no-write", action="store_true")
     parser.add_argument("--kept", action="store_true", help="write what earlier runs measured, measure nothing")
     said = parser.parse_args()
@@ -198,7 +231,7 @@ def main() -> None:
         raise SystemExit(f"There is no {SHARED}; say RAYGATE_SHARED=FOLDER, the one that holds routing/")
     for name in PACKS:
         loaded(name)
-    todo = [job for job in jobs(said.only or PARTS, said.seeds) if not said.kept or place(job).exists()]
+    todo = [job for job in jobs(said.only or STEPS, said.seeds) if not said.kept or place(job).exists()]
     found: list[tuple[Job, dict[str, object]]] = []
     with ProcessPoolExecutor(said.jobs) as pool:
         for at, one in enumerate(pool.map(kept_or_measured, todo), start=1):

@@ -146,8 +146,8 @@ class Oracle:
 
 def made(pack: Pack, vectors: Floats) -> dict[str, Callable[[], Bandit]]:
     """Each known method by its name in the table, fresh at each call."""
-    # The protocol's baselines see the meaning alone, in 256 numbers.
-    rows = np.asarray(vectors, dtype=np.float64)
+    # The meaning alone, of length one again, as in the protocol.
+    rows = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     moved = rows - rows.mean(axis=0)
     _, _, directions = np.linalg.svd(moved, full_matrices=False)
     linear = np.concatenate([moved @ directions[:32].T, np.ones((len(rows), 1))], axis=1)

@@ -31,6 +31,7 @@ def render(found: Found, speed: dict[str, float]) -> str:
     ours = {pack: _of(found, "ours", pack) for pack in GOALS}
     lines = _packs(ours) + _sentences(found)
     lines += _table(found, "off", "Each idea off in turn, GC", ("llmrouter9", "routerbench"))
+    lines += _table(found, "on", "Parts that are off by default, each on in turn, GC", ("llmrouter9", "routerbench"))
     lines += _table(found, "known", "Known methods in the same harness, GC / CS95", tuple(GOALS))
     both = f"p50 {1e3 * speed['p50']:.2f} ms, p95 {1e3 * speed['p95']:.2f} ms of CPU"
     lines += ["", f"One decision with its embedding, among 12 models: {both}."]

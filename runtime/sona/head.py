@@ -30,10 +30,10 @@ from runtime.sona.bank import Floats
 class HeadPrior:
     """Standard deviations before any feedback, in units of quality. `noise` is that of one outcome."""
 
-    shared_level: float = 0.05
+    shared_level: float = 0.15
     shared_topic: float = 0.3
-    own_level: float = 0.15
-    own_topic: float = 0.08
+    own_level: float = 0.17
+    own_topic: float = 0.1
     noise: float = 0.45
 
 

@@ -28,8 +28,9 @@ from runtime.sona.topics import TopicMap, TopicShape
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerConfig:
     """One setting for all routes. `base` and `slope` give the quality expected of a model before any feedback:
-    base + slope · (ln cost - mean ln cost). `drift` is the variance by which
-    levels may move from request to request; `relearn_each` and `trust` are of `QualityHead.relearn_topics`."""
+    base + slope · (ln cost - mean ln cost). `drift` is the variance by which levels may move from request to request.
+    `QualityHead.relearn_topics`, with `trust`, comes after `relearn_first` answers and whenever there are half as many
+    again; 0: never."""
 
     topics: TopicShape = field(default_factory=TopicShape)
     head: HeadPrior = field(default_factory=HeadPrior)
@@ -37,10 +38,10 @@ class LearnerConfig:
     watch: Watchfulness = field(default_factory=Watchfulness)
     parts: Parts = field(default_factory=Parts)
     base: float = 0.6
-    slope: float = 0.06
+    slope: float = 0.03
     temperature: float = 0.002
-    relearn_each: int = 200
-    trust: float = 8.0
+    relearn_first: int = 100
+    trust: float = 16.0
     drift: float = 0.0
     allowance: float = 60.0
     allowance_share: float = 0.02
@@ -101,7 +102,7 @@ class Learner:
         embedding, for `LearnerConfig.parts` that take part.
         """
         belief = self.head.believe(features)
-        quality = belief.mean
+        quality = np.clip(belief.mean, 0.0, 1.0)
         if self.refined is not None and vector is not None:
             quality = self.refined.correct(vector, quality)
         utility = quality - prices
@@ -163,11 +164,18 @@ class Learner:
         surprise = self.head.learn(model, features, quality, weight=weight)
         if self.refined is not None and vector is not None:
             self.refined.learn(vector, features, model, quality, expected=quality - surprise, weight=weight)
-        if self.config.relearn_each and self.heard % self.config.relearn_each == 0:
+        if self._relearns():
             self.head.relearn_topics(self.config.trust)
         if self.drifts[model].see(weight * surprise / self.config.head.noise, self.config.watch, key=key):
             self.head.forget_level(model, self.config.watch.widen)
         return surprise
+
+    def _relearns(self) -> bool:
+        first = self.config.relearn_first
+        if not first or self.heard < first:
+            return False
+        step = round(math.log(self.heard / first) / math.log(1.5))
+        return self.heard == math.floor(first * 1.5**step)
 
     def add_model(self, model: str, cost: float) -> None:
         self.head.add_model(model, self._expected(cost))

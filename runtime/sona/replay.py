@@ -95,6 +95,7 @@ def run(
     lambdas: Sequence[float] = LAMBDAS,
     reveal: Reveal | None = None,
     calibrate: int = 0,
+    vectors: Floats | None = None,
 ) -> Mapping[float, Ints]:
     """By lambda, the model chosen for each row of the pack (not by turn); -1 where a row was for calibration."""
     shown = reveal or (lambda row, model, _: float(pack.quality[row, model]))
@@ -106,7 +107,13 @@ def run(
         chosen = np.full(len(rows), -1, dtype=np.intp)
         later = rows[calibrate:]
         chosen[later] = play(
-            learner, features, later, lam * pack.prices, reveal=shown, rng=np.random.default_rng((seed, 7))
+            learner,
+            features,
+            later,
+            lam * pack.prices,
+            reveal=shown,
+            rng=np.random.default_rng((seed, 7)),
+            vectors=vectors,
         )
         out[lam] = chosen
     return out
@@ -147,11 +154,12 @@ def replay(
     """What `raygate learn replay PACK.parquet` prints; `tell` hears how many orders are done. Raises `BadPack`."""
     pack = read(path, dataset=dataset)
     settings = config or LearnerConfig()
-    vectors = embed(pack, embedder or learner_embedder())
+    vectors = np.asarray(embed(pack, embedder or learner_embedder()), dtype=np.float64)
     topics = fit(vectors, settings.topics)
     features = topics.features(vectors)
     runs = []
     for done, seed in enumerate(seeds):
         tell(done)
-        runs.append(run(pack, topics, features, seed=seed, config=settings))
+        seen = vectors if settings.parts.any else None
+        runs.append(run(pack, topics, features, seed=seed, config=settings, vectors=seen))
     return summarise(pack, runs)

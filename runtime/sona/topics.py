@@ -22,7 +22,7 @@ class TopicShape:
     """How many centres and directions, how sharp the kernel is, and how many typical prompts are kept as anchors."""
 
     centres: int = 64
-    directions: int = 16
+    directions: int = 24
     beta: float = 3.0
     anchors: int = 16
 

@@ -272,7 +272,7 @@ def test_one_key_cannot_swing_a_route() -> None:
         return before, share()
 
     before, after = attacked(weighed=True)
-    assert before > 0.9
+    assert before > 0.8
     assert after > 0.6
     assert attacked(weighed=False)[1] < 0.2
 
