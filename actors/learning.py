@@ -149,9 +149,9 @@ class EdgeLearning:
             import numpy as np
 
             from runtime.learning.adviser import Adviser
-            from runtime.memory.embed import default_embedder
+            from runtime.memory.form import learner_embedder
 
-            embedder = default_embedder()
+            embedder = learner_embedder()
             embedder.embed(["The first one takes longer."])
             return Adviser(
                 embedder, np.random.default_rng(self._rng.getrandbits(64)), keep_text=self.settings.keep_text

@@ -27,7 +27,7 @@ from runtime.learning.pupil import Schooling
 from runtime.learning.rates import Rates
 from runtime.learning.school import School, Summary
 from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
-from runtime.memory.embed import default_embedder
+from runtime.memory.form import learner_embedder
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 from runtime.settings import LearningSettings, Settings
@@ -192,7 +192,7 @@ class RuVectorActor:
         ours = Settings.from_document(self._kept.settings()[1]).learning
         if self._school is None or ours != self._under:
             self._close()
-            embedder = default_embedder()
+            embedder = learner_embedder()
             how = Schooling(warm_up=ours.warm_up, explore_share=ours.explore_share)
             folder = self._folder / FOLDER / embedder.name
             self._school = School(folder, embedder, how, wall=SENSES.wall, keep=ours.keep)

@@ -16,12 +16,12 @@ from actors.refs import Unreachable
 from actors.ruvector_actor import RuVectorActor
 from runtime.learning.advice import Decision
 from runtime.learning.values import FeedbackGiven, Lessons, Taken, Trajectory
-from runtime.memory.embed import default_embedder
+from runtime.memory.form import learner_embedder
 from runtime.outcome import Attempt, Completion, Failure
 from runtime.request import ask
 from tests.fakes.learning import Near, actor, edge_learning
 
-EMBEDDER = default_embedder()
+EMBEDDER = learner_embedder()
 WARM_UP = 8
 
 

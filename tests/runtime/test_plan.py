@@ -19,7 +19,8 @@ ONLY = [Candidate("one", "one-model")]
 
 
 def planned(rigs: Rigs, request: Request) -> list[Candidate] | Failure:
-    return chat_plan(rigs.policy(), request, turns=Turns(), now=0.0, rng=random.Random(1))
+    found = chat_plan(rigs.policy(), request, turns=Turns(), now=0.0, rng=random.Random(1))
+    return found if isinstance(found, Failure) else found.candidates
 
 
 @pytest.mark.parametrize(
