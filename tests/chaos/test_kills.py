@@ -37,6 +37,7 @@ from actors.launch.processes import listeners
 from tests.chaos.size import FULL, sized
 from tests.chaos.streams import Patient, Streams
 from tests.chaos.victims import (
+    all_are_asked,
     another,
     bare_environment,
     haproxy_pid,
@@ -172,6 +173,9 @@ async def patient_upstream(live: Live, path: str) -> AsyncIterator[Patient]:
             await asyncio.to_thread(live.control, live.provider(name), "whereabouts")
         for name in (NEAR, FAR):
             await asyncio.to_thread(until, lambda: _answers(live, f"{name}/quick"), "requests are answered")  # noqa: B023
+        # The owner of what is learned is made when somebody first goes by it.
+        await asyncio.to_thread(ruvector_pid, live)
+        await asyncio.to_thread(until, lambda: _answers(live, f"{NEAR}/quick") and all_are_asked(live), "all are asked")
         await asyncio.to_thread(until, lambda: _proxies(live) == 1, "no HAProxy is left from a change of replicas")
         yield patient
 

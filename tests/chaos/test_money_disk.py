@@ -20,7 +20,7 @@ from actors.names import JOURNALS
 from tests.chaos.meter import Meter
 from tests.chaos.money import Crowd, admin, held_against, made_key, metered, metered_settings, rows_of
 from tests.chaos.size import FULL
-from tests.chaos.victims import replica_pid, replicas, replicas_follow
+from tests.chaos.victims import replica_pid, replicas_follow
 from tests.e2e.conftest import Live, until
 
 # Each mounts a disk and starts the replicas anew, twice; tests/ledger fills disks for journal and store alone, always.
@@ -75,7 +75,7 @@ def _mount(*args: str) -> int:
 
 def _anew(live: Live) -> None:
     """Other replicas, which begin their journals where these now belong."""
-    killed = replicas(live)
+    killed = live.replicas()
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     until(lambda: all(replicas_follow(live, pid) for pid in killed), "others are there", within_s=60)

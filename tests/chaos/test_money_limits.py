@@ -16,7 +16,6 @@ from serve.launch import APPLICATION
 from tests.chaos.meter import Meter
 from tests.chaos.money import Crowd, admin, limit_of, made_key, metered, rows_of
 from tests.chaos.size import FULL, sized
-from tests.chaos.victims import replicas
 from tests.e2e.conftest import REPLICAS, Live, until
 
 EDGES = 4
@@ -43,7 +42,7 @@ def _scale(live: Live, count: int) -> None:
 
     def there() -> bool:
         edges = [name for name in live.following() if name.startswith("edge@")]
-        return len(edges) == len(replicas(live)) == count
+        return len(edges) == len(live.replicas()) == count
 
     until(there, f"there are {count} replicas", within_s=60)
 

@@ -38,7 +38,7 @@ def ruvector_pid(live: Live) -> int:
 
 
 def replica_pid(live: Live) -> int:
-    return replicas(live)[0]
+    return live.replicas()[0]
 
 
 def haproxy_pid(live: Live) -> int:
@@ -69,13 +69,16 @@ def processes(live: Live) -> list[tuple[str, psutil.Process]]:
     return [(name, process) for name, process in found if name != "ray::IDLE"]
 
 
-def replicas(live: Live) -> list[int]:
-    return [process.pid for name, process in processes(live) if name.startswith("ray::ServeReplica")]
+def all_are_asked(live: Live) -> bool:
+    """HAProxy sends requests to each replica: to one that has just started it does so a little later."""
+    asked = {one.raddr.port for one in psutil.Process(haproxy_pid(live)).net_connections(kind="tcp") if one.raddr}
+    ports = [{one.port for one in listeners([psutil.Process(pid)])} for pid in live.replicas()]
+    return len(ports) == REPLICAS and all(asked & each for each in ports)
 
 
 def replicas_follow(live: Live, old: int) -> bool:
     edges = [name for name in live.following() if name.startswith("edge@")]
-    return len(edges) == REPLICAS and len(replicas(live)) == REPLICAS and old not in replicas(live)
+    return len(edges) == REPLICAS and len(live.replicas()) == REPLICAS and old not in live.replicas()
 
 
 def bare_environment() -> dict[str, str]:

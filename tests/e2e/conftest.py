@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,22 @@ class Live:
     def switch(self, **changes: Any) -> None:
         """Hand over settings, and wait until every replica and the manager's own edge follow them."""
         version = self.control(self.manager, "apply_settings", settings(**changes).to_document())
-        until(lambda: all(seen == version for seen in self.following().values()), "all edges follow")
+        until(lambda: self._all_follow(version), "all edges follow")
+
+    def _all_follow(self, version: int) -> bool:
+        """A manager that has just started does not know of all yet."""
+        following = self.following()
+        known = {_pid_of(edge) for edge in following}
+        return set(self.replicas()) <= known and all(seen == version for seen in following.values())
+
+    def replicas(self) -> list[int]:
+        """The process ids of the replicas, also of those that are just starting."""
+        found = []
+        for process in head.processes_of(self.run()):
+            with suppress(psutil.Error):
+                if (process.cmdline() or [""])[0].startswith("ray::ServeReplica"):
+                    found.append(process.pid)
+        return found
 
     def following(self) -> dict[str, int]:
         """The settings' version that each living edge follows: one whose process was killed is kept for a while."""
