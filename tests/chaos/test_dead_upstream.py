@@ -31,7 +31,7 @@ from tests.fakes.upstream import Exchange, Upstream
 
 CONNECTIONS = 32
 OTHERS = 4
-WATCHED_S = sized(5, 8)
+WATCHED_S = sized(5, 6)
 OPEN_S = 2.0
 EARLIEST = 0.75
 """Intervals are jittered; none is shorter than this share."""

@@ -19,7 +19,7 @@ from tests.simulation.weather import TROUBLES
 from tests.simulation.world import World
 
 FEW = 150
-MANY = 2_500
+MANY = 2_000
 SHOWN = 80
 """The last events of a broken run, of which so many are shown; all of them where one seed is played alone."""
 
