@@ -215,6 +215,8 @@ class EdgeLearning:
             # An owner that has lost everything teaches nothing; what it taught before is still better than that.
             if policy is not None:
                 self.adviser.policies[tenant] = policy
+            elif lesson.emptied:
+                self.adviser.policies.pop(tenant, None)
 
     async def _tell(self) -> None:
         await self._something.wait()

@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from actors.clock import SENSES
 from actors.environment import node_id
@@ -25,8 +25,8 @@ from actors.refs import last_line
 from actors.store import Store
 from runtime.learning.pupil import Schooling
 from runtime.learning.rates import Rates
-from runtime.learning.school import School, Summary
-from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
+from runtime.learning.school import School
+from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Summary, Taken, Trajectory
 from runtime.memory.form import learner_embedder
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
@@ -46,6 +46,16 @@ SAVE_S = 300.0
 """How often what was learned is saved, while something is."""
 
 T = TypeVar("T")
+
+
+STEERS: Mapping[str, Callable[[School, str, Any], Json | Failure]] = {
+    "pause": lambda school, tenant, _: school.pause(tenant),
+    "resume": lambda school, tenant, _: school.resume(tenant),
+    "reset": lambda school, tenant, _: school.reset(tenant),
+    "rollback": lambda school, tenant, number: school.rollback(tenant, number),
+    "forget": lambda school, tenant, request: school.forget(tenant, request),
+    "snapshots": lambda school, tenant, _: school.snapshots(tenant),
+}
 
 
 class NotOpen(Exception):
@@ -128,6 +138,18 @@ class RuVectorActor:
 
     async def search(self, tenant: str, query: str | Sequence[float], k: int) -> list[dict[str, Json]] | Failure:
         return await self._answer(lambda school: school.search(tenant, query, k))
+
+    async def steer(self, what: str, tenant: str, arg: str | int | None = None) -> Json | Failure:
+        """What an admin decides about an organisation's learning: one of `STEERS`. Some teach all anew, for minutes."""
+        if what not in STEERS:
+            return Failure(kind=FailureKind.BAD_REQUEST, detail=f"nobody here knows how to {what}", scope="request")
+        done = await self._answer(lambda school: STEERS[what](school, tenant, arg))
+        self._announce()
+        return done
+
+    async def export(self, tenant: str, after: int, most: int) -> tuple[bytes, int | None] | Failure:
+        """The next decisions as JSON lines, and after which number to go on; None at the end."""
+        return await self._answer(lambda school: school.export(tenant, after, most))
 
     async def save(self) -> int | Failure:
         """Take snapshots now; how many organisations have one."""

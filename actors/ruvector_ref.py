@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from ray.exceptions import RayTaskError
@@ -11,14 +12,17 @@ from ray.exceptions import RayTaskError
 from actors.clock import monotonic
 from actors.names import MANAGER, RUVECTOR
 from actors.refs import ActorRef, Unreachable, last_line
-from runtime.learning.school import Summary
-from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
+from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Summary, Taken, Trajectory
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 
 HURRY_S = 5.0
 PATIENCE_S = 30.0
 """How long what goes through the disk is waited for; the first call also reads the embedder."""
+STEER_S = 900.0
+"""How long a learner that is taught anew is waited for."""
+PIECE = 256
+"""Decisions of a piece of an export."""
 AGAIN_S = 5.0
 """The manager is not asked to make it more often than this."""
 
@@ -63,6 +67,31 @@ class RuVectorRef:
     async def search(self, tenant: str, query: str | Sequence[float], k: int) -> list[dict[str, Json]] | Failure:
         found: list[dict[str, Json]] | Failure = await self._asked("search", tenant, query, k)
         return found
+
+    async def near(self, tenant: str, text: str, k: int, *, within_s: float) -> list[dict[str, Json]] | None:
+        """As `search`, for whom it is no loss to go without: None where the owner is away or slow. It is not made."""
+        try:
+            async with asyncio.timeout(within_s):
+                found = await self.actor.call("search", tenant, text, k, timeout_s=HURRY_S)
+        except (Unreachable, RayTaskError, TimeoutError):
+            return None
+        return found if isinstance(found, list) else None
+
+    async def steer(self, what: str, tenant: str, arg: str | int | None = None) -> Json | Failure:
+        """What an admin decides about an organisation's learning; it may be taught all anew."""
+        done: Json | Failure = await self._asked("steer", what, tenant, arg, timeout_s=STEER_S)
+        return done
+
+    async def export(self, tenant: str) -> AsyncGenerator[bytes | Failure]:
+        """An organisation's decisions as JSON lines, some at a time; a failure is the last item."""
+        after: int | None = 0
+        while after is not None:
+            found = await self._asked("export", tenant, after, PIECE, timeout_s=PATIENCE_S)
+            if isinstance(found, Failure):
+                yield found
+                return
+            piece, after = found
+            yield piece
 
     async def save(self) -> int | Failure:
         """Take snapshots now. How many organisations have one."""

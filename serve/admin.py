@@ -5,8 +5,9 @@
     GET /admin/budgets     POST /admin/budgets/{scope}/{id}          DELETE /admin/budgets/{scope}/{id}/{period}
     GET /admin/spend       GET /admin/rows               GET /admin/elsewhere         GET /admin/export
     GET /admin/audit       GET /admin/ledger
+    GET /admin/learning    …                             what was learned: `admin_learning`
 
-Every answer is the ledger's own; here it is only addressed. `openapi` describes these ways from the same table.
+Every other answer is the ledger's own; here it is only addressed. `openapi` describes these ways from the same table.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from runtime.ledger.desk import NOT_FOUND
 from runtime.ledger.enquiries import FILTERS
 from runtime.ledger.wishes import BudgetWish, KeyChange, KeyWish, OrgWish, TeamWish
 from runtime.outcome import Failure, FailureKind
+from serve import admin_learning
 from serve.asked import Asked
 from serve.errors import Refused, answer_failure
 
@@ -41,7 +43,8 @@ LARGEST = 2**63 - 1
 
 
 class Way(NamedTuple):
-    """One thing that can be asked. `path` has names in braces; `ask` is the ledger's word for it.
+    """One thing that can be asked. `path` has names in braces; `ask` is the ledger's word for it, or begins with
+    `learning_`.
 
     `body` is what it takes as JSON, `query` the parameters of the address, each with its type. `answer` names the
     description of what comes; `file` is for one that comes in pieces.
@@ -58,6 +61,10 @@ class Way(NamedTuple):
 
 
 WHICH: Mapping[str, type[str] | type[int]] = {"last": str, **dict.fromkeys(FILTERS, str)}
+
+ORG: Mapping[str, type[str] | type[int]] = {"org": str}
+
+LEARNING = "learning_"
 
 WAYS = (
     Way("GET", ("keys",), "keys", "All keys, without their texts.", "Keys"),
@@ -106,6 +113,44 @@ WAYS = (
     ),
     Way("GET", ("audit",), "audit", "Who changed what, the oldest first.", "Trail", query={"after": int, "limit": int}),
     Way("GET", ("ledger",), "state", "How the ledger itself is.", "LedgerState"),
+    Way("GET", ("learning",), "learning_state", "What was learned of models.", "LearningState", query=ORG),
+    Way(
+        "GET",
+        ("learning", "trajectories"),
+        "learning_export",
+        "Every decision that is kept, with what came of it, as JSON lines.",
+        "Text",
+        query=ORG,
+        file=True,
+    ),
+    Way("GET", ("learning", "snapshots"), "learning_snapshots", "What one may go back to.", "Snapshots", query=ORG),
+    Way("POST", ("learning", "pause"), "learning_pause", "Keep all that comes, and learn nothing.", "Done", query=ORG),
+    Way("POST", ("learning", "resume"), "learning_resume", "Learn what came meanwhile.", "Done", query=ORG),
+    Way("POST", ("learning", "reset"), "learning_reset", "Begin with nothing; the log stays.", "Done", query=ORG),
+    Way(
+        "POST",
+        ("learning", "rollback"),
+        "learning_rollback",
+        "Go back to a snapshot, or to the last one.",
+        "Done",
+        query={**ORG, "snapshot": int},
+    ),
+    Way(
+        "DELETE",
+        ("learning", "traces"),
+        "learning_forget_all",
+        "Delete all that is known of the requests of an organisation.",
+        "Done",
+        query=ORG,
+    ),
+    Way(
+        "DELETE",
+        ("learning", "traces", "{id}"),
+        "learning_forget",
+        "Delete what is known of one request; the rest is learned anew.",
+        "Done",
+        query=ORG,
+    ),
 )
 
 
@@ -118,6 +163,9 @@ async def answer(asked: Asked) -> None:
     way = _way(asked.exchange.method, path)
     names = [part for want, part in zip(way.path, path, strict=True) if want.startswith("{")]
     said = _query(way, asked.exchange.query)
+    if way.ask.startswith(LEARNING):
+        await admin_learning.answer(asked, way.ask.removeprefix(LEARNING), names, said)
+        return
     if way.file:
         await asked.exchange.unless_gone(_export(asked, said))
         return

@@ -16,7 +16,8 @@ from runtime.ledger.export import FIELDS, Format
 from runtime.ledger.periods import Period
 from runtime.ledger.report import BY
 from runtime.ledger.store.tally import MEASURES
-from serve.admin import FILES, PREFIX, WAYS, Way
+from serve.admin import FILES, LEARNING, PREFIX, WAYS, Way
+from serve.admin_learning import LINES
 
 Json = dict[str, Any]
 
@@ -38,6 +39,8 @@ QUERY: Mapping[str, Json] = {
         "description": "How it is written; `csv` unless said.",
         "schema": {"enum": [one.value for one in Format]},
     },
+    "org": {"description": "Whose; else the organisation of the key that asks.", "schema": _TEXT},
+    "snapshot": {"description": "Which; else the last one before what holds now.", "schema": _WHOLE},
 }
 """The parameters of addresses. What is not among them is a filter: only what has this value."""
 
@@ -155,6 +158,20 @@ ANSWERS: Mapping[str, Json] = {
         lag_s=_or_null(_REAL),
         prices_as_of=_or_null(_TEXT),
     ),
+    "LearningState": _all(
+        org=_TEXT,
+        **dict.fromkeys(("paused", "learns"), _YES_OR_NO),
+        **dict.fromkeys(("prompts", "warm_up", "learned", "remembered"), _WHOLE),
+        judged=_REAL,
+        models={"type": "object", "additionalProperties": _all(quality=_REAL, doubt=_REAL)},
+        signals={"type": "object", "additionalProperties": _WHOLE},
+    ),
+    "Snapshots": _all(org=_TEXT, snapshots=_some(_all(snapshot=_WHOLE, at=_or_null(_REAL)))),
+    "Done": _all(
+        org=_TEXT,
+        done=_TEXT,
+        number=_or_null({**_WHOLE, "description": "The snapshot, or how many events were learned or forgotten."}),
+    ),
 }
 
 
@@ -200,6 +217,8 @@ def operation(way: Way) -> Json:
 
 
 def _content(way: Way) -> Json:
+    if way.ask.startswith(LEARNING) and way.file:
+        return {LINES.decode(): {}}
     if way.file:
         return {kind.decode().partition(";")[0]: {} for kind in FILES.values()}
     return _json(way.answer)

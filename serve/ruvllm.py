@@ -24,8 +24,7 @@ from runtime.dialects.ruvllm.surface import (
     render_stats,
 )
 from runtime.learning.feedback import told
-from runtime.learning.school import Summary
-from runtime.learning.values import NOBODYS, FeedbackGiven
+from runtime.learning.values import NOBODYS, FeedbackGiven, Summary
 from runtime.outcome import Completion, Embeddings, Failure, FailureKind, Outcome, StreamEnd, StreamEvent
 from runtime.request import EmbedRequest, Json, Message, Request, Role, TextPart
 from serve.answer import json_of

@@ -50,6 +50,7 @@ class Decision:
     chosen: str = ""
     propensity: float | None = None
     gave_up: float = 0.0
+    prices: tuple[float, ...] = ()
     home: str = ""
     text: str | None = None
 

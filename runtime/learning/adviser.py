@@ -122,8 +122,10 @@ class Adviser:
         rest = sorted((one for one in able if one != first), key=lambda one: -utility[one])
         behind = [one for one in range(len(made.entries)) if one not in utility]
         decision = self._decision(made, "shadow" if how.shadow else "learned", known)
-        decision = _chosen(decision, made.names[first], choice)
+        told = tuple(float(prices[at[name]]) if name in at else NEVER for name in made.names)
+        decision = _chosen(decision, made.names[first], choice, told)
         terms = self._terms(made, choice, utility, at, first)
+        terms[first]["evidence"] = known.judged
         if how.shadow:
             return Advice(why=f"in shadow; it would ask {made.names[first]}", terms=terms, decision=decision)
         return Advice(order=(first, *rest, *behind), terms=terms, decision=decision)
@@ -223,5 +225,5 @@ def _seconds(entry: Entry, made: _Made) -> float | None:
     return expected_s(entry, made.asked, made.home)["expected_s"]
 
 
-def _chosen(decision: Decision, name: str, choice: Choice) -> Decision:
-    return replace(decision, chosen=name, propensity=choice.propensity, gave_up=choice.gave_up)
+def _chosen(decision: Decision, name: str, choice: Choice, prices: tuple[float, ...]) -> Decision:
+    return replace(decision, chosen=name, propensity=choice.propensity, gave_up=choice.gave_up, prices=prices)

@@ -35,6 +35,7 @@ def trajectory_of(
         chosen=decision.chosen,
         propensity=decision.propensity,
         gave_up=decision.gave_up,
+        prices=decision.prices,
         answered="" if answer is None else answered_by(answer),
         outcome=word,
         signals=() if outcome is None else signals_of(request, outcome),

@@ -3,30 +3,35 @@
     take, judge    written down first, durably; then learned. A crash between the two is made up for by the next start:
                    the last snapshot, and after it every event that came later, in order
     lessons        the policies that somebody has not seen yet
+    pause … forget somebody decides about learning itself, which is durable, too; the log keeps how it stands
 
 Nothing of one organisation is ever seen by another.
 """
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from runtime.learning.events import Event, Judged, vector_of
+from runtime.learning.export import row_of
 from runtime.learning.log import Log
 from runtime.learning.pupil import Pupil, Schooling
-from runtime.learning.values import FeedbackGiven, Lesson, Taken, Trajectory
+from runtime.learning.values import FeedbackGiven, Lesson, Summary, Taken, Trajectory
+from runtime.learning.verdict import bad, unknown
+from runtime.learning.verdict import wanted as wanted_of
 from runtime.memory.embed import Embedder
 from runtime.memory.memory import Found, Memory
 from runtime.memory.store import Trace
-from runtime.outcome import Failure, FailureKind
-from runtime.sona.fairness import score as clipped
+from runtime.outcome import Failure
 from runtime.sona.state import UnknownState
+from runtime.sona.trajectory import write
 
 log = logging.getLogger("raygate.learning")
 
@@ -35,17 +40,8 @@ SNAPSHOT_EACH = 500
 LEAST_KEPT = 8_192
 """Events that stay whatever the settings say: new maps are fitted on them."""
 
-LABELS: Mapping[str, float] = {
-    **dict.fromkeys(("good", "up", "thumbs_up", "correct", "yes"), 1.0),
-    **dict.fromkeys(("ok", "neutral", "partial"), 0.5),
-    **dict.fromkeys(("bad", "down", "thumbs_down", "wrong", "no"), 0.0),
-}
 SAME = 0.9999
 """The cosine of a text with itself, less what rounding takes."""
-BETTER, WORSE, COMPARED = 0.75, 0.25, 0.5
-"""Of two answers one was better: that says how they differ, not how good they are, so each counts half."""
-CORRECTED = (0.2, 0.8)
-"""Whoever takes the pains to correct an answer found it wanting; how much so is not said."""
 
 
 @dataclass(slots=True)
@@ -54,24 +50,14 @@ class _Class:
     number: int
     saved: int
     policy: bytes | None = None
-    refused: int = 0
+    paused: bool = False
+    emptied: bool = False
+    ahead: int = 0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What an organisation's learner has come to. `quality` holds (mean, standard deviation) by model."""
-
-    prompts: int = 0
-    judged: float = 0.0
-    learned: int = 0
-    asked: float = 0.0
-    spent: float = 0.0
-    remembered: int = 0
-    events: int = 0
-    learns: bool = False
-    warm_up: int = 0
-    quality: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    signals: Mapping[str, int] = field(default_factory=dict)
+    @property
+    def stamp(self) -> int:
+        """Grows with each change of the policy, also where somebody went back."""
+        return self.number + self.ahead
 
 
 class School:
@@ -92,18 +78,33 @@ class School:
         for tenant in self.log.tenants():
             self._classes[tenant] = self._resumed(tenant)
 
-    def _resumed(self, tenant: str) -> _Class:
+    def _resumed(self, tenant: str, *, remember: bool = True) -> _Class:
+        """By the newest snapshot that can be read, and the events after it."""
         made = _Class(Pupil(self._how), 0, 0)
-        for number, payload in self.log.snapshots(tenant):
+        for number in self.log.snapshots(tenant):
             try:
-                made = _Class(Pupil.load(payload, self._how), number, number)
+                made = _Class(Pupil.load(self.log.snapshot(tenant, number) or b"", self._how), number, number)
                 break
             except UnknownState as error:
                 log.warning("learning.snapshot_skipped", extra={"tenant": tenant, "why": str(error)})
-        for number, event in list(self.log.after(tenant, made.number)):
-            self._learn(tenant, made, number, event)
-            self._remember(tenant, event)
+        paused_at, made.emptied = self.log.standing(tenant)
+        later = list(self.log.after(tenant, made.number))
+        for number, event in later:
+            if paused_at is None or number <= paused_at:
+                self._learn(tenant, made, number, event)
+            if remember:
+                self._remember(tenant, event)
+        if paused_at is not None:
+            self._pause(tenant, made)
+            for number, event in later:
+                if number > paused_at and isinstance(event, Judged):
+                    made.pupil.weigh(event.key)
         return made
+
+    def _pause(self, tenant: str, made: _Class) -> None:
+        """Keep it as it is now: whoever resumes goes on from there."""
+        self._save(tenant, made)
+        made.paused = True
 
     def save(self) -> int:
         """Take snapshots of what has none yet. How many organisations there are."""
@@ -134,16 +135,16 @@ class School:
 
     def judge(self, given: FeedbackGiven) -> tuple[Taken, ...] | Failure:
         """Keep and learn what somebody said. A comparison judges both answers."""
-        wanted = _wanted(given)
+        wanted = wanted_of(given)
         if isinstance(wanted, Failure):
             return wanted
         found: list[Trajectory] = []
         for request, _, _ in wanted:
             about = self.log.find(given.tenant, request)
             if about is None:
-                return _unknown(request)
+                return unknown(request)
             if not about.answered:
-                return _bad("request", f"nobody answered request {request[:128]!r}, so there is nothing to judge")
+                return bad("request", f"nobody answered request {request[:128]!r}, so there is nothing to judge")
             found.append(about)
         events = [
             self._judged(given, about, quality, weight)
@@ -186,8 +187,10 @@ class School:
 
     def _taken(self, tenant: str, number: int, event: Event) -> None:
         made = self._class(tenant)
-        self._learn(tenant, made, number, event, weighed=True)
         self._remember(tenant, event)
+        if made.paused:
+            return
+        self._learn(tenant, made, number, event, weighed=True)
         if number - made.saved >= SNAPSHOT_EACH:
             self._save(tenant, made)
 
@@ -222,11 +225,91 @@ class School:
             self.log.save(tenant, made.number, made.pupil.dump(), keep=self._keep)
             made.saved = made.number
 
+    # What somebody decides about learning itself.
+
+    def pause(self, tenant: str) -> None:
+        """From now on all is kept and nothing learned: decisions go by what was learned until here."""
+        made = self._class(tenant)
+        if not made.paused:
+            self._pause(tenant, made)
+            self.log.stand(tenant, made.number, emptied=made.emptied)
+
+    def resume(self, tenant: str) -> int:
+        """Learn what came meanwhile, in its order, as if there had been no pause. How much that was."""
+        made = self._class(tenant)
+        if not made.paused:
+            return 0
+        waited = sum(1 for _ in self.log.after(tenant, made.number))
+        self.log.stand(tenant, None, emptied=made.emptied)
+        self._renewed(tenant)
+        return waited
+
+    def rollback(self, tenant: str, number: int | None = None) -> int | Failure:
+        """Go back to a snapshot; None: to the last one before what holds now. What came after it teaches nothing any
+        more, though it stays in the log. The snapshot's number."""
+        made = self._class(tenant)
+        there = self.log.snapshots(tenant)
+        if number is None:
+            number = next((one for one in there if one < made.number), None)
+        payload = None if number is None else self.log.snapshot(tenant, number)
+        if number is None or payload is None:
+            known = ", ".join(map(str, there)) or "none yet"
+            return bad("snapshot", f"there is no such snapshot to go back to; there are: {known}")
+        try:
+            pupil = Pupil.load(payload, self._how)
+        except UnknownState as error:
+            return bad("snapshot", f"snapshot {number} cannot be read: {error}")
+        self._save(tenant, made)  # so that one may go forth again
+        self.log.go_back(tenant, number, payload, emptied=pupil.learner is None)
+        self._renewed(tenant)
+        return number
+
+    def reset(self, tenant: str) -> None:
+        """Begin with nothing. What was kept stays, and may be gone back to by its snapshots."""
+        self._save(tenant, self._class(tenant))
+        self.log.go_back(tenant, 0, Pupil(self._how).dump(), emptied=True)
+        self._renewed(tenant)
+
+    def forget(self, tenant: str, request: str | None = None) -> int | Failure:
+        """Delete one request's trace, or all of an organisation's, from log, memory and learner. How many events.
+
+        The learner is taught anew by what is left of the log, whose events beyond the last `keep` are gone. Snapshots
+        go: they know what is to be forgotten. One thing stays: how much others' feedback counted beside it (fairness).
+        """
+        paused_at, _ = self.log.standing(tenant)
+        gone = self.log.forget(tenant, request)
+        gone += self.memory.forget(tenant, request)
+        if request is not None and not gone:
+            return unknown(request)
+        if request is None:
+            self.log.stand(tenant, None if paused_at is None else 0, emptied=True)
+        made = self._renewed(tenant)
+        self._save(tenant, made)
+        return gone
+
+    def _renewed(self, tenant: str) -> _Class:
+        before = self._class(tenant)
+        made = self._resumed(tenant, remember=False)
+        made.ahead = before.stamp + 1 - made.number
+        self._classes[tenant] = made
+        return made
+
+    def snapshots(self, tenant: str) -> list[dict[str, Any]]:
+        """What one may go back to, newest first."""
+        return [{"snapshot": number, "at": at_s} for number, at_s in self.log.told(tenant)]
+
+    def export(self, tenant: str, after: int, most: int) -> tuple[bytes, int | None]:
+        """The next decisions after this number as JSON lines, and the number to go on after; None at the end."""
+        found = self.log.decided(tenant, after, most)
+        out = io.BytesIO()
+        write((row for _, one, said in found if (row := row_of(one, said)) is not None), out)
+        return out.getvalue(), found[-1][0] if len(found) == most else None
+
     # What is asked.
 
     def newest(self) -> dict[str, int]:
-        """The number of each organisation's last event: what tells whether there is news."""
-        return {tenant: made.number for tenant, made in self._classes.items()}
+        """The stamp of each organisation's policy: what tells whether there is news."""
+        return {tenant: made.stamp for tenant, made in self._classes.items()}
 
     def lesson(self, tenant: str, incarnation: int) -> Lesson:
         made = self._classes.get(tenant)
@@ -235,8 +318,13 @@ class School:
         if made.policy is None:
             made.policy = made.pupil.policy()
         pupil = made.pupil
-        stamp = (incarnation, made.number)
-        return Lesson(stamp=stamp, payload=made.policy, judged=pupil.judged, prompts=pupil.prompts)
+        return Lesson(
+            stamp=(incarnation, made.stamp),
+            payload=made.policy,
+            judged=pupil.judged,
+            prompts=pupil.prompts,
+            emptied=made.emptied,
+        )
 
     def summary(self, tenant: str) -> Summary:
         made = self._classes.get(tenant)
@@ -256,6 +344,7 @@ class School:
             warm_up=self._how.warm_up,
             quality=pupil.levels(),
             signals=dict(pupil.signals),
+            paused=made.paused,
         )
 
     def about(self, tenant: str, query: str) -> str | Failure:
@@ -265,7 +354,7 @@ class School:
             return found
         same = [one for one in found if one["similarity"] > SAME]
         if not same:
-            return _unknown(query)
+            return unknown(query)
         return str(max(same, key=lambda one: float(one["at"]))["request_id"])
 
     def search(self, tenant: str, query: str | Sequence[float], k: int) -> list[dict[str, Any]] | Failure:
@@ -275,10 +364,10 @@ class School:
         else:
             if len(query) != self.embedder.dim:
                 detail = f"the vector has {len(query)} numbers; {self.embedder.name} has {self.embedder.dim}"
-                return _bad("vector", detail)
+                return bad("vector", detail)
             vector = np.asarray(query, dtype=np.float32)
         if not np.all(np.isfinite(vector)) or not np.any(vector):
-            return _bad("query", "there is nothing to look for: send a text, or a vector of finite numbers, not all 0")
+            return bad("query", "there is nothing to look for: send a text, or a vector of finite numbers, not all 0")
         return [_told(one) for one in self.memory.near(tenant, vector / np.linalg.norm(vector), k)]
 
 
@@ -294,38 +383,3 @@ def _told(found: Found) -> dict[str, Any]:
         "at": trace.at,
         **({} if trace.text is None else {"text": trace.text}),
     }
-
-
-def _wanted(given: FeedbackGiven) -> list[tuple[str, float, float]] | Failure:
-    """(request, quality, weight) of what is to be judged."""
-    if given.score is not None:
-        quality = clipped(given.score)
-        if quality is None:
-            return _bad("score", "score should be a number from 0 to 1")
-        return [(given.request, quality, 1.0)]
-    if given.label is not None:
-        if (known := LABELS.get(given.label.lower())) is None:
-            return _bad("label", f"{given.label[:64]!r} is no label; there are {', '.join(LABELS)}")
-        return [(given.request, known, 1.0)]
-    if given.better_than is not None:
-        if given.better_than == given.request:
-            return _bad("better_than", "an answer is not better than itself; name another request")
-        return [(given.request, BETTER, COMPARED), (given.better_than, WORSE, COMPARED)]
-    if given.correction is not None:
-        return [(given.request, *CORRECTED)]
-    return _bad("score", "say how good the answer was: score (0 to 1), label, better_than or correction")
-
-
-def _unknown(request: str) -> Failure:
-    return Failure(
-        kind=FailureKind.BAD_REQUEST,
-        code="unknown_request",
-        param="request_id",
-        scope="request",
-        detail=f"no answer of yours has the id {request[:128]!r} (x-request-id of an answer that was chosen by what is "
-        "learned: a route of strategy `learned`, or model ruvector-auto)",
-    )
-
-
-def _bad(param: str, detail: str) -> Failure:
-    return Failure(kind=FailureKind.BAD_REQUEST, param=param, detail=detail, scope="request")

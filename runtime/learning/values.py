@@ -42,7 +42,8 @@ class Trajectory:
 
     `vector` is the prompt, as little-endian float32 of `embedder`. `costs_nanousd` go with `candidates` (None: no price
     is known). `chosen` is whom the policy would ask first and `propensity` the chance with which it did; both are empty
-    where it abstained. `answered` is who gave the answer. `at_s` is wall-clock time.
+    where it abstained. `prices` are the candidates' in units of quality, as that decision saw them. `answered` is who
+    gave the answer. `at_s` is wall-clock time.
     """
 
     uid: str
@@ -60,6 +61,7 @@ class Trajectory:
     chosen: str = ""
     propensity: float | None = None
     gave_up: float = 0.0
+    prices: tuple[float, ...] = ()
     answered: str = ""
     outcome: str = ""
     signals: tuple[Signal, ...] = ()
@@ -103,12 +105,14 @@ class Taken:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
     """One organisation's policy: `payload` is a learner's state (`runtime.sona.state`), empty before there is one.
-    `judged` is how much feedback it rests on, `prompts` how many requests it has seen."""
+    `judged` is how much feedback it rests on, `prompts` how many requests it has seen. `emptied`: somebody wanted it
+    forgotten, so that an empty one takes the place of whatever was taught before."""
 
     stamp: Stamp
     payload: bytes = b""
     judged: float = 0.0
     prompts: int = 0
+    emptied: bool = False
 
 
 @crosses
@@ -118,3 +122,21 @@ class Lessons:
 
     incarnation: int
     of: Mapping[str, Lesson] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What an organisation's learner has come to. `quality` holds (mean, standard deviation) by model."""
+
+    prompts: int = 0
+    judged: float = 0.0
+    learned: int = 0
+    asked: float = 0.0
+    spent: float = 0.0
+    remembered: int = 0
+    events: int = 0
+    learns: bool = False
+    warm_up: int = 0
+    quality: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    signals: Mapping[str, int] = field(default_factory=dict)
+    paused: bool = False

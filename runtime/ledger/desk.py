@@ -125,6 +125,14 @@ class Desk:
             return unkept(found)
         return {"entries": [audit_json(one) for one in found]}
 
+    async def note(self, what: str, subject: str, after: Mapping[str, Json], *, who: str) -> Answer | Failure:
+        """Write into the trail what an admin has done elsewhere than here."""
+        at_ms = round(self._wall() * 1_000)
+        failed = await self._store.change(
+            (), audit=(Audit(at_ms=at_ms, who=who, what=what, subject=subject, after=after),)
+        )
+        return unkept(failed) if failed is not None else {}
+
     # How it is done.
 
     async def _do(self, amend: Callable[[float], Amendment | Denied]) -> Amendment | Failure:

@@ -31,7 +31,9 @@ log = logging.getLogger("raygate.ledger")
 READS = frozenset({"keys", "key", "accounts", "audit"})
 OWN = frozenset({"budgets", "state"})
 ENQUIRIES = frozenset({"spend", "rows", "elsewhere"})
-CHANGES = frozenset({"create_key", "change_key", "revoke_key", "put_team", "put_org", "set_budget", "remove_budget"})
+CHANGES = frozenset(
+    {"create_key", "change_key", "revoke_key", "put_team", "put_org", "set_budget", "remove_budget", "note"}
+)
 """What may be asked of the desk; changes are told who makes them."""
 
 METERS = "meters"

@@ -42,7 +42,8 @@ class Trajectory:
     neither. `prices` are what each candidate was held to cost in units of quality, as the decision saw it. `quality` is
     in [0, 1], None until somebody judged the answer, with the `weight` that the judgement had. `cost_nanousd` and
     `latency_s` are of the call that answered. `key` names whose request it was, never the key itself. `at` is wall time
-    in seconds.
+    in seconds. `mode` says who decided (`runtime.learning.values.Mode`): one that went by the default order chose for
+    certain, which says nothing of the others.
     """
 
     request: str
@@ -59,6 +60,7 @@ class Trajectory:
     latency_s: Positive | None = None
     key: str = ""
     at: Finite = 0.0
+    mode: str = ""
 
     def as_json(self) -> dict[str, Json]:
         """The row, without what it does not say."""

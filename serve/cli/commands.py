@@ -12,6 +12,8 @@ import typer
 from typer.exceptions import TyperException
 
 from serve.cli.errors import BAD_INPUT, FAILED, Ended
+from serve.cli.learn_commands import learn_app
+from serve.cli.options import Config, Json, Key, Url
 
 # Without rich: its help pages are prettier, and cost more than all the rest.
 app = typer.Typer(rich_markup_mode=None, add_completion=True, pretty_exceptions_enable=False)
@@ -21,7 +23,6 @@ keys_app = typer.Typer(rich_markup_mode=None, help="Make, list and revoke caller
 app.add_typer(keys_app, name="keys")
 budget_app = typer.Typer(rich_markup_mode=None, help="Bound what keys, teams and organisations spend.")
 app.add_typer(budget_app, name="budget")
-learn_app = typer.Typer(rich_markup_mode=None, help="Measure what learning is worth, on files alone.")
 app.add_typer(learn_app, name="learn")
 
 
@@ -29,14 +30,6 @@ class Proxy(StrEnum):
     HAPROXY = "haproxy"
     PYTHON = "python"
     AUTO = "auto"
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="A settings file; else RAYGATE_CONFIG, if set.")
-]
-Url = Annotated[str, typer.Option(help="Where Raygate is; else RAYGATE_URL, else the one that runs here.")]
-Key = Annotated[str, typer.Option(help="The key to show; else RAYGATE_API_KEY, else the one that was made here.")]
 
 
 def _version(wanted: bool) -> None:
@@ -265,33 +258,6 @@ def remove_budget(  # noqa: PLR0917  # typer calls it by name
     from serve.cli import accounts
 
     accounts.remove_budget(scope.value, account, period, url=url, key=key, as_json=as_json)
-
-
-@learn_app.command("replay")
-def replay(
-    pack: Annotated[Path, typer.Argument(metavar="PACK.parquet", help="Columns prompt, q:MODEL and c:MODEL.")],
-    seeds: Annotated[str, typer.Option(help="One order of the prompts each, as 0-4 or 0,1,2.")] = "0-4",
-    dataset: Annotated[str, typer.Option(help="Only rows whose column `dataset` says this.")] = "",
-    as_json: Json = False,
-) -> None:
-    """Play recorded outcomes to the learner as production has it, revealing only the chosen model's."""
-    from serve.cli import learn
-
-    learn.replay(pack, seeds=seeds, dataset=dataset, as_json=as_json)
-
-
-@learn_app.command("evaluate")
-def evaluate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Exported trajectories: .jsonl or .parquet.")],
-    policy: Annotated[str, typer.Option(help="always:MODEL, or the file of a learner's snapshot.")],
-    taste: Annotated[str, typer.Option(help="What a snapshot may pay where rows say no prices.")] = "ruvector-auto",
-    clip: Annotated[float | None, typer.Option(min=1, help="The most that one row may weigh.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Estimate what another policy would have earned on logged decisions: IPS, SNIPS and doubly robust."""
-    from serve.cli import learn
-
-    learn.evaluate(file, policy=policy, taste=taste, clip=clip, as_json=as_json)
 
 
 def run(args: Sequence[str] | None) -> int:

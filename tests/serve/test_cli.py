@@ -72,7 +72,7 @@ class Upstream(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.body)
 
-    do_POST = do_GET  # noqa: N815  # the base class looks for it
+    do_POST = do_DELETE = do_GET  # noqa: N815  # the base class looks for it
 
     def _read(self) -> bytes:
         return self.rfile.read(int(self.headers.get("content-length", 0)))

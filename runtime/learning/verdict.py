@@ -1,0 +1,54 @@
+"""What feedback is taken for: how good which answers were, and how much that counts. And what is said of none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runtime.learning.values import FeedbackGiven
+from runtime.outcome import Failure, FailureKind
+from runtime.sona.fairness import score as clipped
+
+LABELS: Mapping[str, float] = {
+    **dict.fromkeys(("good", "up", "thumbs_up", "correct", "yes"), 1.0),
+    **dict.fromkeys(("ok", "neutral", "partial"), 0.5),
+    **dict.fromkeys(("bad", "down", "thumbs_down", "wrong", "no"), 0.0),
+}
+BETTER, WORSE, COMPARED = 0.75, 0.25, 0.5
+"""Of two answers one was better: that says how they differ, not how good they are, so each counts half."""
+CORRECTED = (0.2, 0.8)
+"""Whoever takes the pains to correct an answer found it wanting; how much so is not said."""
+
+
+def wanted(given: FeedbackGiven) -> list[tuple[str, float, float]] | Failure:
+    """(request, quality, weight) of what is to be judged."""
+    if given.score is not None:
+        quality = clipped(given.score)
+        if quality is None:
+            return bad("score", "score should be a number from 0 to 1")
+        return [(given.request, quality, 1.0)]
+    if given.label is not None:
+        if (known := LABELS.get(given.label.lower())) is None:
+            return bad("label", f"{given.label[:64]!r} is no label; there are {', '.join(LABELS)}")
+        return [(given.request, known, 1.0)]
+    if given.better_than is not None:
+        if given.better_than == given.request:
+            return bad("better_than", "an answer is not better than itself; name another request")
+        return [(given.request, BETTER, COMPARED), (given.better_than, WORSE, COMPARED)]
+    if given.correction is not None:
+        return [(given.request, *CORRECTED)]
+    return bad("score", "say how good the answer was: score (0 to 1), label, better_than or correction")
+
+
+def unknown(request: str) -> Failure:
+    return Failure(
+        kind=FailureKind.BAD_REQUEST,
+        code="unknown_request",
+        param="request_id",
+        scope="request",
+        detail=f"no answer of yours has the id {request[:128]!r} (x-request-id of an answer that was chosen by what is "
+        "learned: a route of strategy `learned`, or model ruvector-auto)",
+    )
+
+
+def bad(param: str, detail: str) -> Failure:
+    return Failure(kind=FailureKind.BAD_REQUEST, param=param, detail=detail, scope="request")

@@ -1,0 +1,111 @@
+"""`raygate learn` for admins, over HTTP: what was learned; its log as a file; to pause, to go back, to forget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from serve.cli import http, place, screen
+from serve.cli.accounts import ask
+from serve.cli.errors import FAILED, Ended
+
+
+def export(file: Path, *, org: str, url: str, key: str, as_json: bool) -> None:
+    """Every decision into a file, which is there once it is whole. Raises `Ended`."""
+    if file.suffix.lower() != ".jsonl":
+        raise Ended(f"{file} will hold JSON lines; end its name in .jsonl")
+    target = place.target(url, key)
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    rows = size = 0
+    try:
+        with (
+            part.open("wb") as out,
+            screen.waiting("asking for what was learned"),
+            http.client(target) as client,
+            client.stream("GET", "/admin/learning/trajectories", params=_of(org)) as reply,
+        ):
+            if reply.status_code != 200:
+                reply.read()
+                raise http.refusal(target, reply)
+            for piece in reply.iter_bytes():
+                rows, size = rows + piece.count(b"\n"), size + out.write(piece)
+        part.replace(file)
+    except OSError as error:
+        raise Ended(f"{file} cannot be written: {error.strerror}", FAILED) from None
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    if as_json:
+        screen.as_json({"file": str(file), "rows": rows, "bytes": size})
+    else:
+        print(f"{file}: {rows:,} decisions, {size:,} bytes; `{screen.program()} learn evaluate` reads it.")
+
+
+def status(*, org: str, url: str, key: str, as_json: bool) -> None:
+    """How learning stands. Raises `Ended`."""
+    found = ask("GET", "learning", url=url, key=key, query=_of(org))
+    if as_json:
+        screen.as_json(found)
+        return
+    if not found["learns"]:
+        print(
+            f"{found['org']}: {found['prompts']:,} of {found['warm_up']:,} prompts are there; then it begins to learn."
+        )
+    else:
+        models = sorted(found["models"].items(), key=lambda one: -one[1]["quality"])
+        lines = [(name, f"{one['quality']:.2f} ± {one['doubt']:.2f}") for name, one in models]
+        screen.console().print(screen.table(("model", "quality"), lines, right=("quality",)))
+        print(f"\n{found['org']}: {found['prompts']:,} prompts, {found['judged']:,.0f} judged answers.")
+    if found["paused"]:
+        print(f"It is paused: what comes is kept, and learned once `{screen.program()} learn resume` says so.")
+
+
+def snapshots(*, org: str, url: str, key: str, as_json: bool) -> None:
+    """What one may go back to. Raises `Ended`."""
+    found = ask("GET", "learning/snapshots", url=url, key=key, query=_of(org))
+    if as_json:
+        screen.as_json(found)
+        return
+    if not found["snapshots"]:
+        print("There is no snapshot yet; one is taken every few minutes while something is learned.")
+        return
+    lines = [(str(one["snapshot"]), _when(one["at"])) for one in found["snapshots"]]
+    screen.console().print(screen.table(("snapshot", "until"), lines, right=("snapshot",)))
+
+
+def steer(
+    what: str, *, org: str, url: str, key: str, as_json: bool, snapshot: int | None = None, request: str = ""
+) -> None:
+    """Pause, resume, reset, go back, forget. Raises `Ended`."""
+    if what == "forget":
+        path = f"learning/traces/{quote(request, safe='')}" if request else "learning/traces"
+        done = ask("DELETE", path, url=url, key=key, query=_of(org))
+    else:
+        query = _of(org) if snapshot is None else {**_of(org), "snapshot": str(snapshot)}
+        done = ask("POST", f"learning/{what}", url=url, key=key, query=query)
+    if as_json:
+        screen.as_json(done)
+        return
+    print(_SAID[what].format(org=done["org"], number=done["number"]))
+
+
+_SAID: Mapping[str, str] = {
+    "pause": "{org}: what comes is kept, and nothing learned from it until it is resumed.",
+    "resume": "{org}: learning goes on; {number} events had waited.",
+    "reset": "{org}: it begins with nothing. A snapshot from before can be gone back to.",
+    "rollback": "{org}: decides by what it knew at snapshot {number}; what came after it teaches nothing any more.",
+    "forget": "{org}: {number} traces are gone from log, memory and learner, which was taught anew without them.",
+}
+
+
+def _of(org: str) -> dict[str, str]:
+    return {"org": org} if org else {}
+
+
+def _when(at_s: Any) -> str:
+    return "–" if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC"
