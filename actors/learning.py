@@ -11,19 +11,21 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actors.refs import Unreachable, last_line
 from actors.ruvector_ref import RuVectorRef
+from runtime.balance.asked import last_said
 from runtime.balance.entry import Asked, Entry
 from runtime.entrance import Senses
 from runtime.learning.advice import Advice, Decision, Learned
 from runtime.learning.report import trajectory_of
 from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
 from runtime.outcome import Failure, Outcome
+from runtime.plan import organisation
 from runtime.request import Request
 from runtime.settings import LearningSettings
 
@@ -38,6 +40,8 @@ TELL_S = 0.25
 CALM_S = 0.5
 """A policy is asked for at most so often."""
 RETRY_S, LONGEST_RETRY_S = 0.25, 5.0
+NEIGHBOURS, NEAR_S = 5, 0.02
+"""How many an explanation shows, and how long it waits for them."""
 MOST_TENANTS = 64
 """Organisations whose policies an edge keeps; each may be a megabyte."""
 
@@ -114,6 +118,15 @@ class EdgeLearning:
         with suppress(Unreachable):
             await self.flush()
         return await self.owner.about(tenant, query)
+
+    async def explained(self, request: Request, told: Mapping[str, object]) -> Mapping[str, object]:
+        """An explanation, with the nearest of what this organisation asked before and what came of it, where a choice
+        goes by what was learned and the owner says so within `NEAR_S`."""
+        text = last_said(request).strip()
+        if told.get("strategy") != "learned" or not text or not self.settings.enabled:
+            return told
+        near = await self.owner.near(organisation(request), text, NEIGHBOURS, within_s=NEAR_S)
+        return told if near is None else {**told, "neighbours": near}
 
     # Its life.
 

@@ -527,7 +527,11 @@ class ManagerActor(ServesCalls):
     async def explain(self, request: Request | Mapping[str, Any]) -> Mapping[str, object] | Failure:
         """Whom a request would go to as the manager sees things now, and why: `Gateway.explain`."""
         parsed = request if isinstance(request, Request) else parse_chat(request)
-        return parsed if isinstance(parsed, Failure) else (await self._ready_edge()).gateway.explain(parsed)
+        if isinstance(parsed, Failure):
+            return parsed
+        edge = await self._ready_edge()
+        told = edge.gateway.explain(parsed)
+        return told if isinstance(told, Failure) else await edge.learning.explained(parsed, told)
 
     async def feedback(self, request_id: str, **said: Any) -> dict[str, Any] | Failure:
         """What somebody thinks of an answer: `score=0.9` (0 to 1), `label="good"`, `better_than=` another request's id,

@@ -69,11 +69,11 @@ class RuVectorRef:
         return found
 
     async def near(self, tenant: str, text: str, k: int, *, within_s: float) -> list[dict[str, Json]] | None:
-        """As `search`, for whom it is no loss to go without: None where the owner is away or slow. It is not made."""
+        """As `search`, for whom it is no loss to go without: None where the owner is away or slow."""
         try:
             async with asyncio.timeout(within_s):
-                found = await self.actor.call("search", tenant, text, k, timeout_s=HURRY_S)
-        except (Unreachable, RayTaskError, TimeoutError):
+                found = await self._call("search", tenant, text, k, timeout_s=HURRY_S)
+        except (Unreachable, TimeoutError):
             return None
         return found if isinstance(found, list) else None
 

@@ -42,6 +42,9 @@ REMEMBERED = 4_096
 """Models that callers named, of which what is known is kept at hand."""
 
 
+TOLD_OF_TASTES = "Chooses the model by what was learned."
+
+
 def utc_today() -> date:
     """List prices are of a day. Several times in a request it is asked for, so it is put together once."""
     return _day(int(time.time()) // 86_400)  # noqa: TID251  # the default of a clock that can be injected
@@ -134,6 +137,11 @@ class Catalog:
         """The models of a provider. `also` is what the provider lists itself: truer than our table of its kind."""
         infos = (self.info(provider, name) for name in self._names(provider, also))
         return tuple(info for info in infos if info is not None)
+
+    def tastes(self) -> tuple[ModelInfo, ...]:
+        """The names by which what was learned chooses, where there is something to choose among; of no provider."""
+        names = [one for one in TASTES if one not in self.settings.routes and len(self.resolve(one)) > 1]
+        return tuple(ModelInfo(provider="", model=one, description=TOLD_OF_TASTES) for one in names)
 
     def _names(self, provider: str, also: Iterable[str] = ()) -> Iterable[str]:
         of = self.settings.providers.get(provider)

@@ -14,8 +14,10 @@ async def explain(asked: Asked) -> None:
     request = parse(await asked.json(), PARSERS["openai"], request_id=asked.request_id, caller=asked.caller)
     if isinstance(request, Failure):
         refuse(request)
-    target = asked.target
-    told = await target.explain(request) if isinstance(target, ManagerRef) else asked.edge.gateway.explain(request)
+    target, edge = asked.target, asked.edge
+    told = await target.explain(request) if isinstance(target, ManagerRef) else edge.gateway.explain(request)
     if isinstance(told, Failure):
         refuse(told)
-    await asked.reply(told)
+    if not isinstance(target, ManagerRef):
+        told = await edge.learning.explained(request, told)
+    await asked.reply(dict(told))

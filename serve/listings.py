@@ -8,6 +8,7 @@ from importlib.metadata import version as installed_version
 from runtime.dialects.anthropic import render as anthropic
 from runtime.dialects.anthropic.parse import parse_count
 from runtime.dialects.ollama.installed import (
+    name_of,
     parse_show,
     render_running,
     render_show,
@@ -15,6 +16,7 @@ from runtime.dialects.ollama.installed import (
     render_version,
 )
 from runtime.dialects.openai_surface import render_models
+from runtime.models import ModelInfo
 from runtime.outcome import Failure
 from runtime.tokens import expected_tokens
 from serve import openapi
@@ -64,9 +66,9 @@ async def docs(asked: Asked) -> None:
 
 async def models(asked: Asked) -> None:
     """In Anthropic's form, with its pages, for Anthropic's clients."""
-    infos = await asked.target.list_models()
+    infos = await _listed(asked)
     if asked.exchange.surface.name != "anthropic":
-        await asked.reply(render_models(f"{info.provider}/{info.model}" for info in infos))
+        await asked.reply(render_models(map(name_of, infos)))
         return
     query = asked.exchange.query
     limit = query.get("limit", "")
@@ -80,15 +82,25 @@ async def models(asked: Asked) -> None:
     )
 
 
+async def _listed(asked: Asked) -> tuple[ModelInfo, ...]:
+    """All models of all providers, and by which names they are chosen among."""
+    return (*await asked.target.list_models(), *asked.edge.gateway.policy.catalog.tastes())
+
+
+async def _found(asked: Asked, name: str) -> ModelInfo | None:
+    taste = next((one for one in asked.edge.gateway.policy.catalog.tastes() if one.model == name), None)
+    return taste or await asked.target.model_info(name)
+
+
 async def model(asked: Asked) -> None:
     name = asked.path.removeprefix("/models/")
-    info = await asked.target.model_info(name)
+    info = await _found(asked, name)
     if info is None:
         raise no_such_model(name)
     if asked.exchange.surface.name == "anthropic":
         await asked.reply(anthropic.render_model(info))
     else:
-        await asked.reply(render_models([f"{info.provider}/{info.model}"])["data"][0])
+        await asked.reply(render_models([name_of(info)])["data"][0])
 
 
 async def count_tokens(asked: Asked) -> None:
@@ -105,7 +117,7 @@ async def ollama_version(asked: Asked) -> None:
 
 
 async def tags(asked: Asked) -> None:
-    await asked.reply(render_tags(await asked.target.list_models()))
+    await asked.reply(render_tags(await _listed(asked)))
 
 
 async def running(asked: Asked) -> None:
@@ -116,7 +128,7 @@ async def show(asked: Asked) -> None:
     name = parse_show(await asked.json())
     if isinstance(name, Failure):
         refuse(name)
-    info = await asked.target.model_info(name)
+    info = await _found(asked, name)
     if info is None:
         raise no_such_model(name)
     await asked.reply(render_show(info))

@@ -61,7 +61,7 @@ def asked_of(
         prefix=prefix,
         prefix_tokens=sent_before,
         session=session,
-        text=_last_said(request) if text_matters else "",
+        text=last_said(request) if text_matters else "",
         allowed=allowed,
         tenant=tenant,
         goes_on=any(message.role in _ANSWERS for message in request.messages),
@@ -84,7 +84,8 @@ def _letters(request: Request) -> tuple[int, bool]:
     return letters, plain
 
 
-def _last_said(request: Request) -> str:
+def last_said(request: Request) -> str:
+    """What the user said last; empty where that was no text."""
     return next((message.text for message in reversed(request.messages) if message.role is Role.USER), "")
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.learning.again import SAME, Again
 from runtime.learning.events import Event, Judged, vector_of
 from runtime.learning.export import row_of
 from runtime.learning.log import Log
@@ -39,9 +40,6 @@ SNAPSHOT_EACH = 500
 """Events after which a pupil is saved, so that a start has no more than these to learn again."""
 LEAST_KEPT = 8_192
 """Events that stay whatever the settings say: new maps are fitted on them."""
-
-SAME = 0.9999
-"""The cosine of a text with itself, less what rounding takes."""
 
 
 @dataclass(slots=True)
@@ -74,6 +72,7 @@ class School:
         self._keep = max(keep, LEAST_KEPT)
         self.log = Log(folder / "events.sqlite")
         self.memory = Memory(folder / "memory", embedder, most=keep, rebuildable=True)
+        self._again = Again()
         self._classes: dict[str, _Class] = {}
         for tenant in self.log.tenants():
             self._classes[tenant] = self._resumed(tenant)
@@ -127,6 +126,7 @@ class School:
     def take(self, trajectories: Sequence[Trajectory]) -> int:
         """Keep and learn; how many were new. A vector of another embedder is refused."""
         ours = [one for one in trajectories if one.embedder == self.embedder.name and len(one.vector) == self._bytes]
+        ours = [self._again.seen(one) for one in ours]
         numbers = self.log.add([(one.tenant, one) for one in ours])
         for number, one in zip(numbers, ours, strict=True):
             if number is not None:

@@ -6,6 +6,8 @@
     truncated       0.3     0.3    by the model's own limit; a third where the caller wanted it short
     broken json     0       0.8    against the schema that was asked for; nearly as sure as a judgement
     good json       0.8     0.1    says nothing of the content
+    asked again     0.2     0.1    of the answer before, by the same key within two minutes; people also ask twice to
+                                   compare, and programs to sample (`runtime.learning.again`)
 
 An answer with none of them teaches nothing: that a model answered at all does not make it right. Feedback counts 1.
 """
@@ -26,6 +28,7 @@ TRUNCATED = (0.3, 0.3)
 CUT_SHORT = (0.3, 0.1)
 BROKEN_JSON = (0.0, 0.8)
 GOOD_JSON = (0.8, 0.1)
+ASKED_AGAIN = (0.2, 0.1)
 
 
 def signals_of(request: Request, outcome: Outcome) -> tuple[Signal, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from actors.environment import environment, state_folder
 from runtime.catalog import Catalog
+from runtime.dialects.ollama.installed import name_of
 from runtime.display import as_dict
 from runtime.models import NANOUSD, Feature, ModelInfo
 from runtime.settings import Settings
@@ -46,7 +47,9 @@ def _settings(target: place.Target) -> Settings:
 
 
 def _info(catalog: Catalog, name: str) -> ModelInfo:
-    provider, _, model = name.partition("/")
+    provider, slash, model = name.partition("/")
+    if not slash:
+        return ModelInfo(provider="", model=name)
     return catalog.info(provider, model) or ModelInfo(provider=provider, model=model)
 
 
@@ -54,7 +57,7 @@ def _row(info: ModelInfo) -> tuple[str, ...]:
     price = info.pricing
     features = sorted(info.features - USUAL)
     return (
-        f"{info.provider}/{info.model}",
+        name_of(info),
         UNKNOWN if info.context_length is None else f"{info.context_length:,}",
         UNKNOWN if price is None else _dollars(price.input),
         UNKNOWN if price is None else _dollars(price.output),
@@ -74,4 +77,4 @@ def _dollars(nanousd: int) -> str:
 
 def _plain(info: ModelInfo) -> dict[str, Any]:
     said: dict[str, Any] = as_dict(info)
-    return {"id": f"{info.provider}/{info.model}", **said}
+    return {"id": name_of(info), **said}

@@ -204,3 +204,44 @@ def test_a_session_is_kept_by_key_and_bounded(school: School) -> None:
     kept = school.log.session("default", "k", "s")
     assert kept is not None
     assert (len(kept), kept[-1]) == (40, ("user", "99"))
+
+
+def asked(number: int, words: str, at_s: float, *, key: str = "k", answered: str = CHEAP) -> Trajectory:
+    vector = np.asarray(EMBEDDER.embed([words])[0], dtype="<f4").tobytes()
+    return decided(number, vector=vector, at_s=at_s, key=key, answered=answered)
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "counts"),
+    [
+        ({}, {}, True),
+        ({}, {"at_s": 1_121.0}, False),
+        ({}, {"key": "other"}, False),
+        ({"key": ""}, {"key": ""}, False),
+        ({}, {"words": "what is a wave of the sea?"}, False),
+        ({"answered": ""}, {}, False),
+    ],
+    ids=["the same", "later", "somebody else", "nobody knows who", "another question", "nobody had answered"],
+)
+def test_who_asks_the_same_again_soon_was_not_content(
+    school: School, first: dict[str, str], again: dict[str, str], counts: bool
+) -> None:
+    words = "what is a ray, in one sentence?"
+    school.take([decided(number) for number in range(HOW.warm_up)])
+    before = school.summary("default").quality[CHEAP][0]
+    school.take([asked(70, **{"words": words, "at_s": 1_000.0, **first})])  # type: ignore[arg-type]
+    school.take([asked(71, **{"words": words, "at_s": 1_060.0, **again})])  # type: ignore[arg-type]
+    assert dict(school.summary("default").signals) == ({"asked again": 1} if counts else {})
+    assert (school.summary("default").quality[CHEAP][0] < before) is counts
+
+
+def test_what_was_asked_again_is_remembered_with_the_log(tmp_path: Path) -> None:
+    school = opened(tmp_path / "a")
+    school.take([decided(number) for number in range(HOW.warm_up)])
+    for number in (70, 71):
+        school.take([asked(number, "what is a ray?", 1_000.0)])
+    taught = school._classes["default"].pupil.dump()
+    school.abandon()
+    again = opened(tmp_path / "a")
+    assert again._classes["default"].pupil.dump() == taught
+    again.abandon()

@@ -31,7 +31,7 @@ class Learning(Served):
     """An application whose edge has RuVector's actor at hand."""
 
     def __init__(self, owner: RuVectorActor | None) -> None:
-        super().__init__(HELLO, models=PRICES, routes=ROUTES, default_model="pick")
+        super().__init__(HELLO, models=PRICES, routes=ROUTES, default_model="pick", learning={"least_feedback": 4})
         self.edge.learning = edge_learning(Near(owner))
         self.edge.gateway.policy = replace(self.edge.gateway.policy, adviser=self.edge.learning)
 
@@ -166,3 +166,57 @@ async def test_feedback_waits_for_a_decision_that_another_edge_has_not_told_of_y
     await asyncio.sleep(0)
     await served.ask("what is a ray?", "req_late")
     assert (await judging).status == 200
+
+
+async def explained(served: Learning, words: str) -> Any:
+    body = {"model": "pick", "messages": [{"role": "user", "content": words}]}
+    call = await served(post("/v1/route/explain", body))
+    assert call.status == 200, call.body
+    return json.loads(call.body)
+
+
+@pytest.mark.parametrize("keep_text", [False, True])
+async def test_an_explanation_shows_what_a_choice_rests_on(tmp_path: Path, keep_text: bool) -> None:
+    async with learning(tmp_path, keep_text=keep_text) as served:
+        adviser = served.edge.learning.adviser
+        assert adviser is not None
+        adviser.keep_text = keep_text
+        for number in range(9):
+            await served.ask(f"tell me of the sea, {number}", f"req_{number}")
+            assert (await served(post("/v1/feedback", {"request_id": f"req_{number}", "score": 0.9}))).status == 200
+        lessons = await served.edge.learning.owner.poll({"default": (0, -1)}, 1.0)
+        assert lessons is not None
+        await served.edge.learning._adopt(lessons)
+        told = await explained(served, "tell me of the sea, 3")
+        for _ in range(20):  # on a machine that is busy the owner may be late
+            if "neighbours" not in told:
+                told = await explained(served, "tell me of the sea, 3")
+        terms = told["candidates"][0]["terms"]
+        assert {"quality", "doubt", "worth", "propensity", "expected_nanousd"} <= terms.keys()
+        assert terms["evidence"] == 9.0
+        first = told["neighbours"][0]
+        assert (first["request_id"], first["quality"], len(told["neighbours"])) == ("req_3", 0.9, 5)
+        assert first.get("text") == ("tell me of the sea, 3" if keep_text else None)
+
+
+async def test_an_explanation_without_its_owner_is_one_without_neighbours() -> None:
+    served = Learning(None)
+    await served.edge.learning.awake()
+    assert "neighbours" not in await explained(served, "what is a ray?")
+    await served.edge.learning.stop()
+
+
+async def test_names_by_which_it_chooses_are_listed_where_there_is_a_choice(served: Learning) -> None:
+    listed = await served.got("/v1/models")
+    names = [one["id"] for one in listed["data"]]
+    assert {"one/a", "one/b"} <= set(names)
+    assert names[-4:] == [f"ruvector-{taste}" for taste in ("auto", "fast", "quality", "balanced")]
+    assert listed["data"][-1]["owned_by"] == "raygate"
+    assert (await served.got("/v1/models/ruvector-fast"))["id"] == "ruvector-fast"
+    tags = await served.got("/api/tags")
+    assert [one["name"] for one in tags["models"]] == names
+    ours = await served(Call("GET", "/v1/models", headers=[*BEARER, (b"anthropic-version", b"2023-06-01")]))
+    assert [one["id"] for one in json.loads(ours.body)["data"]] == names
+    alone = Served(HELLO)
+    told = await alone(Call("GET", "/v1/models", headers=BEARER))
+    assert b"ruvector" not in told.body

@@ -118,7 +118,7 @@ def render_model(info: ModelInfo) -> dict[str, Json]:
     """The body of GET /v1/models/{id}."""
     return {
         "type": "model",
-        "id": f"{info.provider}/{info.model}",
+        "id": f"{info.provider}/{info.model}" if info.provider else info.model,
         "display_name": info.name or info.model,
         "created_at": UNKNOWN_DATE,
         "lifecycle": "deprecated" if info.deprecated else "active",
