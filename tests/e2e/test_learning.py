@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,8 @@ import pytest
 import ray
 
 from actors.names import NAMESPACE, RUVECTOR
+from runtime.sona.evaluate import Always, evaluate
+from runtime.sona.trajectory import read
 from tests.e2e.conftest import Live, settings, until
 
 SMALL, LARGE = "small/one", "large/one"
@@ -44,10 +47,12 @@ def scripted(price: float) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def learning(live: Live) -> Iterator[Live]:
+@pytest.fixture(scope="module", params=["edge", "actor"])
+def learning(live: Live, request: pytest.FixtureRequest) -> Iterator[Live]:
+    """By each way that a request may go, with an organisation's learning that begins with nothing."""
     providers = settings().to_document()["providers"] | {"small": scripted(0.1), "large": scripted(10.0)}
     live.switch(
+        data_path=request.param,
         providers=providers,
         routes={
             "either": {"targets": [SMALL, LARGE], "strategy": "learned"},
@@ -57,6 +62,8 @@ def learning(live: Live) -> Iterator[Live]:
     )
     for name in providers:
         live.control(live.provider(name), "whereabouts")
+    with live.client() as client:
+        client.delete("/admin/learning/traces", params={"org": "default"}, timeout=60).raise_for_status()
     yield live
     live.switch()
 
@@ -83,7 +90,9 @@ def metrics(client: httpx.Client) -> dict[str, Any]:
     return said
 
 
-def test_traffic_moves_to_the_better_model_per_topic_the_bill_falls_and_a_kill_loses_nothing(learning: Live) -> None:
+def test_traffic_moves_to_the_better_model_per_topic_the_bill_falls_and_a_kill_loses_nothing(
+    learning: Live, tmp_path: Path
+) -> None:
     live = learning
     with live.client() as client:
         ask(client, "poem", 0)  # the embedder is read by now, or soon
@@ -120,6 +129,17 @@ def test_traffic_moves_to_the_better_model_per_topic_the_bill_falls_and_a_kill_l
         # What was asked meanwhile is learned as well; nothing that was acknowledged is gone.
         assert after["judged"] == known["judged"]
         assert after["prompts"] >= known["prompts"]
+        log = client.get("/admin/learning/trajectories", timeout=60).raise_for_status()
+        (tmp_path / "log.jsonl").write_bytes(log.content)
+        rows = list(read(tmp_path / "log.jsonl"))
+        assert len(rows) >= after["judged"]
+        cheap = evaluate([row for row in rows if len(row.candidates) == 2], Always(SMALL))
+        assert cheap.measures["quality"].estimates is not None
+        saved = client.post("/v1/sona/learn", json={}, timeout=60).raise_for_status().json()["prompts"]
+        ask(client, "poem", 901)
+        until(lambda: metrics(client)["prompts"] > saved, "one more is learned")
+        client.post("/admin/learning/rollback", timeout=60).raise_for_status()
+        assert metrics(client)["prompts"] <= saved
 
 
 def together(client: httpx.Client, asked: Sequence[tuple[Any, ...]]) -> list[tuple[str, str, float]]:
