@@ -1,4 +1,4 @@
-"""Faults run on uvloop, on which Ray runs replicas and actors; the whole table on asyncio's own loop as well."""
+"""Faults run on uvloop, on which Ray runs replicas and actors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import uvloop
 
 from tests.chaos.meter import Meter
-from tests.chaos.size import FULL
 
 
 def pytest_asyncio_loop_factories(
@@ -17,9 +16,7 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     ours, rays = {"asyncio": asyncio.new_event_loop}, {"uvloop": uvloop.new_event_loop}
     match item.path.name:
-        case "test_faults.py":
-            return {**rays, **ours} if FULL else rays
-        case "test_mixed.py" | "test_metered.py" | "test_cancellation.py" | "test_live_faults.py":
+        case "test_faults.py" | "test_mixed.py" | "test_metered.py" | "test_cancellation.py" | "test_live_faults.py":
             return rays
         case _:
             return ours

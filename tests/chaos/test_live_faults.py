@@ -293,11 +293,12 @@ class Told:
 FORMS = [*((429, form) for form in Wait), (503, Wait.SECONDS)]
 
 
-def waits() -> list[list[Told]]:
+def waits(path: str) -> list[list[Told]]:
     """One list a dialect: a provider can be told to wait for one thing at a time."""
     found = []
     for at, wire in enumerate(WIRES.values()):
-        forms = FORMS if FULL else [FORMS[at % len(FORMS)]]
+        count = {"edge": len(FORMS), "actor": 3}[path] if FULL else 1
+        forms = [FORMS[(at + step) % len(FORMS)] for step in range(count)]
         found.append(
             [
                 Told(wire=wire, status=status, form=form, alone=alone, streamed=(at + place) % 2 == 0)
@@ -325,7 +326,7 @@ async def _until_asked(made: Farm, one: Told, model: str) -> asyncio.Task[Reply]
 @pytest.mark.parametrize("path", PATHS)
 async def test_nobody_is_asked_again_before_the_wait_that_was_named(live: Live, path: str) -> None:
     """By the request that was told, and by those that come meanwhile through any replica."""
-    table = waits()
+    table = waits(path)
     routes = {
         name: (f"{ill_of(one.wire.name)}/{name}", f"{WELL}/{name}")
         for each in table

@@ -26,7 +26,7 @@ from tests.chaos.meter import Meter
 from tests.chaos.size import FULL
 
 REQUESTS = 600 if FULL else 120
-SEEDS = range(10) if FULL else range(2)
+SEEDS = range(5) if FULL else range(2)
 PRICE = {"input": "1", "output": "2"}
 
 
