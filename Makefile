@@ -21,9 +21,8 @@ UPSTREAMS := .upstreams
 AIMOCK    := 1.43.0
 LLMOCK    := 0.2.2
 
-# Tests with a real Ray; and of these, those whose times mean something: nothing else runs beside them.
-REAL  := tests/e2e tests/chaos
-TIMED := tests/e2e/test_balance.py tests/chaos
+# Tests with a real Ray, or whose times mean something: nothing else runs beside them.
+REAL := tests/e2e tests/chaos
 
 CHAOS_PROCESSES := $(addprefix tests/chaos/test_,kills.py dead_upstream.py live_faults.py)
 CHAOS_MONEY     := $(addprefix tests/chaos/test_,money.py money_limits.py money_disk.py)
@@ -53,8 +52,7 @@ test: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses 2 --dist worksteal $(REAL:%=--ignore=%)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(filter-out $(TIMED),$(REAL)) $(TIMED:%=--ignore=%)
-	$(BIN)/pytest $(TIMED)
+	$(BIN)/pytest $(REAL)
 
 # Every fault of an upstream of ours, in every dialect, over real sockets; killed processes, a dead upstream, callers who
 # leave in masses; and simulated clusters under thousands of faults. make test runs a short version. At most five minutes
