@@ -12,19 +12,30 @@ import pytest
 
 from actors.launch import head
 from actors.launch.processes import Listener, listeners
-from tests.e2e.conftest import Live
+from tests.e2e.conftest import Live, until
 
 
 @pytest.fixture
 def open_sockets(live: Live) -> list[Listener]:
+    """Of everything, once the embedded model listens: `up` does not wait for it for ever."""
+    until(lambda: _model_port(live) in {one.port for one in _listeners(live)}, "the embedded model listens")
+    return _listeners(live)
+
+
+def _listeners(live: Live) -> list[Listener]:
     return listeners(head.processes_of(live.run()))
+
+
+def _model_port(live: Live) -> int | None:
+    base: str | None = live.overview()["endpoints"].get("local")
+    return None if base is None else int(base.split(":")[2].split("/")[0])
 
 
 def test_the_front_end_and_its_helpers_are_found(live: Live, open_sockets: list[Listener]) -> None:
     """The check below would be worth nothing if it did not see the sockets that must be there."""
     ports = {one.port for one in open_sockets}
     assert int(live.url.rsplit(":", 1)[1]) in ports
-    assert int(live.overview()["endpoints"]["local"].split(":")[2].split("/")[0]) in ports
+    assert _model_port(live) in ports
     assert {"haproxy", "raylet", "gcs_server"} <= {one.process for one in open_sockets}
 
 
@@ -46,7 +57,8 @@ def test_haproxys_statistics_are_closed(open_sockets: list[Listener]) -> None:
     assert not {8404, 9101} & {one.port for one in open_sockets if one.process == "haproxy"}
 
 
-def test_the_embedded_model_asks_for_its_key(live: Live) -> None:
+def test_the_embedded_model_asks_for_its_key(live: Live, open_sockets: list[Listener]) -> None:
+    assert open_sockets
     base = live.overview()["endpoints"]["local"]
     with httpx.Client() as stranger:
         reply = stranger.post(f"{base}/chat/completions", json={"messages": [{"role": "user", "content": "x"}]})
