@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import pytest
@@ -48,7 +49,8 @@ async def test_the_gateway_chooses_as_the_simulation_does(live: Live, path: str)
     print(", ".join(f"{one:.0%} (foreseen {other:.0%})" for one, other in zip(shares, foreseen, strict=True)))
     assert sum(shares[at] for at in SLOW) < 0.12
     assert all(abs(one - other) < 0.25 for one, other in zip(shares, foreseen, strict=True))
-    assert found.mean < 1.6 * expected.mean
+    # The mean of so few is its longest: these have heavy tails.
+    assert median(found.took) < 1.6 * median(expected.took)
 
 
 @pytest.mark.parametrize("path", PATHS)
