@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 import pytest
@@ -14,7 +13,8 @@ import pytest
 from bench.balance.live import LIVE, PATHS, document, simulated, traffic
 from tests.e2e.conftest import REPLICAS, Live, settings, until
 
-SECONDS = 9.0
+SECONDS = 30.0
+"""Runs of 9 s differ by more than the bounds below once in 25 by chance alone, of 30 s once in 400 (simulated)."""
 WARM_S = 3.0
 BUSY = replace(LIVE, rate=16.0)
 SLOW = (2, 3)
@@ -48,10 +48,8 @@ async def test_the_gateway_chooses_as_the_simulation_does(live: Live, path: str)
     print(f"\n{path}: {len(found.took)} requests; mean {found.mean:.2f} s, foreseen {expected.mean:.2f} s; shares")
     print(", ".join(f"{one:.0%} (foreseen {other:.0%})" for one, other in zip(shares, foreseen, strict=True)))
     assert sum(shares[at] for at in SLOW) < 0.12
-    # Between the two that are fast a hundred requests waver: whom one of them finds quick the next ones ask, too.
-    assert all(abs(one - other) < 0.4 for one, other in zip(shares, foreseen, strict=True)), (shares, foreseen)
-    # The mean of so few is its longest: these have heavy tails.
-    assert median(found.took) < 1.6 * median(expected.took)
+    assert all(abs(one - other) < 0.25 for one, other in zip(shares, foreseen, strict=True))
+    assert found.mean < 1.6 * expected.mean
 
 
 @pytest.mark.parametrize("path", PATHS)
