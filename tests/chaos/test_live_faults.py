@@ -7,7 +7,7 @@ alone, before content  the status and the envelope of its kind of failure
 
 What each fault is, is `expected.py`'s; the same table in one process, with every dialect, is `test_faults.py`'s. A
 short version meets each dialect with faults of each phase; RAYGATE_CHAOS=full has four dialects, in turn, in every row
-through the replicas, and two of them through the actors, where a call takes several times as much.
+through the replicas, and one through the actors, where a call takes several times as much.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from tests.e2e.conftest import Live
 K = FailureKind
 PATHS = ("edge", "actor")
 AT_ONCE = 32
-SOME = {"edge": 4 if FULL else 1, "actor": 2 if FULL else 1}
+SOME = {"edge": sized(1, 4), "actor": 1}
 """In how many dialects each fault is met, in turn."""
 
 SOON_S = 18.0

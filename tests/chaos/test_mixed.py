@@ -16,12 +16,13 @@ from tests.chaos.size import sized
 from tests.chaos.upstream import ChaosUpstream
 from tests.chaos.wires import WIRES
 
-REQUESTS = sized(200, 2_000)
+REQUESTS = sized(200, 1_000)
 AT_ONCE = 24
 ANY: list[Fault] = [
     fault
     for fault in EVERY.values()
-    if not isinstance(fault, Refuse | Large) and not (isinstance(fault, Status) and fault.status == 429)
+    if not isinstance(fault, Refuse | Large)
+    and not (isinstance(fault, Status) and (fault.status == 429 or fault.wait is not Wait.NONE))
 ]
 # A drip shows content before its time is over, where the machine is busy.
 BEFORE_CONTENT = [fault for fault in ANY if not after_content(fault) and not isinstance(fault, Drip)]
@@ -81,6 +82,6 @@ async def _many(faults: Sequence[Fault], rng: random.Random) -> list[Told]:
                 f"{len(told)} requests in {time.monotonic() - begun:.1f} s, {struck} faults, "
                 f"{sum(one.looks_complete for one in told)} answered"
             )
-            assert struck > REQUESTS / 40
+            assert struck > REQUESTS / 8
             assert all(provider.standing.load.in_flight == 0 for provider in made.providers.values())
             return told
