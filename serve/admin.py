@@ -12,9 +12,7 @@ Every other answer is the ledger's own; here it is only addressed. `openapi` des
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from contextlib import aclosing
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -27,8 +25,6 @@ from runtime.outcome import Failure, FailureKind
 from serve import admin_learning
 from serve.asked import Asked
 from serve.errors import Refused, answer_failure
-
-log = logging.getLogger("raygate.admin")
 
 PREFIX = "/admin"
 
@@ -167,7 +163,10 @@ async def answer(asked: Asked) -> None:
         await admin_learning.answer(asked, way.ask.removeprefix(LEARNING), names, said)
         return
     if way.file:
-        await asked.exchange.unless_gone(_export(asked, said))
+        form, last = str(said.get("format", "csv")), str(said.get("last", "30d"))
+        only = {name: str(said[name]) for name in FILTERS if name in said}
+        pieces = asked.edge.ledger.export(form, last, only)  # its first piece refuses a format that there is not
+        await asked.reply_file(f"raygate-{last}.{form}", FILES.get(form, b""), pieces)
         return
     body = [await asked.json()] if way.body else []
     found = await asked.edge.ledger.ask(way.ask, *names, *body, who=asked.caller.account.key, **said)
@@ -175,25 +174,6 @@ async def answer(asked: Asked) -> None:
         await answer_failure(asked.exchange, found, status=404 if found.code == NOT_FOUND else None)
         return
     await asked.reply(found)
-
-
-async def _export(asked: Asked, said: Mapping[str, str | int]) -> None:
-    """A file in pieces. One that cannot be ended breaks off: nobody takes it for whole."""
-    exchange = asked.exchange
-    form, last = str(said.get("format", "csv")), str(said.get("last", "30d"))
-    only = {name: str(said[name]) for name in FILTERS if name in said}
-    async with aclosing(asked.edge.ledger.export(form, last, only)) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, Failure):
-                if exchange.started:
-                    log.error("export.broke_off", extra={"why": piece.detail, "request_id": asked.request_id})
-                await answer_failure(exchange, piece)
-                return
-            if not exchange.started:
-                name = f'attachment; filename="raygate-{last}.{form}"'.encode()
-                await exchange.start(200, [(b"content-type", FILES[form]), (b"content-disposition", name)])
-            await exchange.write(piece)
-    await exchange.write(b"", more=False)
 
 
 def _way(method: str, path: tuple[str, ...]) -> Way:

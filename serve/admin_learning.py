@@ -6,11 +6,9 @@ it is done; without a trail it is not done.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 
-from actors.learning import EdgeLearning
 from actors.refs import Unreachable
 from runtime.learning.values import Summary
 from runtime.outcome import Failure, FailureKind
@@ -18,8 +16,6 @@ from runtime.request import Json
 from serve.asked import Asked, refuse
 from serve.errors import Refused, answer_failure
 from serve.learning import enabled, organisation
-
-log = logging.getLogger("raygate.admin")
 
 LINES = b"application/x-ndjson"
 UNKNOWN = "unknown_request"
@@ -33,7 +29,7 @@ async def answer(asked: Asked, ask: str, names: Sequence[str], said: Mapping[str
         # What was decided here a moment ago belongs to it.
         await learning.flush()
     if ask == "export":
-        await asked.exchange.unless_gone(_export(asked, learning, org))
+        await asked.reply_file("raygate-trajectories.jsonl", LINES, learning.owner.export(org))
         return
     if ask == "state":
         found = await learning.owner.summary(org)
@@ -79,20 +75,3 @@ def _told(known: Summary) -> dict[str, Json]:
         "models": {name: {"quality": mean, "doubt": doubt} for name, (mean, doubt) in known.quality.items()},
         "signals": dict(known.signals),
     }
-
-
-async def _export(asked: Asked, learning: EdgeLearning, org: str) -> None:
-    """JSON lines. A file that cannot be ended breaks off: nobody takes it for whole."""
-    exchange = asked.exchange
-    async with aclosing(learning.owner.export(org)) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, Failure):
-                if exchange.started:
-                    log.error("export.broke_off", extra={"why": piece.detail, "request_id": asked.request_id})
-                await answer_failure(exchange, piece)
-                return
-            if not exchange.started:
-                name = b'attachment; filename="raygate-trajectories.jsonl"'
-                await exchange.start(200, [(b"content-type", LINES), (b"content-disposition", name)])
-            await exchange.write(piece)
-    await exchange.write(b"", more=False)

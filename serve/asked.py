@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -13,8 +16,10 @@ from runtime.provider import Provider
 from runtime.request import Json
 from serve.answer import json_of
 from serve.auth import Caller
-from serve.errors import Refused
+from serve.errors import Refused, answer_failure
 from serve.http import Exchange
+
+log = logging.getLogger("raygate.serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,26 @@ class Asked:
 
     async def reply(self, body: Json) -> None:
         await self.exchange.reply_json(200, body)
+
+    async def reply_file(self, name: str, content_type: bytes, pieces: AsyncGenerator[bytes | Failure]) -> None:
+        """A file in pieces. One that cannot be ended breaks off: nobody takes it for whole."""
+        await self.exchange.unless_gone(self._send(name, content_type, pieces))
+
+    async def _send(self, name: str, content_type: bytes, pieces: AsyncGenerator[bytes | Failure]) -> None:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if isinstance(piece, Failure):
+                    if self.exchange.started:
+                        log.error("export.broke_off", extra={"why": piece.detail, "request_id": self.request_id})
+                    await answer_failure(self.exchange, piece)
+                    return
+                if not self.exchange.started:
+                    disposition = f'attachment; filename="{name}"'.encode()
+                    await self.exchange.start(
+                        200, [(b"content-type", content_type), (b"content-disposition", disposition)]
+                    )
+                await self.exchange.write(piece)
+        await self.exchange.write(b"", more=False)
 
 
 def refuse(failure: Failure) -> NoReturn:

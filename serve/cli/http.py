@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from serve.cli.errors import BAD_INPUT, FAILED, Ended
 from serve.cli.place import Target
-from serve.cli.screen import harmless, program
+from serve.cli.screen import harmless, program, waiting
 
 PATIENCE = httpx.Timeout(600.0, connect=5.0)
 LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
@@ -62,3 +64,29 @@ def body_of(target: Target, reply: httpx.Response) -> Any:
         return reply.json()
     except ValueError:
         raise Ended(f"{target.url} does not answer in JSON; is this the right address?") from None
+
+
+def download(target: Target, path: str, query: Mapping[str, str], file: Path, *, what: str) -> int:
+    """The answer as a file, which is there once it is whole; the number of its bytes. Raises `Ended`.
+
+    `what` is said on the screen while it comes.
+    """
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with (
+            part.open("wb") as out,
+            waiting(what),
+            client(target) as opened,
+            opened.stream("GET", path, params=query) as reply,
+        ):
+            if reply.status_code != 200:
+                reply.read()
+                raise refusal(target, reply)
+            size = sum(out.write(piece) for piece in reply.iter_bytes())
+        part.replace(file)
+    except OSError as error:
+        raise Ended(f"{file} cannot be written: {error.strerror}", FAILED) from None
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return size

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from runtime.ledger.report import BY as FILTERS
 from serve.cli import http, place, screen
 from serve.cli.accounts import ask
-from serve.cli.errors import FAILED, Ended
+from serve.cli.errors import Ended
 
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 """How a file is written, by the end of its name."""
@@ -40,33 +38,11 @@ def export(file: Path, *, last: str, only: Mapping[str, str], url: str, key: str
         raise Ended(f"{file} does not say how it is to be written; end it in {', '.join(FORMATS)}")
     target = place.target(url, key)
     query = {**only, "last": last, "format": form}
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with part.open("wb") as out:
-            size = _fetch(target, query, out)
-        part.replace(file)
-    except OSError as error:
-        raise Ended(f"{file} cannot be written: {error.strerror}", FAILED) from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    size = http.download(target, "/admin/export", query, file, what="asking the ledger")
     if as_json:
         screen.as_json({"file": str(file), "format": form, "bytes": size})
     else:
         print(f"{file}: every attempt of the last {last}, {size:,} bytes.")
-
-
-def _fetch(target: place.Target, query: Mapping[str, str], out: BinaryIO) -> int:
-    """How many bytes came. Raises `Ended`, also where there are more that did not."""
-    with (
-        screen.waiting("asking the ledger"),
-        http.client(target) as client,
-        client.stream("GET", "/admin/export", params=query) as reply,
-    ):
-        if reply.status_code != 200:
-            reply.read()
-            raise http.refusal(target, reply)
-        return sum(out.write(piece) for piece in reply.iter_bytes())
 
 
 def spend(*, by: str, last: str, each: str, only: Mapping[str, str], url: str, key: str, as_json: bool) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from urllib.parse import quote
 
 from serve.cli import http, place, screen
 from serve.cli.accounts import ask
-from serve.cli.errors import FAILED, Ended
+from serve.cli.errors import Ended
 
 
 def export(file: Path, *, org: str, url: str, key: str, as_json: bool) -> None:
@@ -20,26 +18,9 @@ def export(file: Path, *, org: str, url: str, key: str, as_json: bool) -> None:
     if file.suffix.lower() != ".jsonl":
         raise Ended(f"{file} will hold JSON lines; end its name in .jsonl")
     target = place.target(url, key)
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    rows = size = 0
-    try:
-        with (
-            part.open("wb") as out,
-            screen.waiting("asking for what was learned"),
-            http.client(target) as client,
-            client.stream("GET", "/admin/learning/trajectories", params=_of(org)) as reply,
-        ):
-            if reply.status_code != 200:
-                reply.read()
-                raise http.refusal(target, reply)
-            for piece in reply.iter_bytes():
-                rows, size = rows + piece.count(b"\n"), size + out.write(piece)
-        part.replace(file)
-    except OSError as error:
-        raise Ended(f"{file} cannot be written: {error.strerror}", FAILED) from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    size = http.download(target, "/admin/learning/trajectories", _of(org), file, what="asking for what was learned")
+    with file.open("rb") as lines:
+        rows = sum(1 for _ in lines)
     if as_json:
         screen.as_json({"file": str(file), "rows": rows, "bytes": size})
     else:
