@@ -83,6 +83,21 @@ def status(as_json: Json = False) -> None:
 
 
 @app.command()
+def doctor(
+    config: Config = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no provider.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look for what is wrong with machine, settings and keys, and say what to do.
+
+    Providers are asked by calls that cost nothing. Nothing is changed. The exit code is 1 where something is wrong.
+    """
+    from serve.cli import doctor as command
+
+    command.doctor(config, offline=offline, as_json=as_json)
+
+
+@app.command()
 def chat(  # noqa: PLR0917  # typer calls it by name
     prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")],
     model: Annotated[str, typer.Option("--model", "-m", help="provider/model, a model, or a route.")] = "",
