@@ -9,6 +9,7 @@
     spend       what was spent, and all of it as a file
     learn       what learning is worth, on files alone
     chat        one question over HTTP, streamed
+    replay      a file of requests, and what they cost, took and were worth
     models      what can be asked for
     config      is this settings file right?
     place       where the Raygate of this machine is, and how to call it

@@ -116,6 +116,33 @@ def chat(  # noqa: PLR0917  # typer calls it by name
 
 
 @app.command()
+def replay(  # noqa: PLR0917  # typer calls it by name
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A line of JSON for each request.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The answers; else FILE's name in .answers.jsonl.")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Ask this one, whatever the requests say.")] = "",
+    at_once: Annotated[int, typer.Option("--concurrency", "-n", min=1, max=1_000, help="So many at once.")] = 8,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    max_usd: Annotated[float | None, typer.Option(min=0, help="Ask no more once this much is spent.")] = None,
+    feedback: Annotated[bool, typer.Option("--feedback", help="Tell the learner which answers were right.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask all again, and forget earlier answers.")] = False,
+    url: Url = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Send a file of requests, and report cost, latency and quality.
+
+    A line is a body of /v1/chat/completions, a line of an OpenAI batch file, or {"prompt": "…"}; `expect` beside it
+    names a text that a right answer holds, or several. Run again, it goes on where it ended.
+    """
+    from serve.cli import replay as command
+
+    wish = command.Wish(model=model, at_once=at_once, limit=limit, max_usd=max_usd, feedback=feedback, fresh=fresh)
+    command.replay(file, out, wish, url=url, key=key, as_json=as_json)
+
+
+@app.command()
 def models(url: Url = "", key: Key = "", as_json: Json = False) -> None:
     """List the models and their prices."""
     from serve.cli import models as command
