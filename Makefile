@@ -32,7 +32,7 @@ CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
 .PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres \
-	test-clients prove-wire bench bench-balance bench-learning bench-ledger fmt lock clean
+	test-clients prove-wire bench bench-balance bench-learning bench-ledger docs fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -109,6 +109,10 @@ bench-balance: $(VENV)/.dev
 # tables and renews docs/learning.md. RAYGATE_SHARED names the folder that holds routing/dev_*.parquet.
 bench-learning: $(VENV)/.dev
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.learning $(ONLY)
+
+# Renews the pages that are made from code.
+docs: $(VENV)/.dev
+	@$(BIN)/python -m runtime.settings.reference docs/configuration.md
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff format .

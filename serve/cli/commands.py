@@ -166,6 +166,14 @@ def show(as_json: Json = False) -> None:
     config.show(as_json=as_json)
 
 
+@config_app.command("schema")
+def schema() -> None:
+    """Print the JSON schema of a settings file, for editors that complete and check YAML by one."""
+    from serve.cli import config
+
+    config.schema()
+
+
 @config_app.command("apply")
 def apply(
     file: Annotated[Path, typer.Argument(metavar="FILE")],

@@ -37,6 +37,12 @@ def check(file: Path, *, as_json: bool) -> None:
         print(f"note: {warning}")
 
 
+def schema() -> None:
+    """What may stand in a settings file."""
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}
+    screen.as_json({**document, "title": "Raygate's settings"})
+
+
 def show(*, as_json: bool) -> None:
     """Print the settings that hold, or that held last. Raises `Ended` where there never were any."""
     folder = state_folder(environment())
