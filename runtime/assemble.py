@@ -21,6 +21,7 @@ from runtime.failover import RetryPolicy
 from runtime.feed import AuthorityPolicy, Endpoint, Observations
 from runtime.gate import Gate
 from runtime.hedge import HedgePolicy
+from runtime.hooks.chain import Chain
 from runtime.keyring import Key
 from runtime.learning.advice import Advises, Learned
 from runtime.ledger.books import Books, Till
@@ -213,9 +214,10 @@ def policy_of(
     ratios: Ratios | None = None,
     *,
     adviser: Advises | None = None,
+    hooks: Chain | None = None,
 ) -> Policy:
     """What a gateway over these upstreams goes by. `cache` is one that already remembers answers, `ratios` what was
-    learned of tokens, `adviser` whoever learned of models."""
+    learned of tokens, `adviser` whoever learned of models, `hooks` those of these settings."""
     ceilings = {
         name: settings.max_cost_usd if one.max_cost_usd is None else one.max_cost_usd
         for name, one in settings.providers.items()
@@ -246,6 +248,7 @@ def policy_of(
         cache=_cache(settings, cache),
         single_flight=settings.cache.single_flight,
         adviser=adviser if settings.learning.enabled else None,
+        hooks=hooks,
         traits={
             name: Traits(
                 weight=one.weight,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from runtime.balance.entry import Candidate
+from runtime.events import Bus
 from runtime.failover import Failover, Fits, GiveUp, RetryBudget, anyone
 from runtime.hedge import AnswerTimes, HedgeBudget
 from runtime.ledger.billing import NO_FLAGS, Flag
@@ -24,6 +25,7 @@ from runtime.models import Feature
 from runtime.outcome import HEDGED, UNASKED, Attempt, Completion, Embeddings, Failure, StreamEvent
 from runtime.plan import Policy, Route, larger_of
 from runtime.request import EmbedRequest, Request
+from runtime.telling import tell_attempt, tell_fallback
 
 log = logging.getLogger("raygate.gateway")
 
@@ -64,6 +66,7 @@ class Run:
     attempts: list[Attempt] = field(default_factory=list)
     elsewhere_s: float = 0.0
     fits: Fits = anyone
+    events: Bus | None = None
 
     @property
     def flags(self) -> Flag:
@@ -87,6 +90,8 @@ class Run:
                 detail=failure.detail if failure else "",
             )
         )
+        if (events := self.events) is not None and events.wanted:
+            tell_attempt(events, self.request.request_id, self.attempts[-1])
 
     def window(self, candidate: Candidate) -> int | None:
         info = self.policy.catalog.info(candidate.provider, candidate.model)
@@ -108,8 +113,9 @@ Asking = Callable[[Run, Candidate, float, Flag], Coroutine[Any, Any, T | Failure
 class Attempts:
     """One gateway's. Belongs to one event loop."""
 
-    def __init__(self, *, clock: Callable[[], float], sleep: Sleep, rng: random.Random) -> None:
+    def __init__(self, *, clock: Callable[[], float], sleep: Sleep, rng: random.Random, events: Bus) -> None:
         self._clock = clock
+        self._events = events
         self._sleep = sleep
         self._rng = rng
         self._retries = RetryBudget(0.0)
@@ -130,6 +136,7 @@ class Attempts:
         run = Run(policy, route, request, streamed, begun, begun + policy.seconds(route, request.deadline_s))
         run.failover = Failover(plan, route.retry, self._rng, self._retries, run)
         run.candidate = run.failover.first()
+        run.events = self._events
         return run
 
     async def reach(self, run: Run, ask: Asking[T]) -> T | Failure:
@@ -155,6 +162,8 @@ class Attempts:
         step = run.failover.after(failure, remaining_s=run.ends - now, of=run.candidate, fits=run.fits)
         if isinstance(step, GiveUp):
             return step.failure
+        if self._events.wanted and step.candidate != run.candidate:
+            tell_fallback(self._events, run.request.request_id, run.candidate, step.candidate, failure)
         run.candidate = step.candidate
         if step.after_s > 0.0:
             await self._sleep(step.after_s)

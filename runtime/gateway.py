@@ -16,6 +16,7 @@ from runtime.attempts import Attempts, Live, Run, Sleep, spent_s
 from runtime.balance.entry import Candidate
 from runtime.balance.turns import Turns
 from runtime.continuation import Continuation, continuable
+from runtime.events import Bus
 from runtime.ledger.billing import Flag
 from runtime.ledger.books import Books, given_away, routed
 from runtime.outcome import (
@@ -30,10 +31,11 @@ from runtime.outcome import (
     StreamEvent,
     StreamStart,
 )
-from runtime.plan import Ordered, Policy, Route, balanced_plan, chat_plan, embed_plan
+from runtime.plan import Ordered, Policy, Route, balanced_plan, chat_plan, embed_plan, estimates
 from runtime.price import CostEstimate
 from runtime.request import EmbedRequest, Request
 from runtime.single_flight import SingleFlight
+from runtime.telling import tell_outcome, tell_request
 from runtime.together import Together
 from runtime.values import replace
 
@@ -54,21 +56,78 @@ class Gateway(Together):
         sleep: Sleep = asyncio.sleep,
         rng: random.Random,
         books: Books | None = None,
+        events: Bus | None = None,
     ) -> None:
         super().__init__(policy)
+        self.events = events or Bus(_no_time)
         self.books = books
         self._clock = clock
         self._rng = rng
         self._turns = Turns()
-        self._attempts = Attempts(clock=clock, sleep=sleep, rng=rng)
+        self._attempts = Attempts(clock=clock, sleep=sleep, rng=rng, events=self.events)
         self._once = SingleFlight(clock, self._gave)
 
     async def complete(self, request: Request) -> Outcome:
+        hooks = self.policy.hooks
+        if hooks is None and not self.events.wanted:
+            return await self._answer(request)
+        began = self._clock()
+        if hooks is None:
+            outcome = await self._announced(request)
+        else:
+            outcome = await hooks.complete(request, self._announced, estimates=self._estimates)
+        if self.events.wanted:
+            tell_outcome(self.events, request, outcome, self._clock() - began)
+        return outcome
+
+    def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        if self.policy.hooks is None and not self.events.wanted:
+            return self._answer_stream(request)
+        return self._watched(request)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
+        hooks = self.policy.hooks
+        return await (self._embed(request) if hooks is None else hooks.embed(request, self._embed))
+
+    def _estimates(self, request: Request) -> tuple[CostEstimate, ...]:
+        return estimates(self.policy, request)
+
+    async def _announced(self, request: Request) -> Outcome:
+        if self.events.wanted:
+            tell_request(self.events, request)
+        return await self._answer(request)
+
+    def _announced_stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        if self.events.wanted:
+            tell_request(self.events, request)
+        return self._answer_stream(request)
+
+    async def _watched(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        """A stream past hooks, before the eyes of whoever listens; also one that its reader leaves is told of."""
+        hooks, began, begun = self.policy.hooks, self._clock(), False
+        source = (
+            self._announced_stream(request)
+            if hooks is None
+            else hooks.stream(request, self._announced_stream, estimates=self._estimates)
+        )
+        outcome: Outcome = Failure(kind=FailureKind.CANCELLED, model=request.model, detail="its reader has left")
+        try:
+            async with aclosing(source) as events:
+                async for event in events:
+                    if isinstance(event, StreamEnd):
+                        outcome = event.outcome
+                    yield event
+                    begun = True
+        finally:
+            if self.events.wanted:
+                tell_outcome(self.events, request, outcome, self._clock() - began, begun=begun)
+
+    async def _answer(self, request: Request) -> Outcome:
         if self._once.applies(request, self.policy):
             return await self._once.complete(request, self.policy, self._complete)
         return await self._complete(request)
 
-    def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+    def _answer_stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         if self._once.applies(request, self.policy):
             return self._once.stream(request, self.policy, self._stream)
         return self._stream(request)
@@ -149,7 +208,7 @@ class Gateway(Together):
         live = await self._attempts.reach(run, _open)
         return live if isinstance(live, Live) else None
 
-    async def embed(self, request: EmbedRequest) -> Embeddings | Failure:
+    async def _embed(self, request: EmbedRequest) -> Embeddings | Failure:
         plan = embed_plan(self.policy, request, turns=self._turns_now(), now=self._clock(), rng=self._rng)
         if isinstance(plan, Failure):
             return replace(plan, request_id=request.request_id)
@@ -295,13 +354,21 @@ async def _ask_vectors(run: Run, candidate: Candidate, now: float, flags: Flag) 
 def _addressed(run: Run, candidate: Candidate, now: float, flags: Flag) -> Request:
     if not isinstance(run.request, Request):
         raise TypeError("a chat is asked for by a Request")
+    request, hooks = run.request, run.policy.hooks
+    if hooks is not None:
+        info = run.policy.catalog.info(candidate.provider, candidate.model)
+        request = hooks.addressed(request.model, request, candidate, info)
     return replace(
-        run.request,
+        request,
         model=candidate.model,
         deadline_s=run.left_s(now),
         limits=run.route.limits,
         billing=routed(run.request, flags),
     )
+
+
+def _no_time() -> float:
+    return 0.0
 
 
 def _endless(run: Run) -> Failure:

@@ -30,16 +30,18 @@ from runtime.catalog import Catalog
 from runtime.defaults import with_defaults
 from runtime.failover import RetryPolicy
 from runtime.hedge import HedgePolicy
+from runtime.hooks.chain import Chain
 from runtime.learning.advice import Advises, Decision
 from runtime.learning.values import NOBODYS
 from runtime.ledger.accounts import matches
 from runtime.models import ModelInfo
 from runtime.outcome import Failure, FailureKind
-from runtime.price import estimate
+from runtime.price import CostEstimate, estimate
 from runtime.provider import Upstream
 from runtime.request import AttemptLimits, EmbedRequest, Request, Sampling
 from runtime.token_ratio import Ratios
 from runtime.tokens import shape_of
+from runtime.values import replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,8 @@ class Policy:
     the request's own model resolved to, and behind them the catalogue's fallbacks of providers that are `backed`.
     `traits` are by provider, `quality` by provider/model. `times_answers`: some route wants to know how long answers
     take. `scattered`: there are more gateways than this one, and not all should take their first turn with the same
-    provider. `adviser` is whoever learned. `fields` is what `field_of` remembers.
+    provider. `adviser` is whoever learned. `hooks` is None where
+    there are none. `fields` is what `field_of` remembers.
     """
 
     catalog: Catalog
@@ -141,6 +144,7 @@ class Policy:
     ratios: Ratios | None = None
     scattered: bool = False
     adviser: Advises | None = None
+    hooks: Chain | None = None
     fields: dict[str, Field] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def route(self, name: str) -> Route:
@@ -420,6 +424,21 @@ def _bound_nanousd(policy: Policy, request: Request, candidate: Candidate) -> in
     sent = with_defaults(request, policy.sampling.get(candidate.provider, Sampling()))
     expected = estimate(sent, policy.catalog.info(candidate.provider, candidate.model), policy.ratios)
     return expected.cost.total_nanousd if expected.cost else None
+
+
+def estimates(policy: Policy, request: Request) -> tuple[CostEstimate, ...]:
+    """What the request is expected to cost at each of its candidates; empty where there is none."""
+    found = field_of(policy, request.model)
+    if isinstance(found, Failure):
+        return ()
+    return tuple(
+        replace(
+            estimate(with_defaults(request, policy.sampling.get(one.provider, Sampling())), info, policy.ratios),
+            provider=one.provider,
+            model=one.model,
+        )
+        for one, info in ((known.candidate, known.info) for known in found.known)
+    )
 
 
 def _entries(policy: Policy, known: Sequence[Known], now: float, request: Request | None = None) -> list[Entry]:

@@ -4,6 +4,7 @@ load(path, env) ── Settings ──► effective(settings, env) ── provid
 """
 
 from runtime.settings.detect import Detected, Effective, detect, effective
+from runtime.settings.hooks import AlertSettings, HookSettings, WebhookSettings
 from runtime.settings.load import ALSO_READ, load
 from runtime.settings.model import (
     AdmissionSettings,
@@ -32,6 +33,7 @@ from runtime.settings.secrets import EnvReference, Secret, resolve_secret
 __all__ = [
     "ALSO_READ",
     "AdmissionSettings",
+    "AlertSettings",
     "AttemptSettings",
     "BadSettings",
     "BreakerSettings",
@@ -42,6 +44,7 @@ __all__ = [
     "FeedSettings",
     "HealthSettings",
     "HedgeSettings",
+    "HookSettings",
     "LearnedSettings",
     "LearningSettings",
     "LedgerSettings",
@@ -60,6 +63,7 @@ __all__ = [
     "Secret",
     "Settings",
     "Timeouts",
+    "WebhookSettings",
     "detect",
     "effective",
     "load",

@@ -67,7 +67,22 @@ def masked(settings: Settings, *, short: bool = False) -> dict[str, Any]:
             one["options"] = dict.fromkeys(one["options"], HIDDEN)
         if "base_url" in one:
             one["base_url"] = without_login(one["base_url"])
+    if "hooks" in document:
+        document["hooks"] = [_masked_hook(one) for one in document["hooks"]]
     return document
+
+
+def _masked_hook(one: Any) -> Any:
+    """A hook without what it is made with: a token may be among it."""
+    return {**one, "with": dict.fromkeys(one["with"], HIDDEN)} if isinstance(one, dict) and "with" in one else one
+
+
+def _masked_webhook(one: Any) -> Any:
+    """Whoever knows the address of a webhook can write there."""
+    return {
+        name: HIDDEN if name in ("url", "secret") and said and not str(said).startswith(REFERENCE) else said
+        for name, said in one.items()
+    }
 
 
 def without_login(url: str) -> str:
@@ -83,6 +98,7 @@ def references(settings: Settings) -> tuple[str, ...]:
     """The environment variables that hold the secrets of providers that are switched on."""
     document = settings.to_document()
     on = [document["providers"][name] for name, one in settings.providers.items() if one.enabled]
+    on += [document.get("hooks"), document.get("alerts")]
     return tuple(dict.fromkeys(name for one in on for name in _references(one)))
 
 
@@ -133,6 +149,10 @@ def _change(path: Path, before: object, after: object) -> Change:
 def _shown(path: Path, value: object) -> str | None:
     if value is None:
         return None
+    if path[0] == "hooks" and isinstance(value, list):
+        value = [_masked_hook(one) for one in value]
+    if path[0] == "alerts" and isinstance(value, list):
+        value = [_masked_webhook(one) for one in value]
     if path[0] == "providers" and len(path) > 2:
         if path[2] == "options":
             return HIDDEN

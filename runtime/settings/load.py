@@ -216,7 +216,11 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _is_secret(at: Path) -> bool:
-    """Secrets keep their reference: each process looks it up when it builds the provider."""
+    """Secrets keep their reference: each process looks it up when it builds the provider, the hook, or the webhook."""
+    if at[:1] == ("hooks",):
+        return len(at) > 3 and at[2] == "with"
+    if at[:2] == ("alerts", "webhooks"):
+        return at[3:] in (("url",), ("secret",))
     return at[:1] == ("providers",) and (at[2:] == ("api_key",) or (len(at) == 4 and at[2] in ("headers", "api_keys")))
 
 
