@@ -20,6 +20,7 @@ from pathlib import Path
 
 from actors.books import BooksPolicy, ProcessBooks
 from actors.clock import SENSES
+from actors.events import EventsOut
 from actors.launch.processes import MARK
 from actors.learning import EdgeLearning
 from actors.ledger_ref import LedgerRef
@@ -30,9 +31,12 @@ from actors.till import Till
 from runtime.assemble import Workshop, breaker_policy, places, policy_of
 from runtime.catalog import Catalog
 from runtime.edge_provider import EdgeProvider
+from runtime.events import Bus
 from runtime.feed import EdgeReport, Endpoint, KeyInfo, Published, Snapshot
 from runtime.gate import Gate
 from runtime.gateway import Gateway
+from runtime.hooks.build import Rack, close
+from runtime.hooks.mounted import Mounted
 from runtime.ledger.purse import OwnerDead, Purse, PursePolicy
 from runtime.models import NANOUSD
 from runtime.settings import BadSettings, BreakerSettings, ProviderKind, ProviderSettings, Reach, Settings, Timeouts
@@ -96,7 +100,9 @@ class Edge:
         self.books = None if folder is None else ProcessBooks(folder / JOURNALS, self.ledger.ship, writer=self.writer)
         self.counters: Counter[str] = Counter()
         self._rng = random.Random()
-        self.learning = EdgeLearning(self.writer, SENSES, self._rng, self.counters)
+        self.events = Bus(SENSES.wall, self.name)
+        self._events_out = EventsOut(self.events, self.manager.tell_events)
+        self.learning = EdgeLearning(self.writer, SENSES, self._rng, self.counters, events=self.events)
         self._urgent = asyncio.Event()
         self._ready = asyncio.Event()
         self._workshop = Workshop(
@@ -126,7 +132,10 @@ class Edge:
         self._told_counters: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
         self._cached = self.settings.cache
-        self.gateway = Gateway(policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng, books=self.books)
+        self._hooks = Rack(SENSES.clock)
+        self.gateway = Gateway(
+            policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng, books=self.books, events=self.events
+        )
 
     @property
     def ready(self) -> bool:
@@ -155,6 +164,9 @@ class Edge:
         await asyncio.gather(*(one.close() for one in self._retired.values()), return_exceptions=True)
         self._retired.clear()
         await self.gateway.close()
+        for mounted in (*self._hooks.all(), *self._hooks.leaving()):
+            await close(mounted)
+        await self._events_out.stop()
         await self.learning.stop()
         await self.till.stop()
         if self.books is not None:
@@ -188,6 +200,7 @@ class Edge:
             **{one.provider: one for one in snapshot.endpoints if self._is_local(one.provider)},
         }
         self._build(anew=snapshot.settings is not None)
+        self._events_out.follow(snapshot.watched)
         now = SENSES.clock()
         if self._stamp is None or self._stamp[0] != snapshot.incarnation:
             # A manager that has just started may know less of what is shut than we do until now.
@@ -282,9 +295,13 @@ class Edge:
         longest_s = self.gateway.policy.deadline_s
         remembered = self.gateway.policy.cache if self._cached == self.settings.cache else None
         self._cached = self.settings.cache
+        # A provider's actor carries out what a gateway before it has decided: hooks had their turn there.
+        hooks = None if self._own else self._hooks.chain(self.settings, self._env)
         self.gateway.policy = policy_of(
-            self.settings, upstreams, catalog, remembered, self._workshop.ratios, adviser=self.learning
+            self.settings, upstreams, catalog, remembered, self._workshop.ratios, adviser=self.learning, hooks=hooks
         )
+        for mounted in self._hooks.leaving():
+            asyncio.get_running_loop().call_later(longest_s, self._end, mounted)
         for built in retired:
             self._retired[id(built.upstream)] = built.upstream
             asyncio.get_running_loop().call_later(longest_s, self._let_go, built.upstream)
@@ -294,6 +311,11 @@ class Edge:
             closing = asyncio.ensure_future(upstream.close())
             self._tasks.append(closing)
             closing.add_done_callback(self._tasks.remove)
+
+    def _end(self, mounted: Mounted) -> None:
+        closing = asyncio.ensure_future(close(mounted))
+        self._tasks.append(closing)
+        closing.add_done_callback(self._tasks.remove)
 
     def _upstream(self, name: str, made_from: _Parts, catalog: Catalog) -> EdgeProvider | ProviderRef | None:
         ours, endpoint, *_ = made_from

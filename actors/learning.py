@@ -21,6 +21,7 @@ from actors.ruvector_ref import RuVectorRef
 from runtime.balance.asked import last_said
 from runtime.balance.entry import Asked, Entry
 from runtime.entrance import Senses
+from runtime.events import Bus
 from runtime.learning.advice import Advice, Decision, Learned
 from runtime.learning.report import trajectory_of
 from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
@@ -28,6 +29,7 @@ from runtime.outcome import Failure, Outcome
 from runtime.plan import organisation
 from runtime.request import Request
 from runtime.settings import LearningSettings
+from runtime.telling import tell_feedback
 
 if TYPE_CHECKING:
     from runtime.learning.adviser import Adviser
@@ -59,10 +61,12 @@ class EdgeLearning:
         counters: Counter[str],
         *,
         owner: RuVectorRef | None = None,
+        events: Bus | None = None,
     ) -> None:
         self.owner = owner or RuVectorRef()
         self.settings = LearningSettings()
         self.adviser: Adviser | None = None
+        self._events = events
         self._edge = edge
         self._senses = senses
         self._rng = rng
@@ -111,7 +115,10 @@ class EdgeLearning:
         with suppress(Unreachable):
             # The decision that it is about may still wait here.
             await self.flush()
-        return await self.owner.feedback(replace(given, at_s=self._senses.wall()))
+        taken = await self.owner.feedback(replace(given, at_s=self._senses.wall()))
+        if self._events is not None and self._events.wanted and not isinstance(taken, Failure):
+            tell_feedback(self._events, given)
+        return taken
 
     async def about(self, tenant: str, query: str) -> str | Failure:
         """The id of the organisation's last request with this very text."""

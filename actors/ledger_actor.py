@@ -15,23 +15,25 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+from ray.exceptions import RayTaskError
 
 from actors.books import ProcessBooks
 from actors.clock import SENSES
 from actors.environment import environment, node_id
-from actors.names import JOURNALS, MANAGER
-from actors.refs import ActorRef, Unreachable, last_line
+from actors.names import JOURNALS, LEDGER, MANAGER
+from actors.refs import ActorRef, ManagerRef, Unreachable, last_line
 from actors.ruvector_ref import RuVectorRef
 from actors.store import Store as Kept
 from runtime.catalog import Catalog
 from runtime.feed import AccountsNews, EdgeReport
 from runtime.learning.values import NOBODYS
 from runtime.ledger.accounts import Pass
+from runtime.ledger.book import Notice
 from runtime.ledger.desk import unkept
 from runtime.ledger.folder import writers
 from runtime.ledger.journal import unpack
@@ -45,6 +47,7 @@ from runtime.models import Pricing
 from runtime.outcome import Failure
 from runtime.request import Json
 from runtime.settings import BadSettings, LedgerSettings, Settings, resolve_secret
+from runtime.telling import budget_event
 from runtime.values import replace
 
 log = logging.getLogger("raygate.ledger")
@@ -72,6 +75,7 @@ class LedgerActor:
         self._failed: tuple[StoreFailure, float] | None = None
         self._loops: set[asyncio.Task[None]] = set()
         self._learned = RuVectorRef(makes=False)
+        self._manager = ManagerRef()
 
     async def present(self, shown: str) -> Pass | Failure:
         ledger = await self._ready()
@@ -183,6 +187,12 @@ class LedgerActor:
         if ledger is not None:
             await ledger.close()
 
+    async def _tell(self, notice: Notice) -> None:
+        """Whoever listens hears of a budget, if the manager is there."""
+        event = budget_event(notice, at_s=SENSES.wall(), source=LEDGER)
+        with suppress(Unreachable, RayTaskError):
+            await self._manager.tell_events((event,))
+
     def _keep(self, loop: Coroutine[Any, Any, None]) -> None:
         """Run it in the background; asyncio itself would forget it."""
         task = asyncio.create_task(loop)
@@ -218,7 +228,8 @@ class LedgerActor:
         while True:
             await asyncio.sleep(TICK_S)
             try:
-                await ledger.tick()
+                for notice in await ledger.tick():
+                    self._keep(self._tell(notice))
                 if SENSES.clock() >= fold_at:
                     fold_at = SENSES.clock() + FOLD_S
                     await ledger.fold(retention)

@@ -27,6 +27,7 @@ from actors.calls import ServesCalls
 from actors.clock import SENSES
 from actors.edge import Edge
 from actors.environment import environment, node_id
+from actors.events import FOLLOW_S, Listeners
 from actors.leaving import Leaving
 from actors.ledger_actor import LedgerActor
 from actors.ledger_ref import LedgerRef
@@ -38,6 +39,7 @@ from actors.ruvector_actor import RuVectorActor
 from actors.store import Store
 from runtime.assemble import authority_policy
 from runtime.dialects.openai_surface import parse_chat
+from runtime.events import Event, Wish
 from runtime.feed import (
     AccountsNews,
     DoorState,
@@ -49,6 +51,8 @@ from runtime.feed import (
     Published,
     Snapshot,
 )
+from runtime.hooks.build import check as check_hooks
+from runtime.hooks.build import problems_of
 from runtime.learning.feedback import parse_feedback, told
 from runtime.outcome import Failure
 from runtime.provider import Provider
@@ -56,6 +60,7 @@ from runtime.reports import ProviderStatus, Shut, UsagePeriod, UsageReport, lock
 from runtime.request import Request
 from runtime.settings import ProviderKind, Settings, effective
 from runtime.settings.difference import references
+from runtime.telling import config_event, doors_moved
 from runtime.usage import UsageBook
 from runtime.view import SharedView, Told, Waking, is_news
 
@@ -83,6 +88,7 @@ class ManagerActor(ServesCalls):
 
     CONTROL_METHODS = (
         *("poll", "report", "introduce", "announce"),
+        *("watch", "unwatch", "tell_events"),
         *("current", "preview", "apply_settings", "add_key", "overview", "need_learning"),
     )
 
@@ -113,6 +119,9 @@ class ManagerActor(ServesCalls):
         self._local_model_of: str | None = None
         self._outbox: dict[str, dict[str, list[tuple[Observed, float]]]] = defaultdict(lambda: defaultdict(list))
         self._fresh: set[str] = set()
+        self._listeners = Listeners(SENSES.wall, SENSES.clock)
+        self._watched: tuple[str, ...] = ()
+        self._stamps: dict[str, int] = {}
         self._control: _ControlLoop | None = None
 
     # Group `control`: the feed.
@@ -122,12 +131,14 @@ class ManagerActor(ServesCalls):
     ) -> Snapshot | None:
         """The state, once it is newer than `stamp`; None if it does not become so within `wait_s`."""
         control = self._controls()
+        self._stamps[edge] = stamp[1] if stamp is not None and stamp[0] == self._incarnation else -1
         with self._lock:
             self._view.hear(edge, SENSES.clock())
             self._waking.heard(edge, SENSES.clock())
             if edge not in self._following:
                 alive = self._view.edges(SENSES.clock())
                 self._following = {name: seen for name, seen in self._following.items() if name in alive}
+                self._stamps = {name: seen for name, seen in self._stamps.items() if name in alive or name == edge}
             self._following[edge] = settings_version
         if stamp == (self._incarnation, self._version):
             try:
@@ -166,6 +177,39 @@ class ManagerActor(ServesCalls):
         self._controls()
         self._adopt(published)
 
+    async def watch(self, wish: Wish) -> tuple[Event, ...]:
+        """What happened since this listener's last call. Its first one returns once all edges have heard of it."""
+        self._controls()
+        is_new = not self._listeners.knows(wish.listener)
+        reader = self._listeners.reader(wish)
+        if is_new:
+            await self._spread_listeners()
+            return reader.take()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wish.wait_s):
+                await reader.more()
+        return reader.take()
+
+    async def unwatch(self, listener: str) -> None:
+        self._controls()
+        self._listeners.leave(listener)
+        await self._spread_listeners(wait_s=0.0)
+
+    async def tell_events(self, events: tuple[Event, ...]) -> None:
+        """What happened elsewhere."""
+        self._controls()
+        self._listeners.tell(events)
+
+    async def _spread_listeners(self, *, wait_s: float = FOLLOW_S) -> None:
+        """Tell the edges what is listened to, if that is new, and wait until all that live have heard."""
+        if self._listeners.watched == self._watched:
+            return
+        self._watched = self._listeners.watched
+        self._publish()
+        version, until = self._version, SENSES.clock() + wait_s
+        while SENSES.clock() < until and any(seen < version for seen in self._stamps.values()):  # noqa: ASYNC110  # polls come from other processes, and every one would have to set it
+            await asyncio.sleep(0.02)
+
     async def current(self) -> tuple[int, Mapping[str, Any]]:
         """The version and the document of the settings that hold now, secrets included."""
         self._controls()
@@ -181,8 +225,15 @@ class ManagerActor(ServesCalls):
         env = environment()
         found = effective(Settings.from_document(document), env)
         unset = [name for name in references(found.settings) if not env.get(name)]
-        after = found.settings.to_document()
-        return {"version": version, "before": before, "after": after, "warnings": found.warnings, "unset": unset}
+        wrong = await asyncio.to_thread(problems_of, found.settings, env)
+        return {
+            "version": version,
+            "before": before,
+            "after": found.settings.to_document(),
+            "warnings": found.warnings,
+            "unset": unset,
+            "problems": [(one.path, one.what) for one in wrong if one.path not in unset],
+        }
 
     async def apply_settings(self, document: Mapping[str, Any], expected: int | None = None) -> int | None:
         """Store new settings and publish them. Returns their version. Raises `BadSettings`, changing nothing.
@@ -191,13 +242,19 @@ class ManagerActor(ServesCalls):
         """
         control = self._controls()
         settings = Settings.from_document(document)
+        # Code of others is imported here, once; what cannot be is refused before anything has changed.
+        await asyncio.to_thread(check_hooks, settings, environment())
         async with control.storing:
             if expected not in (None, self._settings_version):
                 return None
             version = await asyncio.to_thread(self._store.put_settings, document)
             if version != self._settings_version:
+                before = self._settings
                 with self._lock:
                     self._settings, self._document, self._settings_version = settings, document, version
+                if self._listeners.bus.wanted:
+                    told = config_event(before, settings, version=version, at_s=SENSES.wall(), source=MANAGER)
+                    self._listeners.bus.tell(told)
                 local = self._local_provider()
                 self._endpoints = {name: one for name, one in self._endpoints.items() if name == local}
                 self._publish()
@@ -314,6 +371,8 @@ class ManagerActor(ServesCalls):
     async def _supervise(self) -> None:
         """Make the actors that the settings ask for, let go of those that they no longer do."""
         control = self._loop()
+        self._listeners.expire()
+        await self._spread_listeners(wait_s=0.0)
         # One at a time: an older round must not undo what a newer one has done.
         async with control.supervising:
             if not self._inherited:
@@ -421,6 +480,7 @@ class ManagerActor(ServesCalls):
             keys=self._keys,
             others_in_flight=self._view.others_in_flight(edge, now, every_s=self._settings.feed.report_every_s),
             accounts=self._accounts,
+            watched=self._watched,
         )
 
     def _publish(self) -> None:
@@ -451,6 +511,9 @@ class ManagerActor(ServesCalls):
             return  # an answer that was overtaken: by a removal, or by an announcement of what came after it
         self._published[published.provider] = (published, now)
         if before is None or _differs(before[0].aged(now - before[1]), published):
+            if self._listeners.bus.wanted:
+                last = before[0].aged(now - before[1]) if before else None
+                self._listeners.tell(doors_moved(last, published, at_s=SENSES.wall(), source=MANAGER))
             self._publish()
             log.info("provider.state", extra={"provider": published.provider, "open": published.open})
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from actors.names import LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.balance.pace import Timings, batch_of
 from runtime.breaker import Permit, Refusal
 from runtime.catalog import ModelInfo
+from runtime.events import Event, Wish
 from runtime.feed import EdgeReport, Exchange, Published, Snapshot
 from runtime.gate import Gate
 from runtime.outcome import Embeddings, Failure, FailureKind, Outcome, StreamEnd, StreamEvent, StreamStart
@@ -406,6 +407,19 @@ class ManagerRef(RemoteProvider):
     async def report(self, report: EdgeReport) -> None:
         """Raises `Unreachable`; a report may then be sent again, its sequence number makes it count once."""
         await self.actor.call("report", report, timeout_s=CONTROL_TIMEOUT_S)
+
+    async def watch(self, wish: Wish) -> tuple[Event, ...]:
+        """What happened of this since the last call, as soon as there is something. Raises `Unreachable`."""
+        found: tuple[Event, ...] = await self.actor.call("watch", wish, timeout_s=wish.wait_s + CONTROL_TIMEOUT_S)
+        return found
+
+    async def unwatch(self, listener: str) -> None:
+        """Nobody listens there any more. Raises `Unreachable`."""
+        await self.actor.call("unwatch", listener, timeout_s=CONTROL_TIMEOUT_S)
+
+    async def tell_events(self, events: Sequence[Event]) -> None:
+        """What happened here. Raises `Unreachable`."""
+        await self.actor.call("tell_events", tuple(events), timeout_s=CONTROL_TIMEOUT_S)
 
     async def introduce(self, provider: str) -> None:
         """A provider's authority has just started and wants its last state. Raises `Unreachable`."""

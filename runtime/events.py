@@ -252,6 +252,20 @@ TYPES: tuple[str, ...] = tuple(name for name in KINDS if name != LostEvent.type)
 """What a reader may ask for. `lost` comes unasked."""
 
 
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a listener asks the manager for. `known`: it has asked before; where that was another manager, nobody knows
+    what it has missed. `most` is how many events may wait for it there."""
+
+    listener: str
+    types: tuple[str, ...]
+    known: bool = False
+    most: int = MOST
+    prompts: bool = False
+    wait_s: float = 0.0
+
+
 def said(event: Event) -> dict[str, Json]:
     """The event as JSON has it. A `prompt` that nobody asked for is left out.
 

@@ -169,7 +169,8 @@ class AccountsNews:
 class Snapshot:
     """The whole published state. `settings` is left out (None) for a reader that has that version already.
 
-    `others_in_flight` are the calls at each provider that everybody but the reader has under way.
+    `others_in_flight` are the calls at each provider that everybody but the reader has under way. `watched` are the
+    types of events that somebody listens to (`runtime.events`).
     """
 
     incarnation: int
@@ -182,6 +183,7 @@ class Snapshot:
     keys: tuple[KeyInfo, ...] = ()
     others_in_flight: Mapping[str, int] = field(default_factory=dict)
     accounts: AccountsNews | None = None
+    watched: tuple[str, ...] = ()
 
     @property
     def stamp(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Events about one request, in words. Called only where somebody wants them."""
+"""What happened, as events. What concerns a request is called only where somebody listens."""
 
 from __future__ import annotations
 
@@ -6,15 +6,26 @@ from runtime.balance.entry import Candidate
 from runtime.events import (
     PROMPTS,
     AttemptEvent,
+    BreakerEvent,
+    BudgetEvent,
     Bus,
     CacheEvent,
+    ConfigEvent,
     ErrorEvent,
+    Event,
     FallbackEvent,
+    FeedbackEvent,
+    HealthEvent,
     RequestEvent,
     ResponseEvent,
 )
+from runtime.feed import DoorState, Published
+from runtime.learning.values import FeedbackGiven
+from runtime.ledger.book import Notice
 from runtime.outcome import CACHED, SHARED, Attempt, Failure, Outcome
 from runtime.request import Request
+from runtime.settings import Settings
+from runtime.settings.difference import difference
 
 _HAD = (CACHED, SHARED)
 
@@ -115,3 +126,70 @@ def tell_fallback(bus: Bus, request_id: str, before: Candidate, after: Candidate
             why=failure.kind.value,
         )
     )
+
+
+def tell_feedback(bus: Bus, given: FeedbackGiven) -> None:
+    """Somebody has judged an answer."""
+    said = [name for name in ("score", "label", "better_than", "correction") if getattr(given, name) is not None]
+    bus.tell(
+        FeedbackEvent(
+            at_s=bus.now(),
+            source=bus.source,
+            request_id=given.request,
+            key=given.key,
+            signal=",".join(said),
+            score=given.score,
+        )
+    )
+
+
+def config_event(before: Settings, after: Settings, *, version: int, at_s: float, source: str) -> ConfigEvent:
+    changed = sorted({one.path.split(".")[0].split(" ")[0] for one in difference(before, after)})
+    return ConfigEvent(at_s=at_s, source=source, version=version, changed=tuple(changed))
+
+
+def budget_event(notice: Notice, *, at_s: float, source: str) -> BudgetEvent:
+    limit = notice.limit
+    return BudgetEvent(
+        at_s=at_s,
+        source=source,
+        scope=limit.scope.value,
+        id=limit.of,
+        period=limit.period.value,
+        start_ms=notice.start_ms,
+        spent_nanousd=notice.spent_nanousd,
+        limit_nanousd=limit.amount,
+        share=notice.spent_nanousd / limit.amount if limit.amount else 1.0,
+        all=notice.all,
+    )
+
+
+def doors_moved(before: Published | None, after: Published, *, at_s: float, source: str) -> list[Event]:
+    """What of a provider's doors opened or closed; of the whole, and of models by themselves."""
+    before = before or Published(provider=after.provider)
+    pairs = [("", before.whole, after.whole)]
+    pairs += [
+        (model, before.models.get(model, DoorState()), after.models.get(model, DoorState()))
+        for model in dict.fromkeys((*before.models, *after.models))
+    ]
+    found: list[Event] = [
+        BreakerEvent(
+            at_s=at_s,
+            source=source,
+            provider=after.provider,
+            model=model,
+            state=_state(new),
+            retry_in_s=new.wait_s,
+            why=new.why,
+        )
+        for model, old, new in pairs
+        if _state(old) != _state(new)
+    ]
+    if before.whole.is_shut != after.whole.is_shut:
+        available = not after.whole.is_shut
+        found.append(HealthEvent(at_s=at_s, source=source, provider=after.provider, available=available, why=after.why))
+    return found
+
+
+def _state(door: DoorState) -> str:
+    return "open" if door.open else "throttled" if door.throttled_for_s > 0.0 else "closed"

@@ -6,6 +6,7 @@
     GET /admin/spend       GET /admin/rows               GET /admin/elsewhere         GET /admin/export
     GET /admin/audit       GET /admin/ledger
     GET /admin/learning    …                             what was learned: `admin_learning`
+    GET /admin/events                                    what happens, as it happens: `events`
 
 Every other answer is the ledger's own; here it is only addressed. `openapi` describes these ways from the same table.
 """
@@ -22,7 +23,7 @@ from runtime.ledger.desk import NOT_FOUND
 from runtime.ledger.enquiries import FILTERS
 from runtime.ledger.wishes import BudgetWish, KeyChange, KeyWish, OrgWish, TeamWish
 from runtime.outcome import Failure, FailureKind
-from serve import admin_learning
+from serve import admin_learning, events
 from serve.asked import Asked
 from serve.errors import Refused, answer_failure
 
@@ -61,6 +62,7 @@ WHICH: Mapping[str, type[str] | type[int]] = {"last": str, **dict.fromkeys(FILTE
 ORG: Mapping[str, type[str] | type[int]] = {"org": str}
 
 LEARNING = "learning_"
+EVENTS = "events"
 
 WAYS = (
     Way("GET", ("keys",), "keys", "All keys, without their texts.", "Keys"),
@@ -109,6 +111,15 @@ WAYS = (
     ),
     Way("GET", ("audit",), "audit", "Who changed what, the oldest first.", "Trail", query={"after": int, "limit": int}),
     Way("GET", ("ledger",), "state", "How the ledger itself is.", "LedgerState"),
+    Way(
+        "GET",
+        ("events",),
+        EVENTS,
+        "What happens in the cluster, as server-sent events, until the client leaves.",
+        "Text",
+        query={"type": str, "prompts": str, "most": int},
+        file=True,
+    ),
     Way("GET", ("learning",), "learning_state", "What was learned of models.", "LearningState", query=ORG),
     Way(
         "GET",
@@ -159,6 +170,9 @@ async def answer(asked: Asked) -> None:
     way = _way(asked.exchange.method, path)
     names = [part for want, part in zip(way.path, path, strict=True) if want.startswith("{")]
     said = _query(way, asked.exchange.query)
+    if way.ask == EVENTS:
+        await events.answer(asked, said)
+        return
     if way.ask.startswith(LEARNING):
         await admin_learning.answer(asked, way.ask.removeprefix(LEARNING), names, said)
         return

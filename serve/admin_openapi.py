@@ -11,13 +11,15 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from runtime.events import TYPES
 from runtime.ledger.accounts import Counted, Scope
 from runtime.ledger.export import FIELDS, Format
 from runtime.ledger.periods import Period
 from runtime.ledger.report import BY
 from runtime.ledger.store.tally import MEASURES
-from serve.admin import FILES, LEARNING, PREFIX, WAYS, Way
+from serve.admin import EVENTS, FILES, LEARNING, PREFIX, WAYS, Way
 from serve.admin_learning import LINES
+from serve.events import LARGEST
 
 Json = dict[str, Any]
 
@@ -40,6 +42,18 @@ QUERY: Mapping[str, Json] = {
         "schema": {"enum": [one.value for one in Format]},
     },
     "org": {"description": "Whose; else the organisation of the key that asks.", "schema": _TEXT},
+    "type": {
+        "description": f"Of these types alone, with commas between: {', '.join(TYPES)}.",
+        "schema": _TEXT,
+    },
+    "prompts": {
+        "description": "`true`: with the prompts of requests, as the hooks left them.",
+        "schema": {"enum": ["true", "false"]},
+    },
+    "most": {
+        "description": "So many events may wait for this client before the oldest are lost.",
+        "schema": {**_WHOLE, "minimum": 1, "maximum": LARGEST},
+    },
     "snapshot": {"description": "Which; else the last one before what holds now.", "schema": _WHOLE},
 }
 """The parameters of addresses. What is not among them is a filter: only what has this value."""
@@ -219,6 +233,8 @@ def operation(way: Way) -> Json:
 def _content(way: Way) -> Json:
     if way.ask.startswith(LEARNING) and way.file:
         return {LINES.decode(): {}}
+    if way.ask == EVENTS:
+        return {"text/event-stream": {"schema": _TEXT}}
     if way.file:
         return {kind.decode().partition(";")[0]: {} for kind in FILES.values()}
     return _json(way.answer)

@@ -20,7 +20,7 @@ from actors.launch import head
 from actors.launch.processes import listeners
 from actors.names import LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.feed import KeyInfo
-from runtime.settings import ProviderKind, Settings, effective
+from runtime.settings import BadSettings, Problem, ProviderKind, Settings, effective
 from runtime.settings.difference import Change, difference
 
 APPLICATION = "raygate"
@@ -223,10 +223,12 @@ class Preview:
 
 
 def preview(manager: Any, settings: Settings) -> Preview:
-    """What would come of these settings."""
+    """What would come of these settings. Raises `BadSettings` for what only Raygate itself can see: its hooks."""
     import ray
 
     said = ray.get(manager.preview.remote(settings.to_document()), timeout=CONTROL_S)
+    if wrong := said.get("problems"):
+        raise BadSettings([Problem("", path, what) for path, what in wrong])
     return Preview(
         version=said["version"],
         before=Settings.from_document(said["before"]),

@@ -67,7 +67,7 @@ def show(*, as_json: bool) -> None:
 
 def apply(file: Path, *, dry_run: bool, as_json: bool) -> None:
     """Put the file's settings in the place of those that hold. Raises `Ended`, changing nothing, where it cannot."""
-    settings = _load(file, as_json=as_json)
+    settings = _load(file, as_json=as_json, hooks=False)
     folder = state_folder(environment())
     with screen.waiting("reading what holds now") as say, joined(folder) as (manager, run):
         from serve import launch
@@ -166,23 +166,30 @@ def joined(folder: Path) -> Iterator[tuple[Any, head.Run | None]]:
         ray.shutdown()
 
 
-def checked(settings: Settings, where: str) -> None:
-    """What only becomes apparent when a provider is made of its settings. Raises `BadSettings`."""
+def checked(settings: Settings, where: str, *, hooks: bool = True) -> None:
+    """What only becomes apparent when a provider, or a hook, is made of its settings. Raises `BadSettings`.
+
+    Without `hooks` they are left to the Raygate that runs: its environment decides what can be imported.
+    """
     problems = []
     for name, one in settings.providers.items():
         try:
             parse_script(one.script)
         except BadScript as bad:
             problems.append(Problem(where, f"providers.{name}", str(bad)))
+    if hooks and settings.hooks:
+        from runtime.hooks.build import problems_of
+
+        problems += [Problem(where, one.path, one.what) for one in problems_of(settings, environment())]
     if problems:
         raise BadSettings(problems)
 
 
-def _load(file: Path, *, as_json: bool) -> Settings:
+def _load(file: Path, *, as_json: bool, hooks: bool = True) -> Settings:
     """The file, and the environment over it. Raises `Ended` with all problems."""
     try:
         settings = load(file, environment())
-        checked(settings, str(file))
+        checked(settings, str(file), hooks=hooks)
     except BadSettings as bad:
         if as_json:
             problems = [{"where": one.where, "path": one.path, "what": one.what} for one in bad.problems]

@@ -207,8 +207,7 @@ async def test_a_guard_that_fails_in_a_stream_ends_it_in_an_error() -> None:
         guard = True
 
         def stream_event(self, seen: Streamed) -> None:
-            if isinstance(seen.event, Delta):
-                raise RuntimeError("broken")
+            assert not isinstance(seen.event, Delta)
 
     made = hooked(Late(), a=text("one two three"))
     events = await events_of(made)
