@@ -7,20 +7,37 @@ ray.get(manager.complete.remote({"messages": [{"role": "user", "content": "hello
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["connect"]
+if TYPE_CHECKING:
+    from actors.events import Listening
+
+__all__ = ["connect", "events"]
 
 
-def connect(config: Path | str | None = None) -> Any:
+def connect(config: Path | str | None = None, *, hooks: Sequence[object] | None = None) -> Any:
     """The manager's handle: `ray.get(manager.complete.remote(request))`. Its calls end if this process does.
 
     Adopts the Raygate that runs under this state folder, or the Ray that this process has joined already; starts
     one otherwise, which lives until `raygate down`. `config` is a settings file for one that is started; the
-    environment serves without. Raises `BadSettings` and `StartFailed`.
+    environment serves without. `hooks` take the place of those of the settings, for everybody: names, mappings as in a
+    file, or classes that other processes can import. Raises `BadSettings` and `StartFailed`.
     """
     # Ray takes a second to import; what needs only a path or a name of this package must not wait for it.
     from actors import connection
 
-    return connection.connect(config)
+    return connection.connect(config, hooks=hooks)
+
+
+def events(*types: str, most: int = 1_000, prompts: bool = False) -> Listening:
+    """What happens in the whole cluster, once this process is connected: all of it, or events of these types.
+
+    async with actors.events("response", "error") as events:
+        async for event in events:
+            print(event)
+    """
+    from actors.events import Listening
+
+    return Listening(types, most=most, prompts=prompts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,22 @@ from actors.launch import head
 from actors.names import MANAGER, NAMESPACE
 from actors.store import Store
 from runtime.feed import KeyInfo
-from runtime.settings import Settings, effective, load
+from runtime.hooks.build import check, settings_of
+from runtime.settings import HookSettings, Settings, effective, load
+
+CONTROL_S = 30.0
 
 
-def connect(config: Path | str | None = None) -> Any:
-    """The manager's handle: `ray.get(manager.complete.remote(request))`. Its calls end if this process does.
-
-    Adopts the Raygate that runs under this state folder, or the Ray that this process has joined already; starts
-    one otherwise, which lives until `raygate down`. `config` is a settings file for one that is started; the
-    environment serves without. Raises `BadSettings` and `StartFailed`.
-    """
+def connect(config: Path | str | None = None, *, hooks: Sequence[object] | None = None) -> Any:
+    """As `actors.connect`."""
     import ray
 
     env = environment()
     folder = state_folder(env)
     settings = load(Path(config) if config else None, env)
+    if hooks is not None:
+        settings = with_hooks(settings, hooks)
+    check(settings, env)
     if not ray.is_initialized():
         with head.alone(folder):
             run = head.running(folder)
@@ -38,7 +39,27 @@ def connect(config: Path | str | None = None) -> Any:
         join(folder, run, settings.ray.address)
     from actors.lifeline import Tied
 
-    return Tied(ensure_manager(folder, env, settings))
+    manager = ensure_manager(folder, env, settings)
+    if hooks is not None:
+        _put_hooks(manager, hooks)
+    return Tied(manager)
+
+
+def with_hooks(settings: Settings, hooks: Sequence[object]) -> Settings:
+    """The settings with these hooks instead of their own. Raises `BadSettings`."""
+    given = tuple(HookSettings.model_validate(one) for one in settings_of(hooks))
+    return settings.model_copy(update={"hooks": given})
+
+
+def _put_hooks(manager: Any, hooks: Sequence[object]) -> None:
+    """Have one that ran already go by them, too; nothing happens where it does."""
+    import ray
+
+    version, document = ray.get(manager.current.remote(), timeout=CONTROL_S)
+    held = Settings.from_document(document)
+    wanted = with_hooks(held, hooks)
+    if wanted != held:
+        ray.get(manager.apply_settings.remote(wanted.to_document(), version), timeout=CONTROL_S)
 
 
 def start_ray(folder: Path, env: Mapping[str, str], settings: Settings, *, url: str = "") -> head.Run:

@@ -242,7 +242,8 @@ class Gateway(Together):
 
     async def metrics(self) -> Mapping[str, float]:
         ours = {"answers.shared": float(self._once.shared), "answers.cached": float(self._once.cached)}
-        return {**await super().metrics(), **ours}
+        hooks = self.policy.hooks
+        return {**await super().metrics(), **ours, **(hooks.metrics() if hooks is not None else {})}
 
     async def close(self) -> None:
         await self._attempts.settled()

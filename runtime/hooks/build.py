@@ -127,17 +127,6 @@ class Rack:
     def all(self) -> Sequence[Mounted]:
         return tuple(self._mounted.values())
 
-    def metrics(self) -> dict[str, float]:
-        """Of each hook, by its name: how often it was called, failed, …, and what it counts itself."""
-        found: dict[str, float] = {}
-        for one in self._mounted.values():
-            own = getattr(one.hook, "metrics", None)
-            told = {**one.counts.told(), **(own() if callable(own) else {})}
-            for name, value in told.items():
-                key = f"hooks.{one.name}.{name}"
-                found[key] = found.get(key, 0.0) + float(value)
-        return found
-
     def _mount(self, ours: HookSettings, env: Mapping[str, str]) -> Mounted:
         try:
             hook = make(ours, env)
@@ -181,7 +170,8 @@ def settings_of(hooks: Iterable[object]) -> list[dict[str, Any]]:
         elif isinstance(hook, Mapping):
             found.append(dict(hook))
         elif isinstance(hook, HookSettings):
-            found.append(hook.model_dump(mode="json", by_alias=True) | {"use": hook.use})
+            written: Any = hook.model_dump(mode="json")
+            found.append({"use": written} if isinstance(written, str) else written)
         elif (path := _path_of(hook)) is not None:
             found.append({"use": path})
         else:

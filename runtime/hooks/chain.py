@@ -66,6 +66,15 @@ class Chain:
             found = self._for[name] = tuple(one for one in self.hooks if one.is_for(asked))
         return found
 
+    def metrics(self) -> dict[str, float]:
+        """Of each hook, by its name: how often it was called, failed, …, and what it counts itself."""
+        found: dict[str, float] = {}
+        for one in self.hooks:
+            for name, value in one.told().items():
+                key = f"hooks.{one.name}.{name}"
+                found[key] = found.get(key, 0.0) + float(value)
+        return found
+
     async def complete(
         self, request: Request, ask: Callable[[Request], Awaitable[Outcome]], *, estimates: Estimates
     ) -> Outcome:

@@ -42,6 +42,16 @@ class Mounted:
     def is_for(self, name: str) -> bool:
         return not self.routes or matches(name, self.routes)
 
+    def told(self) -> dict[str, float]:
+        """How it was called, and what it counts itself."""
+        own = getattr(self.hook, "metrics", None)
+        try:
+            more = own() if callable(own) else {}
+        except Exception as error:
+            self._count(error)
+            more = {}
+        return {**self.counts.told(), **more}
+
     def begun(self, begin: Callable[[], Any]) -> Any:
         """The hook of one request; None, or a `Failure` of a guard, where there is none."""
         try:

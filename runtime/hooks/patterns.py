@@ -95,7 +95,8 @@ def _address(said: str) -> bool:
         ip_address(said)
     except ValueError:
         return False
-    return said not in ("::",)
+    # `a::b` is an address, and more often a name in C++.
+    return any(one.isdigit() for one in said)
 
 
 def _re(pattern: str, flags: int = 0) -> re.Pattern[str]:
