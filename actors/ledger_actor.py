@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import secrets
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -22,6 +23,7 @@ from typing import Any
 import psutil
 from ray.exceptions import RayTaskError
 
+from actors.alerts import Alerts
 from actors.books import ProcessBooks
 from actors.clock import SENSES
 from actors.environment import environment, node_id
@@ -48,6 +50,7 @@ from runtime.outcome import Failure
 from runtime.request import Json
 from runtime.settings import BadSettings, LedgerSettings, Settings, resolve_secret
 from runtime.telling import budget_event
+from runtime.transport.webhook import post
 from runtime.values import replace
 
 log = logging.getLogger("raygate.ledger")
@@ -76,6 +79,7 @@ class LedgerActor:
         self._loops: set[asyncio.Task[None]] = set()
         self._learned = RuVectorRef(makes=False)
         self._manager = ManagerRef()
+        self._alerts: Alerts | None = None
 
     async def present(self, shown: str) -> Pass | Failure:
         ledger = await self._ready()
@@ -162,6 +166,7 @@ class LedgerActor:
             self._failed = (opened, SENSES.clock() + AGAIN_S)
             return opened
         self._ledger, self._failed = opened, None
+        self._alerting().resume()
         for loop in (self._bring_in(opened), self._tick(opened, settings.ledger)):
             self._keep(loop)
         return opened
@@ -187,8 +192,21 @@ class LedgerActor:
         if ledger is not None:
             await ledger.close()
 
+    def _alerting(self) -> Alerts:
+        if self._alerts is None:
+            self._alerts = Alerts(
+                self._folder,
+                lambda: Settings.from_document(Kept(self._folder).settings()[1]).alerts,
+                environment(),
+                post=post,
+                wall=SENSES.wall,
+                rng=random.Random(),
+            )
+        return self._alerts
+
     async def _tell(self, notice: Notice) -> None:
-        """Whoever listens hears of a budget, if the manager is there."""
+        """Webhooks are told of a budget, and whoever listens, if the manager is there."""
+        self._alerting().tell(notice)
         event = budget_event(notice, at_s=SENSES.wall(), source=LEDGER)
         with suppress(Unreachable, RayTaskError):
             await self._manager.tell_events((event,))
