@@ -8,6 +8,7 @@
     accounts    keys and budgets; over HTTP, as an admin
     spend       what was spent, and all of it as a file
     learn       what learning is worth, on files alone
+    events      what happens, as it happens
     chat        one question over HTTP, streamed
     replay      a file of requests, and what they cost, took and were worth
     models      what can be asked for

@@ -150,6 +150,22 @@ def models(url: Url = "", key: Key = "", as_json: Json = False) -> None:
     command.models(url=url, key=key, as_json=as_json)
 
 
+@app.command()
+def events(
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help="Only of this type: response, error, budget, … Repeat.")
+    ] = None,
+    prompts: Annotated[bool, typer.Option("--prompts", help="With the prompts, as the hooks left them.")] = False,
+    url: Url = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Show what happens in the whole cluster, as it happens, until ^C."""
+    from serve.cli import events as command
+
+    command.tail(tuple(types or ()), prompts=prompts, url=url, key=key, as_json=as_json)
+
+
 @config_app.command("check")
 def check(file: Annotated[Path, typer.Argument(metavar="FILE")], as_json: Json = False) -> None:
     """Say whether a settings file is right, and which providers result from it."""
