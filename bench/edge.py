@@ -55,6 +55,7 @@ from serve.http import Exchange
 KEY = "rg-bench"
 MODEL = "gpt-4o-mini"
 CHUNKS = 100
+PER_CHUNK = ", by the chunk of a stream"
 MARKS = ("<!-- figures -->", "<!-- /figures -->")
 TURN_S = 0.02
 """About how long one turn of one row takes."""
@@ -361,6 +362,43 @@ async def steps(bench: Bench) -> list[Row]:
     ]
 
 
+HOOKS: dict[str, list[Any]] = {
+    "none (the default)": [],
+    "metrics": ["metrics"],
+    "cost": [{"use": "cost", "with": {"max_usd": 1}}],
+    "optimise": ["optimise"],
+    "metrics, cost, optimise": ["metrics", {"use": "cost", "with": {"max_usd": 1}}, "optimise"],
+    "redact": ["redact"],
+    "guardrail": [{"use": "guardrail", "with": {"words": ["project x"]}}],
+    "log": [{"use": "log", "with": {"path": "requests.jsonl"}}],
+}
+
+
+async def hooks(benches: dict[str, Bench], streamed: str) -> list[Row]:
+    """A request through the gateway with each of these, and what a listener to events adds to none of them."""
+    request = asked(ASKED)
+
+    async def drain(bench: Bench) -> None:
+        async for _ in bench.edge.gateway.stream(asked(STREAMED)):
+            pass
+
+    async def listened() -> None:
+        edge = benches["none (the default)"].edge
+        with edge.events.subscribe(most=10):
+            await edge.gateway.complete(request)
+
+    rows = [
+        Row(name, waits(lambda bench=bench: bench.edge.gateway.complete(request)))  # type: ignore[misc]  # bound now
+        for name, bench in benches.items()
+    ]
+    rows.append(Row("events, with a listener", waits(listened)))
+    rows += [
+        Row(f"{name}{streamed}", waits(lambda bench=benches[name]: drain(bench)), CHUNKS)  # type: ignore[misc]  # bound now
+        for name in ("none (the default)", "redact", "guardrail")
+    ]
+    return rows
+
+
 async def _never() -> Any:
     await asyncio.get_running_loop().create_future()
 
@@ -391,18 +429,35 @@ async def measure(rows: list[Row], rounds: int, forget: Callable[[], None]) -> d
     return best
 
 
+def _beside(hook: Any, folder: Path) -> Any:
+    """A log writes into the folder of the measurement."""
+    if isinstance(hook, dict) and "path" in hook["with"]:
+        return {**hook, "with": {"path": str(folder / hook["with"]["path"])}}
+    return hook
+
+
 async def report(rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         caching = Bench(Path(folder), cache={"enabled": True})
+        at = Path(folder)
+        hooked = {name: Bench(at, hooks=[_beside(one, at) for one in wanted]) for name, wanted in HOOKS.items()}
         gc.collect()
         gc.freeze()
+
+        def forget_hooked() -> None:
+            for one in hooked.values():
+                one.forget()
+
         found = {
             "request": await measure(await doors(bench), rounds, bench.forget),
             "chunk": await measure(await streams(bench), rounds, bench.forget),
             "step": await measure(await steps(bench), rounds, bench.forget),
             "cached": await measure([Row("hit", waits(lambda: caching.ask(ASKED)))], rounds, caching.forget),
+            "hooks": await measure(await hooks(hooked, PER_CHUNK), rounds, forget_hooked),
         }
+        for one in hooked.values():
+            await one.edge.stop()
         await bench.books.stop()
         await caching.books.stop()
     return {"python": platform.python_version(), "machine": platform.processor() or platform.machine(), "us": found}
@@ -428,6 +483,11 @@ def tables(found: dict[str, Any]) -> str:
     lines += [f"| {name} | {cost:.1f} |" for name, cost in us["step"].items()]
     lines += ["", "| a chunk of a stream | µs |", "| --- | ---: |"]
     lines += [f"| {name} | {cost:.1f} |" for name, cost in us["chunk"].items()]
+    bare = {"": us["hooks"]["none (the default)"], PER_CHUNK: us["hooks"][f"none (the default){PER_CHUNK}"]}
+    lines += ["", "| hooks, in the gateway | µs more |", "| --- | ---: |"]
+    for name, cost in us["hooks"].items():
+        per = PER_CHUNK if name.endswith(PER_CHUNK) else ""
+        lines.append(f"| {name} | {max(0.0, cost - bare[per]):.1f} |")
     lines += ["", f"Python {found['python']}, {found['machine']}; `python -m bench.edge` on your machine says its own."]
     return "\n".join(lines) + "\n"
 

@@ -427,18 +427,38 @@ def _bound_nanousd(policy: Policy, request: Request, candidate: Candidate) -> in
 
 
 def estimates(policy: Policy, request: Request) -> tuple[CostEstimate, ...]:
-    """What the request is expected to cost at each of its candidates; empty where there is none."""
+    """What the request is expected to cost at each of its candidates, and then at whoever may be asked after them;
+    empty where there is none."""
     found = field_of(policy, request.model)
     if isinstance(found, Failure):
         return ()
-    return tuple(
-        replace(
-            estimate(with_defaults(request, policy.sampling.get(one.provider, Sampling())), info, policy.ratios),
-            provider=one.provider,
-            model=one.model,
-        )
-        for one, info in ((known.candidate, known.info) for known in found.known)
-    )
+    asked = [(one.candidate, one.info) for one in found.known]
+    route = policy.route(request.model)
+    if policy.fallback_models or policy.backed or route.larger:
+        behind = [
+            Candidate(*pair)
+            for one in found.known
+            for pair in (
+                *((one.candidate.provider, name) for name in policy.fallback_models.get(one.candidate.provider, ())),
+                *(
+                    policy.catalog.fallbacks(one.candidate.provider, one.candidate.model)
+                    if one.candidate.provider in policy.backed
+                    else ()
+                ),
+            )
+        ]
+        behind += larger_of(policy, route, request)
+        known = {candidate for candidate, _ in asked}
+        fresh = (one for one in dict.fromkeys(behind) if one not in known)
+        asked += [(one, policy.catalog.info(one.provider, one.model)) for one in fresh]
+    return tuple(_estimated(policy, request, one, info) for one, info in asked)
+
+
+def _estimated(policy: Policy, request: Request, one: Candidate, info: ModelInfo | None) -> CostEstimate:
+    if one.provider in policy.sampling:
+        request = with_defaults(request, policy.sampling[one.provider])
+    found = estimate(request, info, policy.ratios)
+    return found if info is not None else replace(found, provider=one.provider, model=one.model)
 
 
 def _entries(policy: Policy, known: Sequence[Known], now: float, request: Request | None = None) -> list[Entry]:

@@ -43,6 +43,23 @@ _EVENTS = (StreamStart, Delta, StreamEnd, tuple)
 T = TypeVar("T", Request, EmbedRequest)
 
 
+class Moments:
+    """What is called at each moment, in the order in which it is. `begins`: some of it is made for each request."""
+
+    __slots__ = ("attempt", "begins", "error", "hooks", "post", "pre", "pre_embed", "stream_event")
+
+    def __init__(self, hooks: Sequence[tuple[Mounted, Any]]) -> None:
+        def bound(moment: str) -> tuple[Bound, ...]:
+            found = ((mounted, getattr(hook, moment, None)) for mounted, hook in hooks)
+            return tuple((mounted, method) for mounted, method in found if method is not None)
+
+        self.hooks = tuple(mounted for mounted, _ in hooks)
+        self.begins = any(hasattr(hook, "for_request") for _, hook in hooks)
+        self.pre, self.pre_embed, self.attempt = bound("pre"), bound("pre_embed"), bound("attempt")
+        self.post, self.error = bound("post")[::-1], bound("error")[::-1]
+        self.stream_event = bound("stream_event")[::-1]
+
+
 class Chain:
     """Never empty: without hooks there is no chain. Belongs to one event loop.
 
@@ -53,17 +70,16 @@ class Chain:
         self.hooks = tuple(hooks)
         self._kinds = kinds
         self._default = default
-        self._for: dict[str, tuple[Mounted, ...]] = {}
-        self._attempts: dict[str, tuple[Bound, ...]] = {}
+        self._for: dict[str, Moments] = {}
 
-    def of(self, name: str) -> tuple[Mounted, ...]:
+    def of(self, name: str) -> Moments:
         """The hooks of requests by this name."""
         found = self._for.get(name)
         if found is None:
             if len(self._for) >= MOST_NAMES:
                 self._for.clear()
             asked = name or self._default
-            found = self._for[name] = tuple(one for one in self.hooks if one.is_for(asked))
+            found = self._for[name] = Moments([(one, one.hook) for one in self.hooks if one.is_for(asked)])
         return found
 
     def metrics(self) -> dict[str, float]:
@@ -104,10 +120,7 @@ class Chain:
     async def embed(
         self, request: EmbedRequest, ask: Callable[[EmbedRequest], Awaitable[Embeddings | Failure]]
     ) -> Embeddings | Failure:
-        for mounted in self.of(request.model):
-            method = getattr(mounted.hook, "pre_embed", None)
-            if method is None:
-                continue
+        for mounted, method in self.of(request.model).pre_embed:
             got = await mounted.ask(method, Embedding(request=request), (EmbedRequest,))
             if isinstance(got, Failure):
                 return replace(got, model=got.model or request.model, request_id=request.request_id)
@@ -117,13 +130,7 @@ class Chain:
 
     def addressed(self, name: str, request: Request, to: Candidate, info: ModelInfo | None) -> Request:
         """The request as it goes to one candidate. `name` is the one that was asked for."""
-        bound = self._attempts.get(name)
-        if bound is None:
-            if len(self._attempts) >= MOST_NAMES:
-                self._attempts.clear()
-            methods = ((one, getattr(one.hook, "attempt", None)) for one in self.of(name))
-            bound = self._attempts[name] = tuple((one, method) for one, method in methods if method is not None)
-        for mounted, method in bound:
+        for mounted, method in self.of(name).attempt:
             kind = self._kinds.get(to.provider, "")
             made = Attempted(request=request, provider=to.provider, model=to.model, kind=kind, info=info)
             got = mounted.ask_now(method, made, (Request,))
@@ -135,11 +142,19 @@ class Chain:
 class Way:
     """One chat's way through its hooks."""
 
-    __slots__ = ("_broken", "_hooks", "_streams", "request")
+    __slots__ = ("_broken", "_errors", "_posts", "_pres", "_streams", "request")
 
-    def __init__(self, hooks: Sequence[Mounted]) -> None:
-        self._hooks: list[tuple[Mounted, Any]] = []
+    def __init__(self, bound: Moments) -> None:
         self._broken: Failure | None = None
+        if bound.begins:
+            bound = self._begun(bound.hooks)
+        self._pres, self._posts, self._errors, self._streams = bound.pre, bound.post, bound.error, bound.stream_event
+        self.request: Request | None = None
+        """As the hooks left it."""
+
+    def _begun(self, hooks: Sequence[Mounted]) -> Moments:
+        """With the hooks of this request, in the places of those that have such."""
+        found: list[tuple[Mounted, Any]] = []
         for mounted in hooks:
             hook = mounted.hook
             if (begin := getattr(hook, "for_request", None)) is not None:
@@ -148,22 +163,18 @@ class Way:
                     self._broken = hook
                     continue
             if hook is not None:
-                self._hooks.append((mounted, hook))
-        self._streams: tuple[Bound, ...] | None = None
-        self.request: Request | None = None
-        """As the hooks left it."""
-
-    def _bound(self, moment: str) -> list[Bound]:
-        found = ((mounted, getattr(hook, moment, None)) for mounted, hook in self._hooks)
-        return [(mounted, method) for mounted, method in found if method is not None]
+                found.append((mounted, hook))
+        return Moments(found)
 
     async def enter(self, request: Request, estimates: Estimates) -> Request | Completion | Failure:
         """What the hooks make of a request; or the answer, or the refusal, of one of them."""
         if self._broken is not None:
             self.request = request
             return self._broken
-        for mounted, method in self._bound("pre"):
+        for mounted, method in self._pres:
             got = await mounted.ask(method, Before(request=request, estimates=estimates), (Request, Completion))
+            if got is None or got is request:
+                continue
             if isinstance(got, Request):
                 request = _kept(got, request)
             elif isinstance(got, Completion):
@@ -184,7 +195,7 @@ class Way:
         return outcome if isinstance(outcome, Completion) else await self._failed(request, outcome)
 
     async def _posted(self, request: Request, completion: Completion, *, streamed: bool) -> Outcome:
-        for mounted, method in reversed(self._bound("post")):
+        for mounted, method in self._posts:
             after = After(request=request, completion=completion, streamed=streamed)
             got = await mounted.ask(method, after, (Completion,))
             if isinstance(got, Failure):
@@ -195,7 +206,7 @@ class Way:
 
     async def _failed(self, request: Request, failure: Failure) -> Failure:
         failure = replace(failure, request_id=request.request_id)
-        for mounted, method in reversed(self._bound("error")):
+        for mounted, method in self._errors:
             got = await mounted.ask(method, Failed(request=request, failure=failure), (Failure,))
             if isinstance(got, Failure):
                 failure = replace(got, request_id=request.request_id)
@@ -203,8 +214,6 @@ class Way:
 
     async def passed(self, request: Request, event: StreamEvent) -> list[StreamEvent]:
         """What of a stream goes on because of this event. An end is the last one."""
-        if self._streams is None:
-            self._streams = tuple(reversed(self._bound("stream_event")))
         going: list[StreamEvent] = [event]
         for mounted, method in self._streams:
             coming: list[StreamEvent] = []

@@ -50,13 +50,16 @@ class CostLimit:
 
     def pre(self, asked: Before) -> Request | Failure | None:
         request = self._shortened(asked.request)
+        unchanged = None if request is asked.request else request
         limit = self._limit
         if limit is None:
-            return request
+            return unchanged
         found = asked.estimates(request)
         costs = [one.cost.total_nanousd for one in found if one.cost is not None]
         has_unknown = len(costs) < len(found)
-        if not found or any(cost <= limit for cost in costs) or (has_unknown and not self._refuses_unknown):
+        if not found or (all(cost <= limit for cost in costs) and not (has_unknown and self._refuses_unknown)):
+            return unchanged
+        if any(cost <= limit for cost in costs) or (has_unknown and not self._refuses_unknown):
             return self._bounded(request, limit, tell=self._refuses_unknown or not has_unknown)
         self._counts["refused"] += 1
         if not costs:

@@ -62,22 +62,23 @@ class Mounted:
     async def ask(self, method: Callable[[Any], Any], payload: object, takes: tuple[type, ...]) -> Any:
         """What it returned, which is one of these types or None; a `Failure` where it refused, or is a guard that
         failed."""
-        began = self.clock()
-        counts = self.counts
+        clock, counts = self.clock, self.counts
         counts.called += 1
+        began = clock()
+        waited = False
         try:
             got = method(payload)
-            if hasattr(got, "__await__"):
+            if got is not None and hasattr(got, "__await__"):
+                waited = True
                 got = await self._in_time(got)
-            else:
-                spent_s = self.clock() - began
-                if spent_s > self.timeout_s:
-                    self._slow(spent_s)
         except Exception as error:
-            counts.spent_s += self.clock() - began
+            counts.spent_s += clock() - began
             return self._failed(error)
-        counts.spent_s += self.clock() - began
-        return self._checked(got, takes)
+        spent_s = clock() - began
+        counts.spent_s += spent_s
+        if spent_s > self.timeout_s and not waited:
+            self._slow(spent_s)
+        return None if got is None else self._checked(got, takes)
 
     def ask_now(self, method: Callable[[Any], Any], payload: object, takes: tuple[type, ...]) -> Any:
         """The same where nobody can wait, and nobody refuses: what it returned, or None."""
@@ -107,7 +108,7 @@ class Mounted:
             raise TimeoutError(f"it took longer than {self.timeout_s:g} s") from None
 
     def _checked(self, got: Any, takes: tuple[type, ...]) -> Any:
-        if got is None or isinstance(got, takes):
+        if isinstance(got, takes):
             return got
         if isinstance(got, Failure):
             self.counts.refused += 1

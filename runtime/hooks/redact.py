@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from runtime.hooks.patterns import PII, SECRETS, chosen, found_in
@@ -40,6 +40,8 @@ class Scrubber:
         self._next: Counter[str] = Counter()
         self._names: dict[str, str] = {}
         self._taken: set[str] = set()
+        self.at_first: Callable[[], None] | None = None
+        """Called before the first placeholder is given out: most prompts need none."""
         self.hidden: dict[str, str] = {}
         """By placeholder, without its brackets."""
 
@@ -79,6 +81,9 @@ class Scrubber:
         known = self._names.get(found)
         if known is not None:
             return known
+        if self.at_first is not None:
+            self.at_first()
+            self.at_first = None
         self._counts[kind] += 1
         while True:
             self._next[kind] += 1
@@ -135,8 +140,12 @@ class _Redacting:
     def pre(self, asked: Before) -> Request | None:
         request, scrubber = asked.request, self._scrubber
         said = {name: getattr(request, name) for name in SCRUBBED}
-        for one in said.values():
-            changed(one, scrubber.keep_clear_of)
+
+        def keep_clear() -> None:
+            for one in said.values():
+                changed(one, scrubber.keep_clear_of)
+
+        scrubber.at_first = keep_clear
         new = {name: changed(one, scrubber.scrub) for name, one in said.items()}
         changes = {name: one for name, one in new.items() if one is not said[name]}
         return replace(request, **changes) if changes else None
