@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actors.events import Listening
 
-__all__ = ["connect", "events"]
+__all__ = ["connect", "listen"]
 
 
 def connect(config: Path | str | None = None, *, hooks: Sequence[object] | None = None) -> Any:
@@ -31,10 +31,10 @@ def connect(config: Path | str | None = None, *, hooks: Sequence[object] | None 
     return connection.connect(config, hooks=hooks)
 
 
-def events(*types: str, most: int = 1_000, prompts: bool = False) -> Listening:
+def listen(*types: str, most: int = 1_000, prompts: bool = False) -> Listening:
     """What happens in the whole cluster, once this process is connected: all of it, or events of these types.
 
-    async with actors.events("response", "error") as events:
+    async with actors.listen("response", "error") as events:
         async for event in events:
             print(event)
     """
