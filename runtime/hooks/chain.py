@@ -41,6 +41,7 @@ Bound = tuple[Mounted, Callable[[Any], Any]]
 _EVENTS = (StreamStart, Delta, StreamEnd, tuple)
 
 T = TypeVar("T", Request, EmbedRequest)
+Timed = TypeVar("Timed", Completion, StreamStart)
 
 
 class Moments:
@@ -70,6 +71,7 @@ class Chain:
         self.hooks = tuple(hooks)
         self._kinds = kinds
         self._default = default
+        self._clock = self.hooks[0].clock
         self._for: dict[str, Moments] = {}
 
     def of(self, name: str) -> Moments:
@@ -94,24 +96,36 @@ class Chain:
     async def complete(
         self, request: Request, ask: Callable[[Request], Awaitable[Outcome]], *, estimates: Estimates
     ) -> Outcome:
+        clock = self._clock
+        came = clock()
         way = Way(self.of(request.model))
         entered = await way.enter(request, estimates)
         request = way.request or request
+        asked = clock()
         outcome = await ask(entered) if isinstance(entered, Request) else entered
-        return await way.leave(request, outcome)
+        answered = clock()
+        outcome = await way.leave(request, outcome)
+        # Their time is ours: an answer tells it with the rest.
+        return _added(outcome, clock() - answered + asked - came) if isinstance(outcome, Completion) else outcome
 
     async def stream(
         self, request: Request, ask: Callable[[Request], AsyncGenerator[StreamEvent]], *, estimates: Estimates
     ) -> AsyncGenerator[StreamEvent]:
+        came = self._clock()
         way = Way(self.of(request.model))
         entered = await way.enter(request, estimates)
         request = way.request or request
+        before_s = self._clock() - came
         if isinstance(entered, Failure):
             yield StreamEnd(outcome=await way.leave(request, entered, streamed=True))
             return
         source = _played(entered) if isinstance(entered, Completion) else ask(entered)
         async with aclosing(source) as events:
             async for event in events:
+                if isinstance(event, StreamStart):
+                    event = _added(event, before_s)  # noqa: PLW2901  # the same event
+                elif isinstance(event, StreamEnd) and isinstance(event.outcome, Completion):
+                    event = StreamEnd(outcome=_added(event.outcome, before_s))  # noqa: PLW2901  # the same event
                 for one in await way.passed(request, event):
                     yield one
                     if isinstance(one, StreamEnd):
@@ -257,6 +271,10 @@ def _instead(refusal: Failure, of: StreamEvent | Completion) -> Failure:
     if isinstance(given, StreamStart):
         return replace(refusal, provider=given.provider, model=given.model, attempts=given.attempts)
     return refusal
+
+
+def _added(answer: Timed, hooks_s: float) -> Timed:
+    return replace(answer, overhead_s=answer.overhead_s + hooks_s)
 
 
 def _kept(changed: T, before: T) -> T:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
 import ray
 
+from runtime.alerts import is_ours
 from runtime.settings import BadSettings
 from tests.e2e.conftest import SCRIPTED, Live, settings, until
 
@@ -110,9 +114,8 @@ def test_events_are_those_of_every_replica(live: Live) -> None:
 
 
 def test_a_slow_subscriber_sees_what_it_lost(live: Live) -> None:
-    with events(live, type="response", most="3") as seen:
-        for _ in range(60):
-            assert chat(live, "hi").status_code == 200
+    with events(live, type="response", most="1") as seen, ThreadPoolExecutor(12) as many:
+        assert {one.status_code for one in many.map(lambda _: chat(live, "hi"), range(60))} == {200}
         until(lambda: any(one["type"] == "lost" for one in seen.all()), "a gap is told")
     lost = sum(one["count"] for one in seen.all() if one["type"] == "lost")
     assert lost > 0
@@ -137,3 +140,40 @@ def test_a_notebook_s_calls_go_through_hooks_too_and_settings_are_told(live: Liv
         live.manager, "complete", {"model": "alpha/say", "messages": [{"role": "user", "content": "project x"}]}
     )
     assert said.code == "guardrail"
+
+
+def test_a_budget_that_is_spent_is_told_by_event_and_by_webhook_once(live: Live) -> None:
+    taken: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
+
+    class Takes(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            ours = is_ours("s3cret", body, self.headers["x-raygate-signature"], now_s=time.time())
+            taken.put((self.headers["x-raygate-delivery"], {**json.loads(body), "ours": ours}))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Takes) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        hook = {"url": f"http://127.0.0.1:{server.server_port}/x", "secret": "s3cret", "allow_private": True}
+        live.switch(alerts={"webhooks": [hook]}, models={"alpha/say": {"price": {"input": 1_000, "output": 1_000}}})
+        with live.client() as client, events(live, type="budget") as seen:
+            wish = {"name": "small", "budgets": [{"period": "day", "limit_usd": 0.01, "hard": False}]}
+            made = client.post("/admin/keys", json=wish).json()
+            body = {"model": "alpha/say", "messages": [{"role": "user", "content": "hi"}]}
+            headers = {"authorization": f"Bearer {made['key']}"}
+            for _ in range(4):
+                assert client.post("/v1/chat/completions", json=body, headers=headers).status_code == 200
+            until(lambda: len(seen.all()) >= 2, "both shares are told", within_s=20.0)
+            until(lambda: taken.qsize() >= 2, "both were sent", within_s=20.0)
+        server.shutdown()
+    sent = [taken.get() for _ in range(taken.qsize())]
+    assert sorted(one["alert"] for _, one in sent) == ["budget.spent", "budget.warning"]
+    assert len({delivery for delivery, _ in sent}) == 2
+    assert all(one["ours"] and one["of"] == made["id"] for _, one in sent)
+    assert {(one["scope"], one["id"], one["all"]) for one in seen.all()} == {
+        ("key", made["id"], False),
+        ("key", made["id"], True),
+    }

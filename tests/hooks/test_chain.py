@@ -453,3 +453,17 @@ async def test_estimates_are_of_every_candidate() -> None:
     made = hooked(Looks(), settings=prices, a=text("x"), b=text("y"))
     await made.answer()
     assert [(one.provider, one.cost is None) for one in found] == [("a", False), ("b", True)]
+
+
+async def test_the_time_of_hooks_is_told_as_overhead() -> None:
+    made = Rigs(a=text("x"))
+
+    class Takes:
+        def pre(self, asked: Before) -> None:
+            made.clock.advance(0.25)
+
+        def post(self, given: After) -> None:
+            made.clock.advance(0.5)
+
+    put_on(made, Takes())
+    assert (await made.answer()).overhead_s == pytest.approx(0.75, abs=1e-3)
