@@ -18,12 +18,13 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     JsonValue,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from runtime.settings.parts import STRICT, Count, Seconds
 from runtime.settings.secrets import Secret
@@ -67,6 +68,16 @@ class HookSettings(BaseModel):
                 {"use": self.use},
             )
         return self
+
+
+class _OrName:
+    """So that the schema for editors knows the short form, too."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
+Hook = Annotated[HookSettings, _OrName()]
 
 
 class WebhookSettings(BaseModel):

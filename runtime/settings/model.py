@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from runtime.balance.plan import StrategyName
 from runtime.models import Feature, Parameter
-from runtime.settings.hooks import AlertSettings, HookSettings
+from runtime.settings.hooks import AlertSettings, Hook
 from runtime.settings.parts import STRICT, Count, Seconds
 from runtime.settings.prices import PriceList, PriceSettings, Usd
 from runtime.settings.problems import BadSettings
@@ -358,7 +358,7 @@ class Settings(_Part):
     cache: CacheSettings = CacheSettings()
     ledger: LedgerSettings = LedgerSettings()
     learning: LearningSettings = LearningSettings()
-    hooks: tuple[HookSettings, ...] = ()
+    hooks: tuple[Hook, ...] = ()
     alerts: AlertSettings = AlertSettings()
     ray: RaySettings = RaySettings()
     local: LocalSettings = LocalSettings()

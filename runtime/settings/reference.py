@@ -24,7 +24,8 @@ Settings come from, each over the one before: the defaults below; the file (`ray
 there is. `raygate config check FILE` says what is wrong, `raygate config show` what holds now, `raygate config schema`
 prints the JSON schema for editors that complete and check YAML by one.
 
-A secret may be written as `os.environ/NAME`, the variable that holds it; then it is not even stored. Seconds end in `_s`, dollars in `_usd`.
+A secret may be written as `os.environ/NAME`, the variable that holds it; then it is not even stored. Seconds end in
+`_s`, dollars in `_usd`.
 """
 ONE_OF_MANY = "NAME"
 

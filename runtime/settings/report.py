@@ -63,5 +63,7 @@ def _step(hint: Any, part: str | int) -> Any:
 
 
 def _model(hint: Any) -> type[BaseModel] | None:
+    if typing.get_origin(hint) is typing.Annotated:
+        hint = typing.get_args(hint)[0]
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     return next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from runtime.hooks import Before, build
@@ -245,3 +246,10 @@ def test_an_unknown_key_of_a_hook_is_named(tmp_path: Path) -> None:
     file.write_text("hooks:\n  - {use: redact, timeout: 3}\n")
     with pytest.raises(BadSettings, match=r"unknown key `timeout`; did you mean `timeout_s`\?"):
         load(file, {})
+
+
+def test_the_schema_for_editors_knows_both_forms() -> None:
+    schema = Settings.model_json_schema()
+    jsonschema.validate({"hooks": ["redact", {"use": "cost", "with": {"max_usd": 1}}]}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"hooks": [{"use": "cost", "options": {}}]}, schema)
