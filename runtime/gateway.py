@@ -71,8 +71,6 @@ class Gateway(Together):
         hooks = self.policy.hooks
         if hooks is None and not self.events.wanted:
             return await self._answer(request)
-        if not self.events.wanted and hooks is not None:
-            return await hooks.complete(request, self._answer, estimates=self._estimates)
         began = self._clock()
         if hooks is None:
             outcome = await self._announced(request)
