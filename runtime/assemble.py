@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+
+import orjson
 
 from runtime import price_list
 from runtime.admission import Admission, AdmissionPolicy
-from runtime.balance.plan import Routing, StrategyName
+from runtime.balance.plan import Routing
 from runtime.breaker import BreakerPolicy
-from runtime.cache import AnswerCache
+from runtime.cache import AnswerCache, Caching
 from runtime.catalog import Catalog
 from runtime.dialects.base import Target
 from runtime.dialects.registry import DIALECTS
@@ -32,11 +35,13 @@ from runtime.settings import (
     AdmissionSettings,
     AttemptSettings,
     BadSettings,
+    CacheSettings,
     HedgeSettings,
     LearnedSettings,
     Problem,
     ProviderKind,
     ProviderSettings,
+    RouteCacheSettings,
     RouteSettings,
     Settings,
     resolve_secret,
@@ -222,9 +227,13 @@ def policy_of(
         name: settings.max_cost_usd if one.max_cost_usd is None else one.max_cost_usd
         for name, one in settings.providers.items()
     }
-    general = Route(retry=retry_policy(settings), hedge=_hedge(settings.hedge))
+    general = Route(
+        retry=retry_policy(settings),
+        hedge=_hedge(settings.hedge),
+        caching=_caching(settings.cache, RouteCacheSettings()),
+    )
     evidence = float(settings.learning.least_feedback)
-    routes = {name: _route(one, general, settings.strategy, evidence) for name, one in settings.routes.items()}
+    routes = {name: _route(one, general, settings, evidence) for name, one in settings.routes.items()}
     if settings.learning.enabled:
         tastes = {name: Routing(strategy="learned", learned=Learned(taste=name, evidence=evidence)) for name in TASTES}
         routes = {**{name: replace(general, routing=one) for name, one in tastes.items()}, **routes}
@@ -245,7 +254,8 @@ def policy_of(
         sampling={name: _sampling(one) for name, one in settings.providers.items()},
         fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
         backed=frozenset(name for name, one in settings.providers.items() if one.fallbacks),
-        cache=_cache(settings, cache),
+        cache=_cache((general, *routes.values()), settings, cache),
+        brands={name: _brand(name, settings) for name in settings.providers},
         single_flight=settings.cache.single_flight,
         adviser=adviser if settings.learning.enabled else None,
         hooks=hooks,
@@ -263,7 +273,7 @@ def policy_of(
     )
 
 
-def _route(ours: RouteSettings, general: Route, strategy: StrategyName, evidence: float) -> Route:
+def _route(ours: RouteSettings, general: Route, settings: Settings, evidence: float) -> Route:
     """A route's own settings over the general ones."""
     retry = replace(
         general.retry,
@@ -280,7 +290,7 @@ def _route(ours: RouteSettings, general: Route, strategy: StrategyName, evidence
         routing=None
         if ours.strategy is None and not (ours.rules or ours.sticky or ours.learned)
         else Routing(
-            strategy=ours.strategy or ("rules" if ours.rules else "learned" if ours.learned else strategy),
+            strategy=ours.strategy or ("rules" if ours.rules else "learned" if ours.learned else settings.strategy),
             mode=ours.mode,
             rules=tuple(one.rule() for one in ours.rules),
             sticky=ours.sticky,
@@ -289,7 +299,30 @@ def _route(ours: RouteSettings, general: Route, strategy: StrategyName, evidence
         residency=frozenset(ours.residency),
         max_latency_s=ours.max_latency_s,
         min_quality=ours.min_quality,
+        caching=_caching(settings.cache, ours.cache),
     )
+
+
+def _caching(general: CacheSettings, ours: RouteCacheSettings) -> Caching | None:
+    """What a route has remembered, by its own settings over the general ones."""
+    if not (general.enabled if ours.enabled is None else ours.enabled):
+        return None
+    return Caching(
+        ttl_s=general.ttl_s if ours.ttl_s is None else ours.ttl_s,
+        sampled=general.sampled if ours.sampled is None else ours.sampled,
+    )
+
+
+def _brand(name: str, settings: Settings) -> str:
+    """What makes a provider the same one for a remembered answer: where it is, and what it adds to a request."""
+    ours = settings.providers[name]
+    models = {of: one for of, one in settings.models.items() if of.startswith(f"{name}/")}
+    said = {
+        **ours.model_dump(mode="json", include={"kind", "options", "sampling", "script"}),
+        "url": ours.url,
+        "models": {of: one.model_dump(mode="json", exclude={"price", "quality"}) for of, one in models.items()},
+    }
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _hedge(ours: HedgeSettings | None) -> HedgePolicy | None:
@@ -299,11 +332,11 @@ def _hedge(ours: HedgeSettings | None) -> HedgePolicy | None:
     return HedgePolicy(after_s=ours.after_s, quantile=ours.quantile or usual.quantile, max_share=ours.max_share)
 
 
-def _cache(settings: Settings, known: AnswerCache | None) -> AnswerCache | None:
-    ours = settings.cache
-    if not ours.enabled:
+def _cache(routes: Iterable[Route], settings: Settings, known: AnswerCache | None) -> AnswerCache | None:
+    """None where no route has anything remembered."""
+    if all(route.caching is None for route in routes):
         return None
-    return AnswerCache(max_entries=ours.max_entries, ttl_s=ours.ttl_s) if known is None else known
+    return AnswerCache(max_bytes=settings.cache.max_mb * 1_000_000) if known is None else known
 
 
 def _spec(

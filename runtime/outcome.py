@@ -63,7 +63,8 @@ class Cost:
     `input_nanousd` holds `cached_input_nanousd` and `cache_write_nanousd`, `output_nanousd` holds `reasoning_nanousd`;
     `per_call_nanousd` (searches, a charge by the request) stands beside them. The three make the total, but where a
     provider named nothing else than that: what it did not split stays `unsplit_nanousd`, and is not guessed.
-    `source` says who named the price: the provider's own answer, the catalogue or the settings.
+    `source` says who named the price: the provider's own answer, the catalogue or the settings. `saved_nanousd` is what
+    the answer would have cost had it not been remembered, or shared with an equal request: no part of the total.
     """
 
     input_nanousd: int = 0
@@ -75,6 +76,7 @@ class Cost:
     cache_write_nanousd: int = 0
     reasoning_nanousd: int = 0
     per_call_nanousd: int = 0
+    saved_nanousd: int = 0
 
     @property
     def unsplit_nanousd(self) -> int:
@@ -143,10 +145,22 @@ class Choice:
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """Where a remembered answer comes from: the key that forgets it, how old it is, what it saved, and how near its
+    question was (1 for the same direction) where it was found by its meaning."""
+
+    key: str
+    age_s: float = 0.0
+    cosine: float | None = None
+    saved_nanousd: int = 0
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One try at one provider, as the answer reports it.
 
-    `outcome` is "ok", the kind of failure, or `CACHED`, `HEDGED` or `SHARED`.
+    `outcome` is "ok", the kind of failure, or `CACHED`, `HEDGED` or `SHARED`; `remembered` goes with `CACHED`.
     """
 
     provider: str
@@ -154,6 +168,7 @@ class Attempt:
     outcome: str
     elapsed_s: float
     detail: str = ""
+    remembered: Remembered | None = None
 
 
 @crosses
@@ -218,6 +233,7 @@ class FailureKind(StrEnum):
     `BAD_KEY` is the caller's key at Raygate, and `NOT_ALLOWED` what that key may not do; `UNAUTHENTICATED` and
     `FORBIDDEN` are the same of Raygate's key at a provider. `REFUSED` and
     `THROTTLED` are Raygate's own: nobody was asked, as a provider is ill or full, or had said wait (`RATE_LIMITED`).
+    `NOT_CACHED` is what they are told who want a remembered answer or none.
     """
 
     BAD_REQUEST = "bad_request"
@@ -241,6 +257,7 @@ class FailureKind(StrEnum):
     REFUSED = "refused"
     THROTTLED = "throttled"
     BUDGET_EXCEEDED = "budget_exceeded"
+    NOT_CACHED = "not_cached"
     CANCELLED = "cancelled"
     INTERNAL = "internal"
 
@@ -339,6 +356,8 @@ HANDLING: dict[FailureKind, Handling] = {
     FailureKind.BUDGET_EXCEEDED: Handling(
         blame=_SILENT, try_again=False, try_elsewhere=False, status=429, type="insufficient_quota"
     ),
+    # RFC 9111, 5.2.1.7: a cache that has no answer says 504.
+    FailureKind.NOT_CACHED: Handling(blame=_SILENT, try_again=False, try_elsewhere=False, status=504, type=_CALLER),
     FailureKind.CANCELLED: Handling(
         blame=_SILENT, try_again=False, try_elsewhere=False, status=499, type="cancelled_error"
     ),

@@ -25,7 +25,8 @@ from runtime.balance.plan import Plan, Routing, usual_lengths
 from runtime.balance.plan import plan as balance
 from runtime.balance.score import tabled
 from runtime.balance.turns import Turns
-from runtime.cache import AnswerCache
+from runtime.cache import AnswerCache, Caching
+from runtime.cache.shared import SharedTier
 from runtime.catalog import Catalog
 from runtime.defaults import with_defaults
 from runtime.failover import RetryPolicy
@@ -51,7 +52,7 @@ class Route:
     `timeout_s` bounds a request's own deadline, too. Without `hedge` nobody is asked beside a slow one. `larger` are
     names to ask where a request was too long. `routing` orders the candidates; None goes by the general one.
     `residency` are tags of which a provider must have all; `max_latency_s` and `min_quality` as in a request's
-    `CostLimits`.
+    `CostLimits`. `caching` is what is remembered of the answers; None for nothing.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -64,6 +65,7 @@ class Route:
     residency: frozenset[str] = frozenset()
     max_latency_s: float | None = None
     min_quality: float | None = None
+    caching: Caching | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +124,8 @@ class Policy:
     the request's own model resolved to, and behind them the catalogue's fallbacks of providers that are `backed`.
     `traits` are by provider, `quality` by provider/model. `times_answers`: some route wants to know how long answers
     take. `scattered`: there are more gateways than this one, and not all should take their first turn with the same
-    provider. `adviser` is whoever learned. `hooks` is None where
-    there are none. `fields` is what `field_of` remembers.
+    provider. `adviser` is whoever learned. `hooks` is None where there are none. `brands` say by provider what makes it
+    the same one for a remembered answer. `fields` is what `field_of` remembers, `digests` what `runtime.eligible` does.
     """
 
     catalog: Catalog
@@ -139,16 +141,42 @@ class Policy:
     traits: Mapping[str, Traits] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
     cache: AnswerCache | None = None
+    shared: SharedTier | None = None
     single_flight: bool = True
     times_answers: bool = False
     ratios: Ratios | None = None
     scattered: bool = False
     adviser: Advises | None = None
     hooks: Chain | None = None
+    brands: Mapping[str, str] = field(default_factory=dict)
     fields: dict[str, Field] = field(init=False, default_factory=dict, compare=False, repr=False)
+    digests: dict[tuple[str, tuple[str, ...]], tuple[date, bytes]] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
 
     def route(self, name: str) -> Route:
         return self.routes.get(name, self.general)
+
+    def caching(self, request: Request) -> Caching | None:
+        """What may be remembered of this request's answer; None for nothing."""
+        ours = self.route(request.model).caching
+        if ours is not None and not ours.sampled and (request.sampling.temperature or 0.0) > 0.0:
+            return None
+        return ours
+
+    def eligible(self, request: Request) -> bytes:
+        """A digest of all who could answer the request: part of a remembered answer's key."""
+        allowed = request.billing.models if request.billing is not None else ()
+        known = self.digests.get((request.model, allowed))
+        if known is not None and known[0] == self.catalog.today():
+            return known[1]
+        from runtime.eligible import digest_of  # it needs all of this module, which needs its result alone
+
+        if len(self.digests) >= MOST_NAMES:
+            self.digests.clear()
+        digest = digest_of(self, request.model, allowed)
+        self.digests[request.model, allowed] = (self.catalog.today(), digest)
+        return digest
 
     def seconds(self, route: Route, asked_s: float | None) -> float:
         """How long a request may take: as long as it says itself, and by a route with a limit no longer than that."""

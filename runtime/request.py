@@ -307,6 +307,8 @@ class Request:
     for what stood in it, by path (see `dialects.paths`).
     `provider_options` reach the provider's body as given, by provider name.
     `no_store`: its answer is neither taken from those that are remembered or under way, nor remembered itself.
+    `max_age_s`: a remembered answer must be younger; with 0 a new one is asked for, and remembered. `only_if_cached`: a
+    remembered answer or none. `cache_tags` are words by which the answer can be forgotten.
     `legacy_functions`: the client spoke of `functions`, OpenAI's word before `tools`, and must be answered so.
     """
 
@@ -335,6 +337,9 @@ class Request:
     legacy_functions: bool = False
     no_store: bool = False
     billing: Billing | None = None
+    max_age_s: float | None = None
+    only_if_cached: bool = False
+    cache_tags: tuple[str, ...] = ()
 
 
 @crosses

@@ -2,15 +2,16 @@
 
     asked ── remembered ─────────────────────► the answer, for nothing (`CACHED`)
           ── an equal call is under way ─────► its events from the beginning on (`SHARED`)
+          ── another replica has it, or asks ► that, once it is there (`runtime.cache.shared`)
           ── else ───────────────────────────► a call of its own, which others may join
 
 A call that is shared belongs to no one caller: it runs on while at least one listens, and is cancelled when the last
 has gone. Its events are kept until its end, so that whoever joins late misses nothing; plain callers and those of
 streams may join each other. Only the first pays.
 
-Who may share: requests with the same `key_of` (which holds the tenant) under the same policy, where answers are
-remembered at all or the request itself asks for the most predictable answer (temperature 0), and not those that say
-`no_store`.
+Who may share: requests with the same `key_of` (which holds the tenant) under the same policy, where the route's answers
+are remembered or the request itself asks for the most predictable answer (temperature 0), and not those that say
+`no_store`. Who wants a new answer (`max_age_s` 0) joins no call that began before, and others may join his.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from runtime.cache import AnswerCache, key_of
+from runtime.cache.answers import About, AnswerCache, Caching
+from runtime.cache.key import key_of
+from runtime.cache.news import CacheNews, CacheWord
+from runtime.cache.shared import Lead, SharedTier
 from runtime.fold import deltas_of
 from runtime.outcome import (
     CACHED,
@@ -42,6 +46,9 @@ from runtime.values import replace
 ENOUGH = 0.5
 """A call is joined if it has at least this share of the newcomer's own time left."""
 
+WAITED_S = 0.01
+"""Who has waited longer for another replica has that much less time for a call of his own."""
+
 Gave = Callable[[Request, Completion, str], None]
 """Told whoever was given what he did not pay for: his request, what it was, and `CACHED` or `SHARED`."""
 
@@ -49,14 +56,18 @@ Source = Callable[[Request], AsyncGenerator[StreamEvent]]
 
 
 class Rules(Protocol):
-    """What is asked of a gateway's policy here."""
+    """What is asked of a gateway's policy here. `shared` is asked where this process remembers nothing."""
 
     @property
     def cache(self) -> AnswerCache | None: ...
     @property
+    def shared(self) -> SharedTier | None: ...
+    @property
     def single_flight(self) -> bool: ...
     @property
     def deadline_s(self) -> float: ...
+    def caching(self, request: Request) -> Caching | None: ...
+    def eligible(self, request: Request) -> bytes: ...
 
 
 class _Flight:
@@ -139,12 +150,26 @@ class _Flight:
         news.set()
 
 
+class _Asked(NamedTuple):
+    """A request whose answer is remembered; `until` is when its time is over, by the loop's clock."""
+
+    key: bytes
+    request: Request
+    rules: Rules
+    caching: Caching
+    until: float
+
+
 class SingleFlight:
-    """Stands before the calls of one gateway. Belongs to its event loop; `clock` is monotonic seconds."""
+    """Stands before the calls of one gateway. Belongs to its event loop; `clock` is monotonic seconds.
+
+    `told`, where there is one, hears of whatever concerns the cache.
+    """
 
     def __init__(self, clock: Callable[[], float], gave: Gave = lambda *_: None) -> None:
         self.shared = 0
         self.cached = 0
+        self.told: Callable[[CacheNews], None] | None = None
         self._clock = clock
         self._gave = gave
         self._under_way: dict[bytes, _Flight] = {}
@@ -155,9 +180,13 @@ class SingleFlight:
     @staticmethod
     def applies(request: Request, rules: Rules) -> bool:
         """Whether anything of this may concern the request. If not, do not bother."""
+        if request.only_if_cached:
+            return True
         if request.no_store:
             return False
-        return rules.cache is not None or (rules.single_flight and request.sampling.temperature == 0)
+        if rules.single_flight and request.sampling.temperature == 0:
+            return True
+        return rules.cache is not None and rules.caching(request) is not None
 
     async def complete(self, request: Request, rules: Rules, ask: Callable[[Request], Awaitable[Outcome]]) -> Outcome:
         async def source(asked: Request) -> AsyncGenerator[StreamEvent]:
@@ -186,21 +215,24 @@ class SingleFlight:
     async def _events(self, request: Request, rules: Rules, source: Source) -> AsyncGenerator[StreamEvent]:
         """Those of a stream; or, where a plain answer is all there is, its end alone."""
         try:
-            key = key_of(request)
+            key = key_of(request, rules.eligible(request))
         except TypeError:  # it holds what no JSON can say, so it has no equals
+            key = b""
+        caching = None if rules.cache is None or request.no_store or not key else rules.caching(request)
+        now = asyncio.get_running_loop().time
+        until = now() + (rules.deadline_s if request.deadline_s is None else request.deadline_s)
+        if caching is not None and (known := self._known(key, request, rules, caching)) is not None:
+            yield StreamEnd(outcome=known)
+            return
+        if request.only_if_cached:
+            yield StreamEnd(outcome=await self._cached_elsewhere(key, request, rules, caching))
+            return
+        if not key:
             async with aclosing(source(request)) as events:
                 async for event in events:
                     yield event
             return
-        known = rules.cache.get(key, self._clock()) if rules.cache is not None else None
-        if known is not None:
-            self.cached += 1
-            self._gave(request, known, CACHED)
-            yield StreamEnd(outcome=replace(known, request_id=request.request_id))
-            return
-        now = asyncio.get_running_loop().time
-        until = now() + (rules.deadline_s if request.deadline_s is None else request.deadline_s)
-        while (flight := self._to_join(key, rules, now(), until)) is not None:
+        while (flight := self._to_join(key, rules, now(), until)) is not None and request.max_age_s != 0.0:
             self.shared += 1
             started = False
             async with aclosing(_follow(flight, request, until)) as events:
@@ -211,16 +243,53 @@ class SingleFlight:
                         break
                     started = True
                     if isinstance(event, StreamEnd) and isinstance(event.outcome, Completion):
-                        self._gave(request, event.outcome, SHARED)
+                        self._give(request, key, event.outcome, SHARED)
                     yield event
                     if isinstance(event, StreamEnd):
                         return
-        called = self._remembering(key, rules.cache, source(request))
+        asked = None if caching is None else _Asked(key, request, rules, caching, until)
+        called = source(request) if asked is None else self._remembering(asked, source)
         if rules.single_flight:
             called = _lead(_Flight(self._under_way, key, called, rules=rules, ends=until))
         async with aclosing(called) as events:
             async for event in events:
                 yield event
+
+    def _known(self, key: bytes, request: Request, rules: Rules, caching: Caching) -> Completion | None:
+        """What this very process remembers, if it is new enough."""
+        if rules.cache is None or request.max_age_s == 0.0:
+            return None
+        # By the settings of now, not by those under which it was put there.
+        max_age_s = caching.ttl_s if request.max_age_s is None else min(caching.ttl_s, request.max_age_s)
+        known = rules.cache.get(key, self._clock(), max_age_s=max_age_s)
+        if known is None:
+            self._tell("miss", request, key)
+            return None
+        return self._give(request, key, known, CACHED)
+
+    async def _cached_elsewhere(
+        self, key: bytes, request: Request, rules: Rules, caching: Caching | None
+    ) -> Completion | Failure:
+        """For one who wants a remembered answer or none."""
+        if caching is not None and rules.shared is not None and request.max_age_s != 0.0:
+            found = await rules.shared.look(key, max_age_s=request.max_age_s)
+            if found is not None:
+                return self._give(request, key, found.told(key), CACHED)
+        detail = "no answer to this request is remembered; ask without only-if-cached for a new one"
+        failure = Failure(kind=FailureKind.NOT_CACHED, model=request.model, detail=detail, code="not_cached")
+        return replace(failure, request_id=request.request_id)
+
+    def _give(self, request: Request, key: bytes, given: Completion, word: str) -> Completion:
+        """The answer as his who has not paid for it; the books hear of it."""
+        given = replace(given, request_id=request.request_id)
+        self.cached += word == CACHED
+        self._gave(request, given, word)
+        self._tell("hit" if word == CACHED else "shared", request, key, given)
+        return given
+
+    def _tell(self, word: CacheWord, request: Request, key: bytes, given: Completion | None = None) -> None:
+        if self.told is not None:
+            self.told(CacheNews.of(word, request, key, given))
 
     def _to_join(self, key: bytes, rules: Rules, now: float, until: float) -> _Flight | None:
         flight = self._under_way.get(key)
@@ -228,14 +297,45 @@ class SingleFlight:
             return None
         return flight
 
-    async def _remembering(
-        self, key: bytes, cache: AnswerCache | None, source: AsyncGenerator[StreamEvent]
-    ) -> AsyncGenerator[StreamEvent]:
-        async with aclosing(source) as events:
-            async for event in events:
-                if cache is not None and isinstance(event, StreamEnd) and isinstance(event.outcome, Completion):
-                    cache.put(key, event.outcome, self._clock())
-                yield event
+    async def _remembering(self, asked: _Asked, source: Source) -> AsyncGenerator[StreamEvent]:
+        """The call, unless another replica has its answer; what it brings is remembered."""
+        key, request, rules, caching, until = asked
+        cache, lead = rules.cache, None
+        if cache is None:
+            raise RuntimeError("what is remembered has no place to be")
+        epoch = cache.epoch
+        about = About(tenant=request.tenant, route=request.model, tags=request.cache_tags)
+        now = asyncio.get_running_loop().time
+        if rules.shared is not None and request.max_age_s != 0.0:
+            begun = now()
+            found = await rules.shared.ask(
+                key, within_s=max(0.0, ENOUGH * (until - begun)), max_age_s=request.max_age_s
+            )
+            if isinstance(found, Lead):
+                lead = found
+            elif found is not None:
+                if cache.epoch == epoch:
+                    whose = replace(about, provider=found.completion.provider, model=found.completion.model)
+                    cache.put(key, found.completion, self._clock() - found.age_s, ttl_s=caching.ttl_s, about=whose)
+                yield StreamEnd(outcome=self._give(request, key, found.told(key), CACHED))
+                return
+            elif now() - begun > WAITED_S:
+                request = replace(request, deadline_s=max(0.0, until - now()))
+        try:
+            async with aclosing(source(request)) as events:
+                async for event in events:
+                    # What was forgotten meanwhile is not to be remembered after all.
+                    if isinstance(event, StreamEnd) and isinstance(event.outcome, Completion) and cache.epoch == epoch:
+                        whole = event.outcome
+                        about = replace(about, provider=whole.provider, model=whole.model)
+                        if cache.put(key, whole, self._clock(), ttl_s=caching.ttl_s, about=about):
+                            self._tell("stored", request, key, whole)
+                            if lead is not None:
+                                lead.give(whole, ttl_s=caching.ttl_s, about=about)
+                    yield event
+        finally:
+            if lead is not None:
+                lead.release()
 
 
 async def _lead(flight: _Flight) -> AsyncGenerator[StreamEvent]:
@@ -270,7 +370,9 @@ def _shared(event: StreamEvent, request: Request) -> StreamEvent:
             alike = _attempt(event.provider, event.model)
             return replace(event, request_id=request.request_id, attempts=(alike,), overhead_s=0.0, queue_s=0.0)
         case StreamEnd(outcome=Completion() as given):
-            free = replace(given, cost=Cost(), latency_s=0.0, ttft_s=None, overhead_s=0.0, queue_s=0.0)
+            free = replace(
+                given, cost=Cost(saved_nanousd=_worth(given)), latency_s=0.0, ttft_s=None, overhead_s=0.0, queue_s=0.0
+            )
             alike = _attempt(given.provider, given.model)
             return StreamEnd(outcome=replace(free, request_id=request.request_id, attempts=(alike,)))
         case StreamEnd(outcome=Failure() as given):
@@ -279,6 +381,11 @@ def _shared(event: StreamEvent, request: Request) -> StreamEvent:
             return StreamEnd(outcome=replace(free_failure, request_id=request.request_id))
         case _:
             return event
+
+
+def _worth(given: Completion) -> int:
+    """Nano-dollars that nobody paid a second time."""
+    return 0 if given.cost is None else given.cost.total_nanousd + given.cost.saved_nanousd
 
 
 def _attempt(provider: str, model: str) -> Attempt:

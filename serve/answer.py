@@ -67,7 +67,10 @@ async def complete(target: Calls, exchange: Exchange, request: Request) -> None:
         await answer_failure(exchange, outcome)
         return
     headers = _headers(outcome) + cost_headers(outcome.cost)
-    await exchange.reply(200, orjson.dumps(exchange.surface.render(outcome, request)), [JSON, *headers])
+    body = exchange.surface.render(outcome, request)
+    if isinstance(body, dict) and (had := _had_body(outcome)) is not None:
+        body["raygate"] = had
+    await exchange.reply(200, orjson.dumps(body), [JSON, *headers])
 
 
 async def stream(target: Calls, exchange: Exchange, request: Request, *, keep_alive_s: float = KEEP_ALIVE_S) -> None:
@@ -191,11 +194,39 @@ def _headers(answer: StreamStart | Completion) -> Headers:
 
 
 _HAD = {CACHED: b"hit", SHARED: b"shared"}
+SEMANTIC = b"semantic"
 
 
 def _had_already(attempts: Iterable[Attempt]) -> Headers:
     """How an answer came about for which nobody was asked; nothing for any other."""
-    return [(b"x-raygate-cache", _HAD[one.outcome]) for one in attempts if one.outcome in _HAD]
+    headers: Headers = []
+    for one in attempts:
+        if one.outcome in _HAD:
+            headers.append((b"x-raygate-cache", _had_word(one)))
+            if (kept := one.remembered) is not None:
+                headers += [(b"age", b"%d" % kept.age_s), (b"x-raygate-cache-key", kept.key.encode())]
+                if kept.saved_nanousd:
+                    headers.append((b"x-raygate-saved-usd", _dollars(kept.saved_nanousd)))
+    return headers
+
+
+def _had_word(attempt: Attempt) -> bytes:
+    by_meaning = attempt.remembered is not None and attempt.remembered.cosine is not None
+    return SEMANTIC if by_meaning else _HAD[attempt.outcome]
+
+
+def _had_body(completion: Completion) -> dict[str, Json] | None:
+    """The same for the body of a whole answer; None where somebody was asked."""
+    for one in completion.attempts:
+        if one.outcome in _HAD:
+            saved = 0 if completion.cost is None else completion.cost.saved_nanousd
+            said: dict[str, Json] = {"cache": _had_word(one).decode(), "cost_usd": 0.0, "saved_usd": saved / 1e9}
+            if (kept := one.remembered) is not None:
+                said |= {"age_s": round(kept.age_s, 3), "key": kept.key}
+                if kept.cosine is not None:
+                    said["cosine"] = round(kept.cosine, 4)
+            return said
+    return None
 
 
 def queue_header(queue_s: float) -> Headers:
@@ -203,10 +234,33 @@ def queue_header(queue_s: float) -> Headers:
     return [(b"x-raygate-queue-ms", b"%.2f" % (queue_s * 1e3))]
 
 
-def wants_news(exchange: Exchange) -> bool:
-    """Whether the client wants no answer that is remembered or shared (RFC 9111, 5.2.1)."""
-    words = exchange.header(b"cache-control").lower().replace(",", " ").split()
-    return "no-store" in words or "no-cache" in words
+def controlled(request: Request, exchange: Exchange) -> Request:
+    """The request with what its headers say of remembered answers (RFC 9111, 5.2.1), over what its body says.
+
+    `no-store`: neither take nor leave one. `no-cache`: take none, leave one. `max-age=N`: take one that is younger.
+    `only-if-cached`: take one, or a 504. `x-raygate-cache-tags` names words by which it can be forgotten.
+    """
+    said, tags = exchange.header(b"cache-control"), exchange.header(b"x-raygate-cache-tags")
+    if tags:
+        words = tuple(word for word in (one.strip() for one in tags.split(",")) if word)
+        request = replace(request, cache_tags=(*request.cache_tags, *words))
+    if not said:
+        return request
+    for one in said.lower().split(","):
+        for word in one.split():
+            name, _, value = word.partition("=")
+            if name == "no-store":
+                request = replace(request, no_store=True)
+            elif name == "no-cache":
+                request = replace(request, max_age_s=0.0)
+            elif name == "only-if-cached":
+                request = replace(request, only_if_cached=True)
+            elif name == "max-age":
+                age_s = float(value) if value.isascii() and value.isdecimal() else 0.0
+                request = replace(
+                    request, max_age_s=age_s if request.max_age_s is None else min(age_s, request.max_age_s)
+                )
+    return request
 
 
 def source_headers(provider: str, model: str) -> Headers:
@@ -219,7 +273,11 @@ def _attempt(attempt: Attempt) -> str:
 
 
 def cost_headers(cost: Cost | None) -> Headers:
-    return [(b"x-raygate-cost-usd", b"unknown" if cost is None else b"%.9f" % (cost.total_nanousd / 1e9))]
+    return [(b"x-raygate-cost-usd", b"unknown" if cost is None else _dollars(cost.total_nanousd))]
+
+
+def _dollars(nanousd: int) -> bytes:
+    return b"%.9f" % (nanousd / 1e9)
 
 
 def _latin(text: str) -> bytes:

@@ -154,8 +154,7 @@ class GatewayApp:
             return
         if request.deadline_s is None:
             request = replace(request, deadline_s=self.edge.gateway.policy.deadline_s)
-        if answer.wants_news(exchange):
-            request = replace(request, no_store=True)
+        request = answer.controlled(request, exchange)
         target = self._within_limits(exchange, Admitted(self.target, admission), caller)
         if chat.surface is RUVLLM and self.edge.settings.learning.enabled:
             target = InSession(target, self.edge.learning, caller)

@@ -91,7 +91,7 @@ def _request(body: dict[str, Json]) -> Request:
     options = opt_obj(body, "stream_options", "stream_options") or {}
     leftovers(options, ("include_usage",), f"{UNSAID}stream_options", extra)
     usage = opt_bool(options, "include_usage", "stream_options.include_usage")
-    cost, deadline_s, provider_options = extension_of(body)
+    extension = extension_of(body)
     return Request(
         messages=(user(_prompt(body.get("prompt"))),),
         model=opt_text(body, "model", "model") or "",
@@ -101,9 +101,13 @@ def _request(body: dict[str, Json]) -> Request:
         stream_usage=stream and (usage or False),
         user=opt_text(body, "user", "user"),
         metadata=opt_obj(body, "metadata", "metadata") or {},
-        cost=cost,
-        deadline_s=deadline_s,
-        provider_options=provider_options,
+        cost=extension.cost,
+        deadline_s=extension.deadline_s,
+        provider_options=extension.provider_options,
+        no_store=extension.no_store,
+        max_age_s=extension.max_age_s,
+        only_if_cached=extension.only_if_cached,
+        cache_tags=extension.cache_tags,
         extra=extra,
         dialect="openai",
     )

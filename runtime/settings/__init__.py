@@ -27,7 +27,7 @@ from runtime.settings.model import (
 )
 from runtime.settings.prices import PriceList, PriceSettings
 from runtime.settings.problems import BadSettings, Problem, nearest
-from runtime.settings.routes import AttemptSettings, HedgeSettings, LearnedSettings, RouteSettings
+from runtime.settings.routes import AttemptSettings, HedgeSettings, LearnedSettings, RouteCacheSettings, RouteSettings
 from runtime.settings.secrets import EnvReference, Secret, resolve_secret
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "RaySettings",
     "Reach",
     "RetrySettings",
+    "RouteCacheSettings",
     "RouteSettings",
     "SamplingDefaults",
     "Secret",

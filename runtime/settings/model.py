@@ -261,13 +261,16 @@ class AdmissionSettings(_Part):
 class CacheSettings(_Part):
     """Remembered answers to equal requests. Off unless asked for: a repeated question may want a new answer.
 
+    Each process remembers up to `max_mb`. A request that names a `temperature` above 0 asks for chance: its answer is
+    remembered with `sampled` alone. A route may say otherwise (`routes.NAME.cache`).
     `single_flight`: equal requests at the same time are one call, where answers are remembered or the request asks for
     the most predictable one (`temperature: 0`).
     """
 
     enabled: bool = False
     ttl_s: Seconds = 300.0
-    max_entries: Count = 1_000
+    max_mb: Count = 64
+    sampled: bool = False
     single_flight: bool = True
 
 

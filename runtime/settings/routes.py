@@ -117,6 +117,14 @@ class LearnedSettings(_Part):
     shadow: bool = False
 
 
+class RouteCacheSettings(_Part):
+    """What is remembered of a route's answers, in place of the general `cache`; what is not said is as there."""
+
+    enabled: bool | None = None
+    ttl_s: Seconds | None = None
+    sampled: bool | None = None
+
+
 class RouteSettings(_Part):
     """One route.
 
@@ -129,6 +137,7 @@ class RouteSettings(_Part):
     `sticky`: a conversation stays with one of them unless that has too much to do.
     `residency`: tags that a provider must have, all of them, to be asked. Nor is one asked whose whole answer is
     expected to take longer than `max_latency_s`, or whose quality is below `min_quality` or unknown.
+    `cache`: what is remembered of its answers.
     """
 
     targets: tuple[str, ...] = ()
@@ -147,6 +156,7 @@ class RouteSettings(_Part):
     residency: tuple[str, ...] = ()
     max_latency_s: Seconds | None = None
     min_quality: Share | None = None
+    cache: RouteCacheSettings = RouteCacheSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.cache import AnswerCache
+from runtime.cache import AnswerCache, Caching
+from runtime.cache.shared import SharedTier
 from runtime.dialects.scripted import Status, Step
 from runtime.outcome import (
     Choice,
@@ -49,8 +50,15 @@ ANSWER = Completion(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     cache: AnswerCache | None = None
+    shared: SharedTier | None = None
     single_flight: bool = True
     deadline_s: float = 600.0
+
+    def caching(self, request: Request) -> Caching | None:
+        return None if self.cache is None else Caching()
+
+    def eligible(self, request: Request) -> bytes:
+        return b""
 
 
 @dataclass(slots=True)
@@ -132,7 +140,7 @@ async def test_fifty_equal_requests_are_one_call(stream: bool) -> None:
     assert [one.request_id for one in answers] == [str(at) for at in range(50)]
     assert [one.attempts[0].outcome for one in answers] == ["ok"] + ["shared"] * 49
     assert answers[0].cost.total_nanousd > 0
-    assert {one.cost for one in answers[1:]} == {Cost()}
+    assert {one.cost for one in answers[1:]} == {Cost(saved_nanousd=answers[0].cost.total_nanousd)}
     assert made["a"].seen().answered == 1, "it is counted once"
     if stream:
         assert all(one.start.attempts[0].outcome == "shared" for one in said[1:])
@@ -310,7 +318,15 @@ async def test_what_differs_is_asked_for_itself(other: Request) -> None:
 
 @pytest.mark.parametrize(
     ("said", "temperature", "calls"),
-    [({}, 0.0, 1), ({}, None, 2), ({}, 0.7, 2), ({"enabled": True}, 0.7, 1), ({"single_flight": False}, 0.0, 2)],
+    [
+        ({}, 0.0, 1),
+        ({}, None, 2),
+        ({}, 0.7, 2),
+        ({"enabled": True}, None, 1),
+        ({"enabled": True}, 0.7, 2),
+        ({"enabled": True, "sampled": True}, 0.7, 1),
+        ({"single_flight": False}, 0.0, 2),
+    ],
 )
 async def test_who_may_share_at_all(said: dict[str, Any], temperature: float | None, calls: int) -> None:
     made = Rigs(a=Step(text="hello", delay_s=1.0), settings={"cache": said})
@@ -378,7 +394,7 @@ async def test_a_failure_is_not_remembered() -> None:
 
 
 async def test_what_the_beginner_left_is_remembered_all_the_same() -> None:
-    cache = AnswerCache(max_entries=5, ttl_s=60.0)
+    cache = AnswerCache(max_bytes=100_000)
     ours = Shared(Rules(cache=cache))
     first, other = ours.ask(), ours.ask()
     await turns()

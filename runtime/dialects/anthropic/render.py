@@ -34,6 +34,7 @@ ERRORS: Mapping[FailureKind, tuple[int, str]] = {
     _K.REFUSED: (503, "api_error"),
     _K.TIMED_OUT: (504, "timeout_error"),
     _K.DEADLINE_EXCEEDED: (504, "timeout_error"),
+    _K.NOT_CACHED: (504, "api_error"),
     _K.INTERRUPTED: (502, "api_error"),
     _K.MALFORMED: (502, "api_error"),
     _K.CANCELLED: (499, "api_error"),

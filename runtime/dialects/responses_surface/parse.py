@@ -81,7 +81,7 @@ def _request(body: dict[str, Json]) -> Request:
     _trifles(body, extra, unsaid)
     response_format = _text(body, extra, unsaid)
     reasoning = _reasoning(body, extra, unsaid)
-    cost, deadline_s, provider_options = extension_of(body)
+    extension = extension_of(body)
     return Request(
         messages=tuple(messages),
         model=opt_text(body, "model", "model") or "",
@@ -96,9 +96,13 @@ def _request(body: dict[str, Json]) -> Request:
         stream_usage=stream,
         user=identifier if user is None else user,
         metadata=opt_obj(body, "metadata", "metadata") or {},
-        cost=cost,
-        deadline_s=deadline_s,
-        provider_options=provider_options,
+        cost=extension.cost,
+        deadline_s=extension.deadline_s,
+        provider_options=extension.provider_options,
+        no_store=extension.no_store,
+        max_age_s=extension.max_age_s,
+        only_if_cached=extension.only_if_cached,
+        cache_tags=extension.cache_tags,
         extra={**extra, **unsaid},
         dialect="openai",
     )

@@ -169,6 +169,8 @@ def render_usage(usage: Usage, cost: Cost | None, continued: int = 0) -> dict[st
         body["estimated"] = True
     if cost is not None:
         body["cost"] = cost.total_nanousd / 1_000_000_000
+        if cost.saved_nanousd:
+            body["saved"] = cost.saved_nanousd / 1_000_000_000
     if continued:
         body["continued"] = continued
     return body
