@@ -317,10 +317,13 @@ def _brand(name: str, settings: Settings) -> str:
     """What makes a provider the same one for a remembered answer: where it is, and what it adds to a request."""
     ours = settings.providers[name]
     models = {of: one for of, one in settings.models.items() if of.startswith(f"{name}/")}
+    known = {
+        of: one.model_dump(mode="json", exclude={"price", "quality"}, exclude_none=True) for of, one in models.items()
+    }
     said = {
         **ours.model_dump(mode="json", include={"kind", "options", "sampling", "script"}),
         "url": ours.url,
-        "models": {of: one.model_dump(mode="json", exclude={"price", "quality"}) for of, one in models.items()},
+        "models": {of: one for of, one in known.items() if one},
     }
     return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
