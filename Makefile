@@ -32,7 +32,7 @@ CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
 .PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres \
-	test-clients prove-wire bench bench-balance bench-learning bench-ledger docs fmt lock clean
+	test-redis test-clients prove-wire bench bench-balance bench-learning bench-ledger docs fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -85,6 +85,11 @@ bench: $(VENV)/.dev
 # them. On a server of yours: RAYGATE_TEST_POSTGRES=postgresql://… make test
 test-postgres: $(VENV)/.dev
 	@tests/ledger/postgres.sh $(BIN)/pytest tests/ledger
+
+# The shared tier's tests on a Redis of their own, which is installed where there is none (Debian, as root) and ends with
+# them. On a server of yours, whose keys they delete: RAYGATE_TEST_REDIS=redis://… make test
+test-redis: $(VENV)/.dev
+	@tests/cache/redis.sh $(BIN)/pytest tests/cache/test_shared.py
 
 # Settlements per second into the ledger; with Postgres too where there is one.
 bench-ledger: $(VENV)/.dev

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from actors.books import BooksPolicy, ProcessBooks
 from actors.clock import SENSES
+from actors.edge_cache import EdgeCache
 from actors.events import EventsOut
 from actors.launch.processes import MARK
 from actors.learning import EdgeLearning
@@ -102,6 +103,7 @@ class Edge:
         self._rng = random.Random()
         self.events = Bus(SENSES.wall, self.name)
         self._events_out = EventsOut(self.events, self.manager.tell_events)
+        self.cache = EdgeCache(self.counters, self._rng, env)
         self.learning = EdgeLearning(self.writer, SENSES, self._rng, self.counters, events=self.events)
         self._urgent = asyncio.Event()
         self._ready = asyncio.Event()
@@ -131,7 +133,6 @@ class Edge:
         self._told_in_flight: dict[str, int] = {}
         self._told_counters: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
-        self._cached = self.settings.cache
         self._hooks = Rack(SENSES.clock)
         self.gateway = Gateway(
             policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng, books=self.books, events=self.events
@@ -168,6 +169,7 @@ class Edge:
             await close(mounted)
         await self._events_out.stop()
         await self.learning.stop()
+        await self.cache.stop()
         await self.till.stop()
         if self.books is not None:
             await self.books.stop()
@@ -200,6 +202,8 @@ class Edge:
             **{one.provider: one for one in snapshot.endpoints if self._is_local(one.provider)},
         }
         self._build(anew=snapshot.settings is not None)
+        if self.cache.forget(snapshot, self.gateway.policy.cache):
+            self._urgent.set()
         self._events_out.follow(snapshot.watched)
         now = SENSES.clock()
         if self._stamp is None or self._stamp[0] != snapshot.incarnation:
@@ -293,12 +297,17 @@ class Edge:
         upstreams = {name: built.upstream for name, built in self._built.items()}
         # Calls under way end by the time limit that they began with; then their connections may go.
         longest_s = self.gateway.policy.deadline_s
-        remembered = self.gateway.policy.cache if self._cached == self.settings.cache else None
-        self._cached = self.settings.cache
         # A provider's actor carries out what a gateway before it has decided: hooks had their turn there.
         hooks = None if self._own else self._hooks.chain(self.settings, self._env)
         self.gateway.policy = policy_of(
-            self.settings, upstreams, catalog, remembered, self._workshop.ratios, adviser=self.learning, hooks=hooks
+            self.settings,
+            upstreams,
+            catalog,
+            self.cache.follow(self.settings, self.gateway.policy.cache),
+            self._workshop.ratios,
+            adviser=self.learning,
+            hooks=hooks,
+            shared=self.cache.tier,
         )
         for mounted in self._hooks.leaving():
             asyncio.get_running_loop().call_later(longest_s, self._end, mounted)
@@ -384,6 +393,7 @@ class Edge:
 
     async def _report_news(self) -> None:
         """Tell what did not get through last time, else what is new. Raises whatever keeps it from being told."""
+        self.cache.count(self.gateway)
         if self._unsent is None and self._has_news():
             self._unsent = (self._report(), SENSES.clock())
         if self._unsent is not None:

@@ -23,21 +23,25 @@ from typing import Any
 from ray.exceptions import RayError
 
 from actors import supervisor
+from actors.cache_actor import CacheActor
+from actors.cache_ref import CacheRef
 from actors.calls import ServesCalls
 from actors.clock import SENSES
 from actors.edge import Edge
+from actors.edge_cache import COUNTED
 from actors.environment import environment, node_id
 from actors.events import FOLLOW_S, Listeners
 from actors.leaving import Leaving
 from actors.ledger_actor import LedgerActor
 from actors.ledger_ref import LedgerRef
 from actors.local_model import LocalModelActor
-from actors.names import LEDGER, LOCAL_MODEL, MANAGER, RUVECTOR, provider_actor
+from actors.names import CACHE, LEDGER, LOCAL_MODEL, MANAGER, RUVECTOR, provider_actor
 from actors.provider_actor import ProviderActor
 from actors.refs import AuthorityRef, LocalModelRef, Unreachable, last_line
 from actors.ruvector_actor import RuVectorActor
 from actors.store import Store
 from runtime.assemble import authority_policy
+from runtime.cache import Forget
 from runtime.dialects.openai_surface import parse_chat
 from runtime.events import Event, Wish
 from runtime.feed import (
@@ -81,6 +85,8 @@ MOST_KEPT = 1_000
 NOTEBOOK = "notebook"
 """Whose feedback it is that comes through the manager's handle."""
 SPELLS_PER_LIFE = 1_000_000
+MOST_FORGETS = 100
+"""Words about what is to be forgotten that are passed on. Who has missed one forgets everything."""
 
 
 class ManagerActor(ServesCalls):
@@ -90,6 +96,7 @@ class ManagerActor(ServesCalls):
         *("poll", "report", "introduce", "announce"),
         *("watch", "unwatch", "tell_events"),
         *("current", "preview", "apply_settings", "add_key", "overview", "need_learning"),
+        *("forget_answers", "cached_answers"),
     )
 
     def __init__(self, folder: str) -> None:
@@ -122,6 +129,9 @@ class ManagerActor(ServesCalls):
         self._listeners = Listeners(SENSES.wall, SENSES.clock)
         self._watched: tuple[str, ...] = ()
         self._stamps: dict[str, int] = {}
+        self._forgets: tuple[Forget, ...] = ()
+        self._cache = CacheRef()
+        self._cache_mb = 0
         self._control: _ControlLoop | None = None
 
     # Group `control`: the feed.
@@ -279,6 +289,29 @@ class ManagerActor(ServesCalls):
         await asyncio.to_thread(supervisor.ensure, RUVECTOR, RuVectorActor, str(self._folder), here=True)
         return True
 
+    async def forget_answers(self, what: Forget) -> tuple[int, int | None]:
+        """Have all replicas forget what fits. Returns the number of this word, which each reports once it has followed
+        it, and how many answers the shared tier had; None where there is no actor for that."""
+        self._controls()
+        number = self._forgets[-1].number + 1 if self._forgets else 1
+        # The shared tier first: what a replica has forgotten it must not find there again.
+        try:
+            gone = await self._cache.forget(what) if _shares(self._settings) else None
+        finally:
+            self._forgets = (*self._forgets, replace(what, number=number))[-MOST_FORGETS:]
+            self._publish()
+        return number, gone
+
+    async def cached_answers(self) -> dict[str, dict[str, int]]:
+        """What each edge that lives has last told of its remembered answers."""
+        self._controls()
+        with self._lock:
+            edges = dict(self._view.edges(SENSES.clock()))
+        counts = {edge: {} if report is None else report.counters for edge, report in edges.items()}
+        return {
+            edge: {name: count for name, count in of.items() if name.startswith(COUNTED)} for edge, of in counts.items()
+        }
+
     async def overview(self) -> dict[str, Any]:
         """What `raygate status` shows: plain data."""
         self._controls()
@@ -395,6 +428,7 @@ class ManagerActor(ServesCalls):
             await asyncio.to_thread(supervisor.ensure, LEDGER, LedgerActor, str(self._folder), here=True)
             if not self._settings.learning.enabled:
                 await asyncio.to_thread(supervisor.remove, RUVECTOR)
+            await self._supervise_cache()
             local = self._local_provider()
             if local is not None:
                 self._leaving.stays(LOCAL_MODEL)
@@ -406,6 +440,17 @@ class ManagerActor(ServesCalls):
                 due = self._leaving.due(SENSES.clock(), self._view.in_flight)
             for actor in due:
                 await asyncio.to_thread(supervisor.remove, actor)
+
+    async def _supervise_cache(self) -> None:
+        """The actor in which all replicas remember answers, where the settings want one."""
+        if not _shares(self._settings):
+            await asyncio.to_thread(supervisor.remove, CACHE)
+            return
+        wanted_mb = self._settings.cache.shared_mb
+        await asyncio.to_thread(supervisor.ensure, CACHE, CacheActor, wanted_mb * 1_000_000)
+        if wanted_mb != self._cache_mb:
+            await self._cache.resize(wanted_mb * 1_000_000)
+            self._cache_mb = wanted_mb
 
     def _let_go(self, actor: str, provider: str) -> None:
         """End this actor, once the calls to its provider are over."""
@@ -481,6 +526,7 @@ class ManagerActor(ServesCalls):
             others_in_flight=self._view.others_in_flight(edge, now, every_s=self._settings.feed.report_every_s),
             accounts=self._accounts,
             watched=self._watched,
+            forgets=self._forgets,
         )
 
     def _publish(self) -> None:
@@ -596,6 +642,13 @@ class ManagerActor(ServesCalls):
         told = edge.gateway.explain(parsed)
         return told if isinstance(told, Failure) else await edge.learning.explained(parsed, told)
 
+    async def clear_cache(self) -> int:
+        """Forget all remembered answers, in every process. Returns how many there were here, and in the shared tier."""
+        edge = await self._ready_edge()
+        ours = await edge.gateway.clear_cache()
+        _, shared = await edge.manager.forget(Forget())
+        return ours + (shared or 0)
+
     async def feedback(self, request_id: str, **said: Any) -> dict[str, Any] | Failure:
         """What somebody thinks of an answer: `score=0.9` (0 to 1), `label="good"`, `better_than=` another request's id,
         or `correction=` what it should have been. `request_id` is the answer's."""
@@ -612,6 +665,12 @@ class ManagerActor(ServesCalls):
 
     def _provider_of(self, edge: Edge) -> Provider | Failure:
         return edge.gateway
+
+
+def _shares(settings: Settings) -> bool:
+    """Whether replicas remember answers together, in an actor."""
+    routes = (one.cache.enabled for one in settings.routes.values())
+    return settings.cache.tier == "actor" and (settings.cache.enabled or any(routes))
 
 
 class _Correspondence:

@@ -23,6 +23,7 @@ from actors.lifeline import TIED, Lifeline
 from actors.names import LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.balance.pace import Timings, batch_of
 from runtime.breaker import Permit, Refusal
+from runtime.cache.answers import Forget
 from runtime.catalog import ModelInfo
 from runtime.events import Event, Wish
 from runtime.feed import EdgeReport, Exchange, Published, Snapshot
@@ -420,6 +421,16 @@ class ManagerRef(RemoteProvider):
     async def tell_events(self, events: Sequence[Event]) -> None:
         """What happened here. Raises `Unreachable`."""
         await self.actor.call("tell_events", tuple(events), timeout_s=CONTROL_TIMEOUT_S)
+
+    async def forget(self, what: Forget) -> tuple[int, int | None]:
+        """Have all replicas forget remembered answers: `ManagerActor.forget_answers`. Raises `Unreachable`."""
+        told: tuple[int, int | None] = await self.actor.call("forget_answers", what, timeout_s=2 * CONTROL_TIMEOUT_S)
+        return told
+
+    async def cached(self) -> dict[str, dict[str, int]]:
+        """What each edge has last told of its remembered answers. Raises `Unreachable`."""
+        told: dict[str, dict[str, int]] = await self.actor.call("cached_answers", timeout_s=CONTROL_TIMEOUT_S)
+        return told
 
     async def introduce(self, provider: str) -> None:
         """A provider's authority has just started and wants its last state. Raises `Unreachable`."""

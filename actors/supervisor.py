@@ -5,6 +5,7 @@
     local-model         made by the manager where the embedded model is switched on
     ledger              made by the manager
     ruvector            made by the manager when somebody first goes by what is learned
+    cache               made by the manager where replicas remember answers together in an actor
 
 None asks for a CPU: they wait for the network, and a full machine must not keep them from starting. The calls here
 block; async callers use a thread.

@@ -14,6 +14,7 @@ from runtime.admission import Admission, AdmissionPolicy
 from runtime.balance.plan import Routing
 from runtime.breaker import BreakerPolicy
 from runtime.cache import AnswerCache, Caching
+from runtime.cache.shared import SharedTier
 from runtime.catalog import Catalog
 from runtime.dialects.base import Target
 from runtime.dialects.registry import DIALECTS
@@ -220,9 +221,11 @@ def policy_of(
     *,
     adviser: Advises | None = None,
     hooks: Chain | None = None,
+    shared: SharedTier | None = None,
 ) -> Policy:
-    """What a gateway over these upstreams goes by. `cache` is one that already remembers answers, `ratios` what was
-    learned of tokens, `adviser` whoever learned of models, `hooks` those of these settings."""
+    """What a gateway over these upstreams goes by. `cache` is one that already remembers answers, `shared` where all
+    replicas do, `ratios` what was learned of tokens, `adviser` whoever learned of models, `hooks` those of these settings.
+    """
     ceilings = {
         name: settings.max_cost_usd if one.max_cost_usd is None else one.max_cost_usd
         for name, one in settings.providers.items()
@@ -254,6 +257,7 @@ def policy_of(
         sampling={name: _sampling(one) for name, one in settings.providers.items()},
         fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
         backed=frozenset(name for name, one in settings.providers.items() if one.fallbacks),
+        shared=shared,
         cache=_cache((general, *routes.values()), settings, cache),
         brands={name: _brand(name, settings) for name in settings.providers},
         single_flight=settings.cache.single_flight,

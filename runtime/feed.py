@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from runtime.balance.pace import Timings, batch_of
+from runtime.cache.answers import Forget
 from runtime.keyring import KeyState
 from runtime.outcome import Blame, Completion, Embeddings, Failure, FailureKind
 from runtime.reports import ModelUsage
@@ -170,7 +171,8 @@ class Snapshot:
     """The whole published state. `settings` is left out (None) for a reader that has that version already.
 
     `others_in_flight` are the calls at each provider that everybody but the reader has under way. `watched` are the
-    types of events that somebody listens to (`runtime.events`).
+    types of events that somebody listens to (`runtime.events`). `forgets` are the last words about what is to be
+    forgotten of remembered answers, in the order of their numbers.
     """
 
     incarnation: int
@@ -184,6 +186,7 @@ class Snapshot:
     others_in_flight: Mapping[str, int] = field(default_factory=dict)
     accounts: AccountsNews | None = None
     watched: tuple[str, ...] = ()
+    forgets: tuple[Forget, ...] = ()
 
     @property
     def stamp(self) -> tuple[int, int]:

@@ -80,7 +80,7 @@ class Together:
 
     async def clear_cache(self) -> int:
         forgotten = await self._each("clear_cache", lambda one: one.clear_cache())
-        ours = self.policy.cache.clear() if self.policy.cache else 0
+        ours = 0 if self.policy.cache is None else self.policy.cache.clear()
         return ours + sum(count or 0 for count in forgotten.values())
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@
     GET /admin/audit       GET /admin/ledger
     GET /admin/learning    …                             what was learned: `admin_learning`
     GET /admin/events                                    what happens, as it happens: `events`
+    GET /admin/cache       DELETE /admin/cache           remembered answers: `admin_cache`
 
 Every other answer is the ledger's own; here it is only addressed. `openapi` describes these ways from the same table.
 """
@@ -23,7 +24,7 @@ from runtime.ledger.desk import NOT_FOUND
 from runtime.ledger.enquiries import FILTERS
 from runtime.ledger.wishes import BudgetWish, KeyChange, KeyWish, OrgWish, TeamWish
 from runtime.outcome import Failure, FailureKind
-from serve import admin_learning, events
+from serve import admin_cache, admin_learning, events
 from serve.asked import Asked
 from serve.errors import Refused, answer_failure
 
@@ -41,7 +42,7 @@ LARGEST = 2**63 - 1
 
 class Way(NamedTuple):
     """One thing that can be asked. `path` has names in braces; `ask` is the ledger's word for it, or begins with
-    `learning_`.
+    `learning_` or `cache_`.
 
     `body` is what it takes as JSON, `query` the parameters of the address, each with its type. `answer` names the
     description of what comes; `file` is for one that comes in pieces.
@@ -63,6 +64,7 @@ ORG: Mapping[str, type[str] | type[int]] = {"org": str}
 
 LEARNING = "learning_"
 EVENTS = "events"
+CACHE = "cache_"
 
 WAYS = (
     Way("GET", ("keys",), "keys", "All keys, without their texts.", "Keys"),
@@ -120,6 +122,15 @@ WAYS = (
         query={"type": str, "prompts": str, "most": int},
         file=True,
     ),
+    Way("GET", ("cache",), "cache_state", "Remembered answers, in each process and in the shared tier.", "CacheState"),
+    Way(
+        "DELETE",
+        ("cache",),
+        "cache_clear",
+        "Forget, everywhere, the answers that fit all of this; without a filter all of them.",
+        "Forgotten",
+        query=dict.fromkeys(("tag", "model", "tenant", "key"), str),
+    ),
     Way("GET", ("learning",), "learning_state", "What was learned of models.", "LearningState", query=ORG),
     Way(
         "GET",
@@ -175,6 +186,9 @@ async def answer(asked: Asked) -> None:
         return
     if way.ask.startswith(LEARNING):
         await admin_learning.answer(asked, way.ask.removeprefix(LEARNING), names, said)
+        return
+    if way.ask.startswith(CACHE):
+        await admin_cache.answer(asked, way.ask.removeprefix(CACHE), said)
         return
     if way.file:
         form, last = str(said.get("format", "csv")), str(said.get("last", "30d"))

@@ -181,6 +181,15 @@ ANSWERS: Mapping[str, Json] = {
         signals={"type": "object", "additionalProperties": _WHOLE},
     ),
     "Snapshots": _all(org=_TEXT, snapshots=_some(_all(snapshot=_WHOLE, at=_or_null(_REAL)))),
+    "CacheState": _all(
+        total={"type": "object", "additionalProperties": _WHOLE},
+        processes={"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _WHOLE}},
+        shared=_or_null({"type": "object"}),
+    ),
+    "Forgotten": _all(
+        **dict.fromkeys(("forgotten", "processes", "followed"), _WHOLE),
+        shared=_or_null({**_WHOLE, "description": "How many the shared tier had; null where there is none."}),
+    ),
     "Done": _all(
         org=_TEXT,
         done=_TEXT,

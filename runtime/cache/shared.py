@@ -175,7 +175,7 @@ class SharedTier:
         blame = Blame.SILENT
         try:
             async with asyncio.timeout(self._hurry_s + more_s):
-                taken = await ask()
+                taken = _checked(await ask())
             blame = Blame.GOOD
         except Exception as error:  # whatever it is, a request must not fail for it
             blame = Blame.BAD
@@ -220,6 +220,12 @@ class SharedTier:
         for task in self._under_way:
             task.cancel()
         await self.store.close()
+
+
+def _checked(taken: object) -> TakenUp:
+    if not isinstance(taken, TakenUp):
+        raise TypeError(f"a store answered with {type(taken).__name__}")
+    return taken
 
 
 @dataclass(slots=True)

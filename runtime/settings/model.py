@@ -265,6 +265,8 @@ class CacheSettings(_Part):
     remembered with `sampled` alone. A route may say otherwise (`routes.NAME.cache`).
     `single_flight`: equal requests at the same time are one call, where answers are remembered or the request asks for
     the most predictable one (`temperature: 0`).
+    `tier`: what a process does not remember it asks all replicas for, in an `actor` of up to `shared_mb`, or in the
+    Redis or Valkey at `url`, which keeps its own bounds. With `edge` each remembers for itself.
     """
 
     enabled: bool = False
@@ -272,6 +274,15 @@ class CacheSettings(_Part):
     max_mb: Count = 64
     sampled: bool = False
     single_flight: bool = True
+    tier: Literal["edge", "actor", "redis"] = "edge"
+    shared_mb: Count = 256
+    url: Secret | None = None
+
+    @model_validator(mode="after")
+    def _reachable(self) -> CacheSettings:
+        if self.tier == "redis" and self.url is None:
+            raise PydanticCustomError("url", "`tier: redis` needs a `url`: redis://host:6379/0 of a Redis or Valkey")
+        return self
 
 
 class LedgerSettings(_Part):

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from serve.cli.cache_commands import cache_app
 from serve.cli.errors import BAD_INPUT, FAILED, Ended
 from serve.cli.learn_commands import learn_app
 from serve.cli.options import Config, Json, Key, Url
@@ -24,6 +25,7 @@ app.add_typer(keys_app, name="keys")
 budget_app = typer.Typer(rich_markup_mode=None, help="Bound what keys, teams and organisations spend.")
 app.add_typer(budget_app, name="budget")
 app.add_typer(learn_app, name="learn")
+app.add_typer(cache_app, name="cache")
 
 
 class Proxy(StrEnum):

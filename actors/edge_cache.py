@@ -1,0 +1,102 @@
+"""What an edge does about remembered answers: its way to the shared tier, what is to be forgotten, what it counts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Mapping
+
+from actors.cache_ref import CacheRef
+from actors.clock import SENSES
+from actors.redis_cache import RedisStore
+from runtime.cache import AnswerCache, Forget
+from runtime.cache.shared import SharedTier, Store
+from runtime.feed import Snapshot
+from runtime.gateway import Gateway
+from runtime.settings import CacheSettings, Settings, resolve_secret
+
+log = logging.getLogger("raygate.cache")
+
+COUNTED = "cache_"
+"""How the names of its counters begin; the manager sums them over all edges."""
+FORGOT = f"{COUNTED}forgot"
+"""The number of the last word to forget that this edge has followed."""
+
+
+class EdgeCache:
+    """Belongs to one edge and its loop."""
+
+    def __init__(self, counters: Counter[str], rng: random.Random, env: Mapping[str, str]) -> None:
+        self.tier: SharedTier | None = None
+        self._counters = counters
+        self._rng = rng
+        self._env = env
+        self._settings = CacheSettings()
+        self._forgot = (0, 0)
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def follow(self, settings: Settings, known: AnswerCache | None) -> AnswerCache | None:
+        """Settings that hold from now on. Returns what is still remembered of before: keys know all the rest."""
+        before, after = self._settings, settings.cache
+        self._settings = after
+        if (before.tier, before.url) != (after.tier, after.url):
+            if self.tier is not None:
+                closing = asyncio.ensure_future(self.tier.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+            self.tier = self._made(after)
+        return known if before.max_mb == after.max_mb else None
+
+    def _made(self, settings: CacheSettings) -> SharedTier | None:
+        store: Store
+        match settings.tier:
+            case "edge":
+                return None
+            case "actor":
+                store = CacheRef()
+            case "redis":
+                url = resolve_secret(settings.url, self._env) if settings.url is not None else None
+                if not url:
+                    log.error("cache.no_url", extra={"why": "the variable that `cache.url` names is empty"})
+                    return None
+                try:
+                    store = RedisStore(url)
+                except (ImportError, ValueError) as error:
+                    log.error("cache.no_redis", extra={"why": str(error)})  # noqa: TRY400
+                    return None
+        return SharedTier(store, clock=SENSES.clock, rng=self._rng)
+
+    def forget(self, snapshot: Snapshot, cache: AnswerCache | None) -> bool:
+        """Follow what is to be forgotten. True if there was anything."""
+        incarnation, seen = self._forgot
+        if incarnation != snapshot.incarnation:
+            incarnation, seen = snapshot.incarnation, 0
+        news = [one for one in snapshot.forgets if one.number > seen]
+        self._forgot = (incarnation, news[-1].number if news else seen)
+        self._counters[FORGOT] = self._forgot[1]
+        if cache is not None and news:
+            # Words that have been dropped meanwhile may have been about anything.
+            for one in news if news[0].number == seen + 1 else [Forget()]:
+                cache.forget(one)
+        return bool(news)
+
+    def count(self, gateway: Gateway) -> None:
+        """What the manager hears of it with the next report."""
+        cache = gateway.policy.cache
+        if cache is None:
+            return
+        counts, counters = cache.counts, self._counters
+        counters[f"{COUNTED}entries"], counters[f"{COUNTED}bytes"] = len(cache), cache.bytes
+        for name in counts.__slots__:
+            counters[COUNTED + name] = getattr(counts, name)
+        if self.tier is not None:
+            counters[f"{COUNTED}shared_found"] = self.tier.found
+            counters[f"{COUNTED}shared_waited"] = self.tier.waited
+            counters[f"{COUNTED}shared_away"] = self.tier.away
+
+    async def stop(self) -> None:
+        if self.tier is not None:
+            await self.tier.close()
+        await asyncio.gather(*self._closing, return_exceptions=True)
