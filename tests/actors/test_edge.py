@@ -11,10 +11,12 @@ import pytest
 from actors.clock import SENSES
 from actors.edge import Edge
 from actors.refs import ActorRef
+from runtime.cache import About, Forget
 from runtime.edge_provider import EdgeProvider
 from runtime.feed import EdgeReport, Endpoint, KeyInfo, Published, Snapshot
 from runtime.outcome import Failure, FailureKind
 from runtime.settings import BadSettings
+from tests.cache.test_answers import ANSWER
 
 ALPHA = {"kind": "scripted", "models": ["say"], "script": [{"text": "a"}]}
 BETA = {"kind": "scripted", "models": ["say"], "script": [{"text": "b"}]}
@@ -259,6 +261,8 @@ async def test_remembered_answers_outlive_a_change_of_other_settings(edge: Edge)
     edge.apply(document(2, enabled=True))
     assert edge.gateway.policy.cache is before is not None
     edge.apply(document(3, enabled=True, ttl_s=1.0))
+    assert edge.gateway.policy.cache is before, "how old they may be is looked up when they are given"
+    edge.apply(document(4, enabled=True, max_mb=1))
     assert edge.gateway.policy.cache is not before
     edge.apply(document(4))
     assert edge.gateway.policy.cache is None
@@ -268,3 +272,36 @@ def _edge_provider(edge: Edge) -> EdgeProvider:
     upstream = edge.gateway.policy.upstreams["alpha"]
     assert isinstance(upstream, EdgeProvider)
     return upstream
+
+
+# Remembered answers.
+
+FAQ = {"cache": {"enabled": True}}
+
+
+async def test_what_is_to_be_forgotten_is_forgotten_once(edge: Edge) -> None:
+    def word(number: int, **said: str) -> Forget:
+        return Forget(number=number, **said)
+
+    document = {"local": {"enabled": False}, "providers": {"alpha": ALPHA}, **FAQ}
+    edge.apply(Snapshot(incarnation=1, version=1, settings_version=1, settings=document))
+    cache = edge.gateway.policy.cache
+    assert cache is not None
+
+    def remember() -> None:
+        for key, tag in ((b"a", "faq"), (b"b", "")):
+            cache.put(key, ANSWER, SENSES.clock(), ttl_s=60.0, about=About(tags=(tag,)))
+
+    remember()
+    edge.apply(snapshot(2, forgets=(word(1, tag="faq"),)))
+    assert (b"a" in cache, b"b" in cache) == (False, True)
+    assert edge.counters["cache_forgot"] == 1
+    remember()
+    edge.apply(snapshot(3, forgets=(word(1, tag="faq"),)))
+    assert b"a" in cache, "the same word again says nothing"
+    edge.apply(snapshot(4, forgets=(word(3, tag="none"), word(4, tag="none"))))
+    assert len(cache) == 0, "the second word was missed, and may have been about anything"
+    remember()
+    edge.apply(snapshot(1, incarnation=2, forgets=(word(1, tag="faq"),)))
+    assert (b"a" in cache, b"b" in cache) == (False, True), "another manager counts anew"
+    assert edge.gateway.policy.cache is cache
