@@ -309,6 +309,7 @@ class Edge:
             hooks=hooks,
             shared=self.cache.tier,
         )
+        self.cache.understand(self.settings, self.gateway)
         for mounted in self._hooks.leaving():
             asyncio.get_running_loop().call_later(longest_s, self._end, mounted)
         for built in retired:

@@ -3,8 +3,8 @@
     ours      the pairs that this project has written (`tests.cache.pairs`): calibration, and those held out of it
     public    600 pairs of the package fow-cache (CC BY 4.0, 2026, Mabon ap Gwyn), where it is installed
 
-For each threshold: of those that mean the same how many are hits; of the traps how many are, first by the vectors alone,
-then with the verifier. A hit on a trap is a wrong answer.
+For each threshold: of those that mean the same how many are hits; of the traps how many are, first by the vectors
+alone, then with the verifier. A hit on a trap is a wrong answer.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def main() -> None:
             for pair, cosine in zip(pairs, cosines(pairs), strict=True):
                 why = why_not(pair.one, pair.other)
                 if pair.same != (why is None):
-                    print(f"  {'LOST ' if pair.same else 'WRONG'} {cosine:.2f} {why} [{pair.kind}] {pair.one} | {pair.other}")
+                    word = "LOST " if pair.same else "WRONG"
+                    print(f"  {word} {cosine:.2f} {why} [{pair.kind}] {pair.one} | {pair.other}")
 
 
 if __name__ == "__main__":

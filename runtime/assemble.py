@@ -14,6 +14,7 @@ from runtime.admission import Admission, AdmissionPolicy
 from runtime.balance.plan import Routing
 from runtime.breaker import BreakerPolicy
 from runtime.cache import AnswerCache, Caching
+from runtime.cache.semantic import Meanings
 from runtime.cache.shared import SharedTier
 from runtime.catalog import Catalog
 from runtime.dialects.base import Target
@@ -222,9 +223,11 @@ def policy_of(
     adviser: Advises | None = None,
     hooks: Chain | None = None,
     shared: SharedTier | None = None,
+    meanings: Meanings | None = None,
 ) -> Policy:
-    """What a gateway over these upstreams goes by. `cache` is one that already remembers answers, `shared` where all
-    replicas do, `ratios` what was learned of tokens, `adviser` whoever learned of models, `hooks` those of these settings.
+    """What a gateway over these upstreams goes by. `cache` is one that already remembers answers, `meanings` by what
+    they mean, `shared` where all replicas do, `ratios` what was learned of tokens, `adviser` whoever learned of models,
+    `hooks` those of these settings.
     """
     ceilings = {
         name: settings.max_cost_usd if one.max_cost_usd is None else one.max_cost_usd
@@ -258,6 +261,7 @@ def policy_of(
         fallback_models={name: one.fallback_models for name, one in settings.providers.items() if one.fallback_models},
         backed=frozenset(name for name, one in settings.providers.items() if one.fallbacks),
         shared=shared,
+        meanings=meanings,
         cache=_cache((general, *routes.values()), settings, cache),
         brands={name: _brand(name, settings) for name in settings.providers},
         single_flight=settings.cache.single_flight,
@@ -314,6 +318,7 @@ def _caching(general: CacheSettings, ours: RouteCacheSettings) -> Caching | None
     return Caching(
         ttl_s=general.ttl_s if ours.ttl_s is None else ours.ttl_s,
         sampled=general.sampled if ours.sampled is None else ours.sampled,
+        semantic=general.semantic if ours.semantic is None else ours.semantic,
     )
 
 

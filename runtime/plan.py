@@ -26,6 +26,7 @@ from runtime.balance.plan import plan as balance
 from runtime.balance.score import tabled
 from runtime.balance.turns import Turns
 from runtime.cache import AnswerCache, Caching
+from runtime.cache.semantic import Meanings
 from runtime.cache.shared import SharedTier
 from runtime.catalog import Catalog
 from runtime.defaults import with_defaults
@@ -142,6 +143,7 @@ class Policy:
     quality: Mapping[str, float] = field(default_factory=dict)
     cache: AnswerCache | None = None
     shared: SharedTier | None = None
+    meanings: Meanings | None = None
     single_flight: bool = True
     times_answers: bool = False
     ratios: Ratios | None = None

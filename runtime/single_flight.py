@@ -25,6 +25,7 @@ from typing import NamedTuple, Protocol
 from runtime.cache.answers import About, AnswerCache, Caching
 from runtime.cache.key import key_of
 from runtime.cache.news import CacheNews, CacheWord
+from runtime.cache.semantic import Meanings
 from runtime.cache.shared import Lead, SharedTier
 from runtime.fold import deltas_of
 from runtime.outcome import (
@@ -56,12 +57,15 @@ Source = Callable[[Request], AsyncGenerator[StreamEvent]]
 
 
 class Rules(Protocol):
-    """What is asked of a gateway's policy here. `shared` is asked where this process remembers nothing."""
+    """What is asked of a gateway's policy here. Where this process remembers nothing in these very words, it asks
+    `meanings`, and then `shared`."""
 
     @property
     def cache(self) -> AnswerCache | None: ...
     @property
     def shared(self) -> SharedTier | None: ...
+    @property
+    def meanings(self) -> Meanings | None: ...
     @property
     def single_flight(self) -> bool: ...
     @property
@@ -262,10 +266,25 @@ class SingleFlight:
         # By the settings of now, not by those under which it was put there.
         max_age_s = caching.ttl_s if request.max_age_s is None else min(caching.ttl_s, request.max_age_s)
         known = rules.cache.get(key, self._clock(), max_age_s=max_age_s)
+        if known is None and caching.semantic and rules.meanings is not None:
+            known = self._alike(request, rules.cache, rules.meanings, rules.eligible(request), max_age_s)
         if known is None:
             self._tell("miss", request, key)
             return None
         return self._give(request, key, known, CACHED)
+
+    def _alike(
+        self, request: Request, cache: AnswerCache, meanings: Meanings, eligible: bytes, max_age_s: float
+    ) -> Completion | None:
+        """What was answered to other words with the same meaning."""
+        for key, cosine in meanings.near(request, eligible):
+            known = cache.get(key, self._clock(), max_age_s=max_age_s, cosine=cosine)
+            if known is not None:
+                meanings.given(request.request_id, key)
+                # It was not there in these words, but no miss.
+                cache.counts.misses -= 1
+                return known
+        return None
 
     async def _cached_elsewhere(
         self, key: bytes, request: Request, rules: Rules, caching: Caching | None
@@ -316,7 +335,7 @@ class SingleFlight:
             elif found is not None:
                 if cache.epoch == epoch:
                     whose = replace(about, provider=found.completion.provider, model=found.completion.model)
-                    cache.put(key, found.completion, self._clock() - found.age_s, ttl_s=caching.ttl_s, about=whose)
+                    _keep(asked, cache, found.completion, self._clock() - found.age_s, whose)
                 yield StreamEnd(outcome=self._give(request, key, found.told(key), CACHED))
                 return
             elif now() - begun > WAITED_S:
@@ -328,7 +347,7 @@ class SingleFlight:
                     if isinstance(event, StreamEnd) and isinstance(event.outcome, Completion) and cache.epoch == epoch:
                         whole = event.outcome
                         about = replace(about, provider=whole.provider, model=whole.model)
-                        if cache.put(key, whole, self._clock(), ttl_s=caching.ttl_s, about=about):
+                        if _keep(asked, cache, whole, self._clock(), about):
                             self._tell("stored", request, key, whole)
                             if lead is not None:
                                 lead.give(whole, ttl_s=caching.ttl_s, about=about)
@@ -336,6 +355,16 @@ class SingleFlight:
         finally:
             if lead is not None:
                 lead.release()
+
+
+def _keep(asked: _Asked, cache: AnswerCache, answer: Completion, at: float, about: About) -> bool:
+    """Whether the answer is remembered; where meanings are, by its meaning, too."""
+    meanings = asked.rules.meanings if asked.caching.semantic else None
+    beside = 0 if meanings is None else meanings.size(asked.request)
+    kept = cache.put(asked.key, answer, at, ttl_s=asked.caching.ttl_s, about=about, beside=beside)
+    if kept and meanings is not None:
+        meanings.add(asked.request, asked.rules.eligible(asked.request), asked.key)
+    return kept
 
 
 async def _lead(flight: _Flight) -> AsyncGenerator[StreamEvent]:

@@ -12,6 +12,9 @@ from serve.asked import Asked, refuse
 from serve.auth import Caller
 from serve.errors import Refused
 
+GOOD = 0.5
+"""The least score of an answer that was right."""
+
 
 def organisation(caller: Caller) -> str:
     """Whose experience it is."""
@@ -35,4 +38,6 @@ async def feedback(asked: Asked) -> None:
     taken = await enabled(asked).feedback(given)
     if isinstance(taken, Failure):
         refuse(taken)
+    if given.score is not None:
+        asked.edge.cache.judged(given.request, good=given.score >= GOOD, gateway=asked.edge.gateway)
     await asked.reply(told(given, taken))

@@ -1,4 +1,4 @@
-"""Do these two sentences ask for the same thing? Doubts what their vectors say, and answers no unless all of it is sure.
+"""Do two sentences ask for the same? Doubts what their vectors say, and answers no unless it is sure.
 
 A vector is a mean over words: it hardly moves for "not", for 15 or 50, for Monday or Tuesday, and not at all for the
 order of words. So each of these is looked at by itself, and names why two texts are not the same:
@@ -36,7 +36,6 @@ from runtime.cache.words import (
     UNITS,
     YES_OR_NO,
     canonical,
-    stem_of,
 )
 
 
@@ -93,7 +92,7 @@ def why_not(one: str, other: str) -> Why | None:
     if _bare(one) == _bare(other):
         return None
     a, b = Reading(one), Reading(other)
-    if a.scripts != b.scripts or a.language != b.language or a.language not in ("en", ""):
+    if a.scripts != b.scripts or not {a.language, b.language} <= {"en", ""}:
         return Why.LANGUAGE
     if a.negations != b.negations:
         return Why.NEGATION

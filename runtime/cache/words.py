@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+
+def _of(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 POLITE = re.compile(
     r"""\b(?:
       (?:please|pls|plz|kindly|thanks|thank\s+you(?:\s+so\s+much)?|hi(?:\s+there)?|hello|hey|ok(?:ay)?|so|well|um|quick\s+question)\b[,!.:]*
-    | (?:can|could|would|will)\s+you\s+(?:please\s+|kindly\s+|just\s+)?(?:(?:tell|show|help|remind|teach|let)\s+me\s+(?:know\s+)?(?:about\s+)?)?
+    | (?:can|could|would|will)\s+you\s+(?:please\s+|kindly\s+|just\s+)?
+      (?:(?:tell|show|help|remind|teach|let)\s+me\s+(?:know\s+)?(?:about\s+)?)?
     | (?:please\s+)?(?:tell|show|help|remind|teach)\s+me\s+(?:about\s+)?
     | i(?:'d|\s+would)?\s+(?:like|love|want|need|wish)\s+to\s+(?:know|learn|find\s+out|understand|ask)\s*(?:about\b|,)?
     | i(?:'m|\s+am)\s+(?:wondering|curious|trying\s+to\s+(?:find\s+out|understand|figure\s+out))\s*(?:about\b)?
@@ -19,41 +25,33 @@ POLITE = re.compile(
 )
 """What is said around a request and asks for nothing."""
 
-NEGATIONS = frozenset(
-    """not no never none nobody nothing nowhere neither nor cannot cant dont doesnt didnt isnt arent wasnt werent wont
-    wouldnt shouldnt couldnt hasnt havent hadnt aint without except excluding exclude excluded besides unless instead
-    rather avoid lack lacks lacking barely hardly but only""".split()
+NEGATIONS = _of(
+    """
+    not no never none nobody nothing nowhere neither nor cannot cant dont doesnt didnt isnt arent wasnt werent
+    wont wouldnt shouldnt couldnt hasnt havent hadnt aint without except excluding exclude excluded besides
+    unless instead rather avoid lack lacks lacking barely hardly but only
+    """
 )
 
-NUMBERS: Mapping[str, str] = {
-    word: str(value)
-    for value, word in [
-        *enumerate(
-            "zero - two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-            "eighteen nineteen twenty".split()
-        ),
-        *zip((30, 40, 50, 60, 70, 80, 90), "thirty forty fifty sixty seventy eighty ninety".split(), strict=True),
-        (100, "hundred"),
-        (1000, "thousand"),
-        (1_000_000, "million"),
-        (1_000_000_000, "billion"),
-        (0.5, "half"),
-        (0.25, "quarter"),
-        (12, "dozen"),
-    ]
-    if word != "-"
-}
+_NUMBERS = """
+zero 0|two 2|three 3|four 4|five 5|six 6|seven 7|eight 8|nine 9|ten 10|eleven 11|twelve 12|thirteen 13|fourteen 14|
+fifteen 15|sixteen 16|seventeen 17|eighteen 18|nineteen 19|twenty 20|thirty 30|forty 40|fifty 50|sixty 60|seventy 70|
+eighty 80|ninety 90|hundred 100|thousand 1000|million 1000000|billion 1000000000|half 0.5|quarter 0.25|dozen 12
+"""
+NUMBERS: Mapping[str, str] = {one.split()[0]: one.split()[1] for one in _NUMBERS.split("|")}
+"""Numbers as words. "One" is none: it mostly stands for a thing."""
 
 _UNITS = """
-m meter meters metre metres|km kilometer kilometers kilometre kilometres kms|cm centimeter centimeters centimetre centimetres|
-mm millimeter millimeters millimetre millimetres|mile miles mi|ft foot feet|inch inches|yard yards yd|
-kg kilo kilos kilogram kilograms|g gram grams|mg milligram milligrams|mcg microgram micrograms|lb lbs pound pounds|
-oz ounce ounces|tonne tonnes|ton tons|liter liters litre litres|ml milliliter milliliters millilitre millilitres|
-gallon gallons|pint pints|cup cups|tablespoon tablespoons tbsp|teaspoon teaspoons tsp|celsius centigrade|fahrenheit|kelvin|
-second seconds sec secs|minute minutes min mins|hour hours hr hrs|day days|week weeks wk|fortnight fortnights|month months|
-year years yr yrs|decade decades|century centuries|byte bytes|kb kilobyte kilobytes|mb megabyte megabytes|
-gb gigabyte gigabytes|tb terabyte terabytes|bit bits|mbps|gbps|$ usd dollar dollars bucks|€ eur euro euros|£ gbp quid|
-¥ yen jpy|rupee rupees inr|percent percentage|degree degrees|mph|kph kmh|watt watts|kw kilowatt kilowatts|kwh|volt volts|
+m meter meters metre metres|km kilometer kilometers kilometre kilometres kms|
+cm centimeter centimeters centimetre centimetres|mm millimeter millimeters millimetre millimetres|mile miles mi|
+ft foot feet|inch inches|yard yards yd|kg kilo kilos kilogram kilograms|g gram grams|mg milligram milligrams|
+mcg microgram micrograms|lb lbs pound pounds|oz ounce ounces|tonne tonnes|ton tons|liter liters litre litres|
+ml milliliter milliliters millilitre millilitres|gallon gallons|pint pints|cup cups|tablespoon tablespoons tbsp|
+teaspoon teaspoons tsp|celsius centigrade|fahrenheit|kelvin|second seconds sec secs|minute minutes min mins|
+hour hours hr hrs|day days|week weeks wk|fortnight fortnights|month months|year years yr yrs|decade decades|
+century centuries|byte bytes|kb kilobyte kilobytes|mb megabyte megabytes|gb gigabyte gigabytes|
+tb terabyte terabytes|bit bits|mbps|gbps|$ usd dollar dollars bucks|€ eur euro euros|£ gbp quid|¥ yen jpy|
+rupee rupees inr|percent percentage|degree degrees|mph|kph kmh|watt watts|kw kilowatt kilowatts|kwh|volt volts|
 amp amps|calorie calories kcal|joule joules|acre acres|hectare hectares|mpg|rpm|hz hertz|mhz|ghz|pixel pixels px|
 ms millisecond milliseconds|ns nanosecond nanoseconds
 """
@@ -65,7 +63,8 @@ ASKED: Mapping[str, str] = {
     "how long": r"\bhow long\b|\bhow much time\b|\bduration of\b",
     "how often": r"\bhow often\b|\bhow frequently\b|\bhow many times\b|\bfrequency of\b",
     "how far": r"\bhow far\b|\bdistance (?:between|from|to)\b",
-    "how much": r"\bhow much (?!time)|\b(?:cost|price) of\b|\bwhat (?:does|do|is|are|will|would)\b.{0,40}\b(?:costs?|price)\b",
+    "how much": r"\bhow much (?!time)|\b(?:cost|price) of\b"
+    r"|\bwhat (?:does|do|is|are|will|would)\b.{0,40}\b(?:costs?|price)\b",
     "how old": r"\bhow old\b|\bage of\b",
     "how big": r"\bhow (?:big|large|tall|high|deep|wide|heavy|fast)\b",
     "who": r"\bwho\b|\bwhom\b|\bwhose\b|\bwhich person\b",
@@ -76,28 +75,36 @@ ASKED: Mapping[str, str] = {
 """What is asked for, by the words that ask for it."""
 
 YES_OR_NO: Mapping[str, str] = {
-    **dict.fromkeys("is are am was were isn't aren't wasn't weren't".split(), "is it"),
-    **dict.fromkeys("do does did don't doesn't didn't has have had hasn't haven't".split(), "does it"),
-    **dict.fromkeys("can could may might can't couldn't".split(), "can it"),
-    **dict.fromkeys("will would won't wouldn't".split(), "will it"),
-    **dict.fromkeys("should shall must ought shouldn't mustn't".split(), "should it"),
+    **dict.fromkeys(_of("is are am was were isn't aren't wasn't weren't"), "is it"),
+    **dict.fromkeys(_of("do does did don't doesn't didn't has have had hasn't haven't"), "does it"),
+    **dict.fromkeys(_of("can could may might can't couldn't"), "can it"),
+    **dict.fromkeys(_of("will would won't wouldn't"), "will it"),
+    **dict.fromkeys(_of("should shall must ought shouldn't mustn't"), "should it"),
 }
 """The first word of a question that is answered by yes or no, and which kind that is."""
 
-DIRECTIONS = frozenset(
-    "from to into onto than before after over under above below by for against with until since through via per within".split()
+DIRECTIONS = _of(
+    """
+    of from to into onto than before after over under above below by for against with until since through via
+    per within
+    """
 )
 
-SYMMETRIC = frozenset(
-    "and or vs versus between both compare compared comparison difference differences differ & together".split()
+SYMMETRIC = _of(
+    """
+    and or vs versus between both compare compared comparison difference differences differ & together
+    """
 )
 
-FILLERS = frozenset(
-    """a an the this that these those of in on at as is are was were be been being am do does did doing done have has had
-    having will would shall should can could may might must i i'd i'm i've i'll me my mine we we're our us you your it it's
-    its they them their there here and or if then so also just really very exactly actually currently some any one ones what
-    what's which how how's who whom whose when when's where where's why such like about way ways step steps process explain
-    need want get got getting let make sure able possible thing things go going use using using""".split()
+FILLERS = _of(
+    """
+    a an the this that these those of in on at as is are was were be been being am do does did doing done have
+    has had having will would shall should can could may might must i i'd i'm i've i'll me my mine we we're
+    our us you your it it's its they them their there here and or if then so also just really very exactly
+    actually currently some any one ones what what's which how how's who whom whose when when's where where's
+    why such like about way ways step steps process explain need want get got getting let make sure able
+    possible thing things go going use using using
+    """
 )
 """Words without a meaning of their own beside those that have one."""
 
@@ -266,33 +273,55 @@ def canonical(word: str) -> str:
 
 
 _OPPOSED = """
-open closed|open close|on off|enable disable|increase decrease|include exclude|start stop|begin end|before after|above below
-more less|most least|max min|maximum minimum|best worst|better worse|buy sell|accept reject|allow deny|allow block|add remove
-upload download|encrypt decrypt|encode decode|import export|push pull|send receive|lock unlock|login logout|up down|in out
-hot cold|high low|long short|fast slow|cheap expensive|easy difficult|advantage disadvantage|safe dangerous|legal illegal
-true false|first last|ascending descending|inbound outbound|upgrade downgrade|install uninstall|raise lower|gain lose
-win lose|pass fail|love hate|always never|eat avoid|keep delete|show hide|connect disconnect|mount unmount|left right
-""".replace("\n", "|")
-ANTONYMS = tuple((canonical(one), canonical(other)) for one, other in map(str.split, filter(None, _OPPOSED.split("|"))))
+open closed|open close|on off|enable disable|increase decrease|include exclude|start stop|begin end|before after|
+above below|more less|most least|max min|maximum minimum|best worst|better worse|buy sell|accept reject|allow deny|
+allow block|add remove|upload download|encrypt decrypt|encode decode|import export|push pull|send receive|
+lock unlock|login logout|up down|in out|hot cold|high low|long short|fast slow|cheap expensive|easy difficult|
+advantage disadvantage|safe dangerous|legal illegal|true false|first last|ascending descending|inbound outbound|
+upgrade downgrade|install uninstall|raise lower|gain lose|win lose|pass fail|love hate|always never|eat avoid|
+keep delete|show hide|connect disconnect|mount unmount|left right
+"""
+ANTONYMS = tuple((canonical(one), canonical(other)) for one, other in map(str.split, _OPPOSED.split("|")))
 """Pairs of opposite meaning, as their stems."""
 
 LANGUAGES: Mapping[str, frozenset[str]] = {
-    "en": frozenset(
-        "the is are was what how do does of to in and my i a an for can you it on with this that who why when where which".split()
+    "en": _of(
+        """
+    the is are was what how do does of to in and my i a an for can you it on with this that who why when where
+    which
+    """
     ),
-    "de": frozenset(
-        "der die das ist sind was wie ich und nicht ein eine mein meine zu mit für auf den dem von kann wo wer warum".split()
+    "de": _of(
+        """
+    der die das ist sind was wie ich und nicht ein eine mein meine zu mit für auf den dem von kann wo wer
+    warum
+    """
     ),
-    "fr": frozenset(
-        "le la les est sont que quel quelle comment je et pas un une mon ma mes pour avec dans du des où qui pourquoi".split()
+    "fr": _of(
+        """
+    le la les est sont que quel quelle comment je et pas un une mon ma mes pour avec dans du des où qui
+    pourquoi
+    """
     ),
-    "es": frozenset(
-        "el la los las es son qué que cómo como yo y no un una mi mis para con en del de dónde quién por cuál".split()
+    "es": _of(
+        """
+    el la los las es son qué que cómo como yo y no un una mi mis para con en del de dónde quién por cuál
+    """
     ),
-    "it": frozenset(
-        "il lo la gli è sono che come io e non un una mio mia per con nel del di dove chi perché qual".split()
+    "it": _of(
+        """
+    il lo la gli è sono che come io e non un una mio mia per con nel del di dove chi perché qual
+    """
     ),
-    "pt": frozenset("o os as é são que como eu e não um uma meu minha para com no na do da de onde quem qual".split()),
-    "nl": frozenset("de het is zijn wat hoe ik en niet een mijn voor met op van kan waar wie waarom welke".split()),
+    "pt": _of(
+        """
+    o os as é são que como eu e não um uma meu minha para com no na do da de onde quem qual
+    """
+    ),
+    "nl": _of(
+        """
+    de het is zijn wat hoe ik en niet een mijn voor met op van kan waar wie waarom welke
+    """
+    ),
 }
 """The small words of some languages, to tell them apart."""

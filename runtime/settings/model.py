@@ -265,6 +265,8 @@ class CacheSettings(_Part):
     remembered with `sampled` alone. A route may say otherwise (`routes.NAME.cache`).
     `single_flight`: equal requests at the same time are one call, where answers are remembered or the request asks for
     the most predictable one (`temperature: 0`).
+    `semantic`: an answer is also given to other words with the same meaning, as near as `threshold` (a cosine; unless
+    said, what was calibrated) and not doubted by the verifier.
     `tier`: what a process does not remember it asks all replicas for, in an `actor` of up to `shared_mb`, or in the
     Redis or Valkey at `url`, which keeps its own bounds. With `edge` each remembers for itself.
     """
@@ -274,6 +276,8 @@ class CacheSettings(_Part):
     max_mb: Count = 64
     sampled: bool = False
     single_flight: bool = True
+    semantic: bool = False
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
     tier: Literal["edge", "actor", "redis"] = "edge"
     shared_mb: Count = 256
     url: Secret | None = None

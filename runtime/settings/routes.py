@@ -123,6 +123,7 @@ class RouteCacheSettings(_Part):
     enabled: bool | None = None
     ttl_s: Seconds | None = None
     sampled: bool | None = None
+    semantic: bool | None = None
 
 
 class RouteSettings(_Part):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.cache import AnswerCache, Caching
+from runtime.cache.semantic import Meanings
 from runtime.cache.shared import SharedTier
 from runtime.dialects.scripted import Status, Step
 from runtime.outcome import (
@@ -51,6 +52,7 @@ ANSWER = Completion(
 class Rules:
     cache: AnswerCache | None = None
     shared: SharedTier | None = None
+    meanings: Meanings | None = None
     single_flight: bool = True
     deadline_s: float = 600.0
 

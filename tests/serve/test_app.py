@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from actors.edge import Edge
+from actors.edge_cache import EdgeCache
 from actors.passes import Passes
 from actors.refs import Unreachable
 from actors.till import Till
@@ -61,6 +62,7 @@ class FakeEdge:
         self.till = Till(Purse(edge="test"), self.passes, self._exchange, rig.clock, away=Unreachable)
         self.learning = edge_learning(Near())
         self.gateway.policy = replace(self.gateway.policy, adviser=self.learning)
+        self.cache = EdgeCache(self.counters, random.Random(1), {})
         self.stopped = False
 
     async def _exchange(self, claims: Claims) -> Grants:
