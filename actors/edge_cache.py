@@ -18,7 +18,7 @@ from runtime.cache.shared import SharedTier, Store
 from runtime.feed import Snapshot
 from runtime.gateway import Gateway
 from runtime.memory.embed import default_embedder
-from runtime.settings import CacheSettings, Settings, resolve_secret
+from runtime.settings import BadSettings, CacheSettings, Settings, resolve_secret
 
 log = logging.getLogger("raygate.cache")
 
@@ -97,13 +97,10 @@ class EdgeCache:
             case "actor":
                 store = CacheRef()
             case "redis":
-                url = resolve_secret(settings.url, self._env) if settings.url is not None else None
-                if not url:
-                    log.error("cache.no_url", extra={"why": "the variable that `cache.url` names is empty"})
-                    return None
                 try:
-                    store = RedisStore(url)
-                except (ImportError, ValueError) as error:
+                    url = resolve_secret(settings.url, self._env)
+                    store = RedisStore(url or "")
+                except (ImportError, ValueError, BadSettings) as error:
                     log.error("cache.no_redis", extra={"why": str(error)})  # noqa: TRY400
                     return None
         return SharedTier(store, clock=SENSES.clock, rng=self._rng)

@@ -463,7 +463,7 @@ def _beside(hook: Any, folder: Path) -> Any:
 async def report(rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
-        caching = Bench(Path(folder), cache={"enabled": True})
+        caching = Bench(Path(folder), cache={"enabled": True, "sampled": True})
         at = Path(folder)
         hooked = {name: Bench(at, hooks=[_beside(one, at) for one in wanted]) for name, wanted in HOOKS.items()}
         gc.collect()

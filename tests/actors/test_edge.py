@@ -305,3 +305,34 @@ async def test_what_is_to_be_forgotten_is_forgotten_once(edge: Edge) -> None:
     edge.apply(snapshot(1, incarnation=2, forgets=(word(1, tag="faq"),)))
     assert (b"a" in cache, b"b" in cache) == (False, True), "another manager counts anew"
     assert edge.gateway.policy.cache is cache
+
+
+async def test_meanings_are_there_once_their_vectors_are_read_and_stay_over_other_settings(edge: Edge) -> None:
+    def document(version: int, **cache: Any) -> Snapshot:
+        said = {"local": {"enabled": False}, "providers": {"alpha": ALPHA}, "cache": {"enabled": True, **cache}}
+        return Snapshot(incarnation=1, version=version, settings_version=version, settings=said)
+
+    edge.apply(document(1, semantic=True))
+    assert edge.gateway.policy.meanings is None
+    assert edge.cache._loading is not None
+    await edge.cache._loading
+    meanings = edge.gateway.policy.meanings
+    assert meanings is not None
+    assert meanings.threshold == 0.75
+    edge.apply(document(2, semantic=True, ttl_s=5))
+    assert edge.gateway.policy.meanings is meanings
+    edge.apply(document(3, semantic=True, threshold=0.9))
+    await edge.cache._loading
+    assert edge.gateway.policy.meanings is not None
+    assert edge.gateway.policy.meanings.threshold == 0.9
+    edge.apply(document(4))
+    assert edge.gateway.policy.meanings is None
+
+
+async def test_a_redis_that_nobody_names_or_has_is_no_tier_and_no_error(edge: Edge) -> None:
+    said = {"providers": {"alpha": ALPHA}, "cache": {"enabled": True, "tier": "redis", "url": "os.environ/NOWHERE"}}
+    edge.apply(Snapshot(incarnation=1, version=1, settings_version=1, settings=said))
+    assert edge.gateway.policy.shared is None
+    said["cache"]["url"] = "nonsense://"
+    edge.apply(Snapshot(incarnation=1, version=2, settings_version=2, settings=said))
+    assert edge.gateway.policy.shared is None

@@ -66,29 +66,27 @@ def test_the_figures_of_pairs_that_others_have_written() -> None:
     assert found["false by vector"] > 0.4
 
 
-VOCABULARY = tuple(
-    [
-        "how",
-        "do",
-        "i",
-        "not",
-        "reset",
-        "the",
-        "my",
-        "Paris",
-        "London",
-        "5",
-        "50",
-        "km",
-        "miles",
-        "password",
-        "from",
-        "to",
-        "account",
-        "`x`",
-        "is",
-        "who",
-    ]
+VOCABULARY = (
+    "how",
+    "do",
+    "i",
+    "not",
+    "reset",
+    "the",
+    "my",
+    "Paris",
+    "London",
+    "5",
+    "50",
+    "km",
+    "miles",
+    "password",
+    "from",
+    "to",
+    "account",
+    "`x`",
+    "is",
+    "who",
 )
 words = st.lists(
     st.sampled_from(VOCABULARY),
