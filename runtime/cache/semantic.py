@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from runtime.cache.key import last_words, partition_of
 from runtime.cache.verify import Why, why_not
 from runtime.memory.embed import Embedder
-from runtime.memory.index import FEW, HnswIndex, Near
+from runtime.memory.index import HnswIndex, Near
 from runtime.request import Request
 
 CALIBRATED: Mapping[str, float] = {"wordllama-l2-256": 0.75}
@@ -31,6 +31,8 @@ UNCALIBRATED = 0.9
 
 LONGEST = 600
 """Characters. What is longer has too much in it for one vector, and is only found by its very words."""
+SIDE_BY_SIDE = 128
+"""Most partitions are small: up to so many vectors comparing with all is as fast as the graph, which needs 200 KB."""
 NEAREST = 4
 """So many are doubted before it is given up."""
 MOST_JUDGED = 1_000
@@ -66,7 +68,7 @@ class _Shelf:
             return
         self.labels.append(label)
         self.vectors.append(vector)
-        if len(self.labels) > FEW:
+        if len(self.labels) > SIDE_BY_SIDE:
             self.graph = HnswIndex(len(vector), room=2 * len(self.labels))
             for one, its in zip(self.labels, self.vectors, strict=True):
                 self.graph.add(one, its)

@@ -22,6 +22,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from runtime.cache.words import (
     ANTONYMS,
@@ -65,6 +66,8 @@ _TOKEN = re.compile(
 _SENTENCE = re.compile(r"[.!?:\n]\s*$")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?%?$")
 _CODE = re.compile(r".*[\w]_[\w]|.*[a-z][A-Z]|.*\w[./\\:]+\w|.*\(\)$|--?\w|[~./]{1,3}/|.*@|https?:")
+_JOINTS = re.compile(r"[-'./]")
+_DIGIT = re.compile(r"\d")
 _SCRIPTS = (
     "LATIN",
     "CYRILLIC",
@@ -91,7 +94,7 @@ def why_not(one: str, other: str) -> Why | None:
     """
     if _bare(one) == _bare(other):
         return None
-    a, b = Reading(one), Reading(other)
+    a, b = _read(one), _read(other)
     if a.scripts != b.scripts or not {a.language, b.language} <= {"en", ""}:
         return Why.LANGUAGE
     if a.negations != b.negations:
@@ -149,7 +152,7 @@ class Reading:
         self.content, self.directed = _content(flat)
         self.order = [word for word in self.content if word in self.names or word in UNITS.values()]
         self.known = {*flat, *self.content}
-        self.known |= {part for token in flat for part in re.split(r"[-'./]", token)}
+        self.known |= {part for token in flat if not token.isalnum() for part in _JOINTS.split(token)}
 
     def _read(self, token: str, *, first: bool, shouted: bool) -> None:
         if token[0] in "`\"“«'":
@@ -162,12 +165,18 @@ class Reading:
             self.units.append(UNITS.get(token) or UNITS[token.casefold()])
         elif _SYMBOLS.issuperset(token):
             self.symbols.append(token)
-        elif _CODE.match(token) or any(char.isdigit() for char in token):
+        elif _CODE.match(token) or _DIGIT.search(token):
             self.names.add(token.casefold())
         elif not shouted and token[0].isupper() and (not first or (len(token) > 1 and token.isupper())):
             word = token.casefold().removesuffix("'s")
             if word not in FILLERS and word not in ASKED and word != "i":
                 self.names.add(canonical(word))
+
+
+@lru_cache(maxsize=2_048)
+def _read(text: str) -> Reading:
+    """Remembered: the nearest of one question are the nearest of the next."""
+    return Reading(text)
 
 
 def _shortened(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 
 def _of(text: str) -> frozenset[str]:
@@ -233,6 +234,7 @@ _SPELLED = (
 )
 
 
+@lru_cache(maxsize=4_096)
 def stem_of(word: str) -> str:
     """Without the ends that change no meaning here, and as Americans spell it."""
     for pattern, instead in _SPELLED:

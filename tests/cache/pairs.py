@@ -1,6 +1,6 @@
 """Pairs of questions, written by hand for this project: `SAME` may share an answer, `TRAPS` must not.
 
-Written before the threshold was chosen and without looking at what the verifier says, from what people ask assistants:
+Written before the threshold was chosen and before the verifier was run on them, from what people ask assistants:
 customers of shops and banks, programmers, cooks, travellers, pupils. Every trap changes one thing for which the answer
 changes (the kind says which), mostly in a sentence that is otherwise the same, so that its vector hardly moves. Each
 second pair of each kind (`CALIBRATION`) was used to choose the threshold and to complete the lists of words; the others
@@ -95,7 +95,7 @@ synonym | How do I terminate my subscription? | How do I cancel my membership?
 synonym | What are the drawbacks of remote work? | What are the disadvantages of remote work?
 synonym | How do I compose a cover letter? | How do I write a cover letter?
 synonym | Compute the area of a circle with radius 3 | Calculate the area of a circle with radius 3
-free | How do I cancel my subscription? | I don't want my subscription any more, what do I have to do?
+free | How do I end my phone contract? | I don't want my phone contract any more, what do I have to do?
 free | What is the capital of Australia? | Which city is Australia's capital?
 free | How can I lose weight quickly? | What's the fastest way to drop some pounds?
 free | How do I make my computer faster? | My PC is slow, what can I do to speed it up?
@@ -117,16 +117,16 @@ free | How do I tie a tie? | Steps for tying a necktie
 free | How do vaccines work? | What do vaccines do in the body?
 negation | Can I take this with alcohol? | Can I not take this with alcohol?
 negation | Which foods contain gluten? | Which foods don't contain gluten?
-negation | Cancel my subscription | Don't cancel my subscription
-negation | What happens if I pay my bill on time? | What happens if I do not pay my bill on time?
+negation | Water the lawn tonight | Don't water the lawn tonight
+negation | What happens if I renew my visa? | What happens if I do not renew my visa?
 negation | Recipes with nuts | Recipes without nuts
 negation | Is it legal to record a phone call? | Is it illegal to record a phone call?
 negation | Is this mushroom safe to eat? | Is this mushroom unsafe to eat?
 negation | Which countries are in the EU? | Which countries are not in the EU?
 negation | How do I enable notifications? | How do I disable notifications?
-negation | Is the shop open on Sunday? | Is the shop closed on Sunday?
+negation | Is the bridge open in winter? | Is the bridge closed in winter?
 negation | How do I turn on the alarm? | How do I turn off the alarm?
-negation | What should I eat before a race? | What should I avoid before a race?
+negation | What should I read before the exam? | What should I avoid before the exam?
 negation | Select all rows where status is active | Select all rows where status is not active
 negation | How do I log in to my account? | How do I log out of my account?
 negation | List the flights that include a meal | List the flights that exclude a meal
@@ -140,7 +140,7 @@ negation | Give me a joke that is funny | Give me a joke that is never funny
 negation | Show emails with attachments | Show emails lacking attachments
 negation | Is it correct that whales are fish? | Is it incorrect that whales are fish?
 negation | Explain it with code | Explain it except for the code
-number | What is 15% of 200? | What is 50% of 200?
+number | What is 12% of 340? | What is 21% of 340?
 number | Convert 10 miles to km | Convert 100 miles to km
 number | Plan a 3 day trip to Rome | Plan a 5 day trip to Rome
 number | Who won the World Cup in 2010? | Who won the World Cup in 2014?
@@ -185,14 +185,14 @@ entity | How do I install Docker on Ubuntu? | How do I install Docker on Fedora?
 entity | Who was Albert Einstein? | Who was Isaac Newton?
 entity | What is the population of Iran? | What is the population of Iraq?
 entity | How do I reverse a string in Java? | How do I reverse a string in JavaScript?
-entity | Export my data from Salesforce | Export my data from HubSpot
+entity | Import my playlists from Deezer | Import my playlists from Tidal
 entity | What is the capital of Slovakia? | What is the capital of Slovenia?
 entity | Tell me about Washington state | Tell me about Washington the president
 entity | Translate 'cat' into German | Translate 'cat' into Dutch
 entity | What does `list.sort` return? | What does `list.sorted` return?
 entity | How do I use read_csv? | How do I use read_json?
 entity | What does the -r flag of cp do? | What does the -f flag of cp do?
-entity | Are you open on Saturday? | Are you open on Sunday?
+entity | Is there a bus on Thursday? | Is there a bus on Friday?
 entity | Summarise "Moby Dick" | Summarise "Emma"
 entity | Is ibuprofen safe in pregnancy? | Is paracetamol safe in pregnancy?
 entity | Write a letter to Anna | Write a letter to Emma
@@ -237,7 +237,7 @@ question | How far is the airport? | Where is the airport?
 question | Will it rain tomorrow? | Did it rain yesterday?
 words | How do I reset my password? | How do I reset my router?
 words | What is the population of France? | What is the area of France?
-words | What is the paracetamol dose for adults? | What is the paracetamol dose for children?
+words | What is a normal pulse for adults? | What is a normal pulse for babies?
 words | How do I write a unit test? | How do I write a unit file?
 words | Summarise this chapter for a child | Summarise this chapter for an expert
 words | Tell me a joke about doctors | Tell me a story about doctors

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime.cache.semantic import Meanings
+from runtime.cache.semantic import SIDE_BY_SIDE, Meanings
 from runtime.memory.embed import HashedNgrams, Vectors, default_embedder
-from runtime.memory.index import FEW
 from runtime.outcome import Completion, Failure
 from runtime.request import Message, Request, Role, Sampling, TextPart, Tool, ask, user
 from tests.fakes.gateway import Rigs, text
@@ -181,7 +180,7 @@ def test_many_are_found_in_a_graph_and_leave_it_again() -> None:
     meanings = Meanings(HashedNgrams(), threshold=0.5)
     rng = np.random.default_rng(1)
     letters = "abcdefghijklmnopqrstuvwxyz"
-    texts = ["".join(rng.choice(list(letters), 12)) for _ in range(FEW + 50)]
+    texts = ["".join(rng.choice(list(letters), 12)) for _ in range(SIDE_BY_SIDE + 50)]
     for at, one in enumerate(texts):
         meanings.add(ask(f"what is {one}"), b"", b"%d" % at)
     assert meanings.near(ask(f"What is {texts[7]}?"), b"")[0][0] == b"7"
