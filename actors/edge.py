@@ -309,7 +309,8 @@ class Edge:
             hooks=hooks,
             shared=self.cache.tier,
         )
-        self.cache.understand(self.settings, self.gateway)
+        if not self._own:
+            self.cache.understand(self.settings, self.gateway)
         for mounted in self._hooks.leaving():
             asyncio.get_running_loop().call_later(longest_s, self._end, mounted)
         for built in retired:

@@ -61,7 +61,9 @@ class EdgeCache:
         wants = settings.cache.semantic or any(one.cache.semantic for one in settings.routes.values())
         cache = gateway.policy.cache
         if not wants or cache is None:
-            self._meanings = None
+            if self._of is not None:
+                self._of.gone = lambda _: None
+            self._meanings = self._of = None
             return
         if self._meanings is None or self._of is not cache or self._threshold != settings.cache.threshold:
             self._of, self._threshold = cache, settings.cache.threshold

@@ -445,12 +445,21 @@ class ManagerActor(ServesCalls):
         """The actor in which all replicas remember answers, where the settings want one."""
         if not _shares(self._settings):
             await asyncio.to_thread(supervisor.remove, CACHE)
+            self._cache_mb = 0
             return
         wanted_mb = self._settings.cache.shared_mb
         await asyncio.to_thread(supervisor.ensure, CACHE, CacheActor, wanted_mb * 1_000_000)
         if wanted_mb != self._cache_mb:
-            await self._cache.resize(wanted_mb * 1_000_000)
+            # One that was there before may have another size; one that is only starting keeps nobody waiting.
             self._cache_mb = wanted_mb
+            self._loop().keep(self._resize_cache(wanted_mb))
+
+    async def _resize_cache(self, wanted_mb: int) -> None:
+        try:
+            await self._cache.resize(wanted_mb * 1_000_000)
+        except (Unreachable, RayError) as error:
+            log.warning("cache.not_resized", extra={"why": last_line(error)})
+            self._cache_mb = 0  # once more, with the next round
 
     def _let_go(self, actor: str, provider: str) -> None:
         """End this actor, once the calls to its provider are over."""

@@ -15,6 +15,7 @@ from contextlib import aclosing
 from runtime.attempts import Attempts, Live, Run, Sleep, spent_s
 from runtime.balance.entry import Candidate
 from runtime.balance.turns import Turns
+from runtime.cache.news import CacheNews
 from runtime.continuation import Continuation, continuable
 from runtime.events import Bus
 from runtime.ledger.billing import Flag
@@ -66,6 +67,10 @@ class Gateway(Together):
         self._turns = Turns()
         self._attempts = Attempts(clock=clock, sleep=sleep, rng=rng, events=self.events)
         self._once = SingleFlight(clock, self._gave)
+
+    def tell_cache(self, told: Callable[[CacheNews], None] | None) -> None:
+        """Have somebody hear of every hit, miss and answer that is remembered; None for nobody. It must not block."""
+        self._once.told = told
 
     async def complete(self, request: Request) -> Outcome:
         hooks = self.policy.hooks
@@ -242,6 +247,13 @@ class Gateway(Together):
 
     async def metrics(self) -> Mapping[str, float]:
         ours = {"answers.shared": float(self._once.shared), "answers.cached": float(self._once.cached)}
+        if (cache := self.policy.cache) is not None:
+            ours |= {"cache.entries": float(len(cache)), "cache.bytes": float(cache.bytes)}
+            ours |= {f"cache.{name}": float(getattr(cache.counts, name)) for name in cache.counts.__slots__}
+        if (meanings := self.policy.meanings) is not None:
+            counts = meanings.counts
+            ours |= {f"cache.semantic_{name}": float(getattr(counts, name)) for name in counts.__slots__}
+            ours |= {f"cache.semantic_doubted_{why}": float(count) for why, count in meanings.doubted.items()}
         hooks = self.policy.hooks
         return {**await super().metrics(), **ours, **(hooks.metrics() if hooks is not None else {})}
 

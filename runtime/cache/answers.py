@@ -167,7 +167,7 @@ class AnswerCache:
         if not is_whole(completion):
             return False
         about = about or About(provider=completion.provider, model=completion.model)
-        size = ENTRY_BYTES + size_of(completion) + beside
+        size = ENTRY_BYTES + size_of(completion) + beside + (sum(map(getsizeof, about.tags)) if about.tags else 0)
         self._drop(key)
         if size > self._max_bytes:
             self.counts.too_large += 1

@@ -189,3 +189,14 @@ def test_many_are_found_in_a_graph_and_leave_it_again() -> None:
     for at in range(len(texts)):
         meanings.gone(b"%d" % at)
     assert (len(meanings), meanings._shelves) == (0, {})
+
+
+async def test_its_counts_are_among_the_metrics() -> None:
+    made = rigs("first", "second")
+    for text_of in (SAID, MEANT, "How do I not cancel my order?"):
+        await made.answer(ask(text_of))
+    metrics = await made.gateway.metrics()
+    assert (metrics["cache.hits"], metrics["cache.misses"], metrics["cache.entries"]) == (1.0, 2.0, 2.0)
+    assert (metrics["cache.semantic_hits"], metrics["cache.semantic_doubted_negation"]) == (1.0, 1.0)
+    off = Rigs(a=text("x"))
+    assert not [name for name in await off.gateway.metrics() if name.startswith("cache.")]

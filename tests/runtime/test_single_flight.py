@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.cache import AnswerCache, Caching
+from runtime.cache.news import CacheNews
 from runtime.cache.semantic import Meanings
 from runtime.cache.shared import SharedTier
 from runtime.dialects.scripted import Status, Step
@@ -37,6 +38,7 @@ from tests.fakes.providers import Streamed, fails, kind, streamed
 from tests.runtime.test_gateway import Rigs
 
 EXACT = replace(ask("hi"), sampling=Sampling(temperature=0.0), request_id="first")
+PRICED = {"a/a-model": {"price": {"input": 1_000, "output": 1_000}}}
 WORDS = ("one", "two", "three")
 ANSWER = Completion(
     id="1",
@@ -404,6 +406,25 @@ async def test_what_the_beginner_left_is_remembered_all_the_same() -> None:
     await ours.upstream.go()
     assert other.done()
     assert len(cache) == 1
+
+
+async def test_whoever_wants_to_know_hears_of_it_and_not_of_what_was_said() -> None:
+    made = Rigs(a=Step(text="hello", delay_s=1.0), settings={"cache": {"enabled": True}, "models": PRICED})
+    heard: list[CacheNews] = []
+    made.gateway.tell_cache(heard.append)
+    requests = [replace(EXACT, request_id=str(at), tenant="t") for at in range(3)]
+    await asyncio.gather(*map(made.gateway.complete, requests[:2]))
+    await made.gateway.complete(requests[2])
+    assert [(one.word, one.request_id) for one in heard] == [
+        *(("miss", "0"), ("miss", "1"), ("stored", "0"), ("shared", "1"), ("hit", "2")),
+    ]
+    hit = heard[-1]
+    assert (hit.tenant, hit.provider, hit.model, hit.saved_nanousd > 0) == ("t", "a", "a-model", True)
+    assert len({one.key for one in heard}) == 1
+    assert "hello" not in str(heard)
+    made.gateway.tell_cache(None)
+    await made.gateway.complete(requests[2])
+    assert len(heard) == 5
 
 
 # What always holds.
