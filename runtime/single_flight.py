@@ -5,9 +5,8 @@
           ── another replica has it, or asks ► that, once it is there (`runtime.cache.shared`)
           ── else ───────────────────────────► a call of its own, which others may join
 
-A call that is shared belongs to no one caller: it runs on while at least one listens, and is cancelled when the last
-has gone. Its events are kept until its end, so that whoever joins late misses nothing; plain callers and those of
-streams may join each other. Only the first pays.
+A call that is shared belongs to no one caller (`runtime.flight`); plain callers and those of streams may join each
+other. Only the first pays.
 
 Who may share: requests with the same `key_of` (which holds the tenant) under the same policy, where the route's answers
 are remembered or the request itself asks for the most predictable answer (temperature 0), and not those that say
@@ -17,7 +16,6 @@ are remembered or the request itself asks for the most predictable answer (tempe
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import NamedTuple, Protocol
@@ -27,19 +25,16 @@ from runtime.cache.key import key_of
 from runtime.cache.news import CacheNews, CacheWord
 from runtime.cache.semantic import Meanings
 from runtime.cache.shared import Lead, SharedTier
-from runtime.fold import deltas_of
+from runtime.flight import Flight, as_stream, follow, lead
 from runtime.outcome import (
     CACHED,
     SHARED,
-    Attempt,
     Completion,
-    Cost,
     Failure,
     FailureKind,
     Outcome,
     StreamEnd,
     StreamEvent,
-    StreamStart,
 )
 from runtime.request import Request
 from runtime.values import replace
@@ -74,86 +69,6 @@ class Rules(Protocol):
     def eligible(self, request: Request) -> bytes: ...
 
 
-class _Flight:
-    """One call under way and how many listen to it. Begins at once; `leave` as often as you `join`.
-
-    While others may join it stands in `register`.
-    """
-
-    def __init__(
-        self,
-        register: dict[bytes, _Flight],
-        key: bytes,
-        events: AsyncGenerator[StreamEvent],
-        *,
-        rules: Rules,
-        ends: float,
-    ) -> None:
-        self.rules = rules
-        self.ends = ends
-        self._register = register
-        self._key = key
-        self._over = False
-        self._said: list[StreamEvent] = []
-        self._listeners = 0
-        self._news = asyncio.Event()
-        self._error: Exception | None = None
-        self._task = asyncio.create_task(self._fly(events))
-        register[key] = self
-
-    def join(self) -> None:
-        self._listeners += 1
-
-    async def leave(self) -> None:
-        """Whoever is the last to leave stops the call, and waits until its books are closed."""
-        self._listeners -= 1
-        if self._listeners == 0 and not self._task.done():
-            self._end()
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-
-    async def events(self, until: float) -> AsyncGenerator[StreamEvent]:
-        """All events from the first on. Raises `TimeoutError` if the next does not come before this moment."""
-        at = 0
-        while True:
-            while at < len(self._said):
-                yield self._said[at]
-                at += 1
-            if self._over:
-                break
-            if until == math.inf:
-                await self._news.wait()
-            else:
-                async with asyncio.timeout_at(until):
-                    await self._news.wait()
-        if self._error is not None:
-            raise self._error
-
-    async def _fly(self, source: AsyncGenerator[StreamEvent]) -> None:
-        try:
-            async with aclosing(source) as events:
-                async for event in events:
-                    self._said.append(event)
-                    if isinstance(event, StreamEnd):
-                        break
-                    self._wake()
-        except Exception as error:  # whoever listens is to have it
-            self._error = error
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        """Nothing more comes, and nobody joins any more."""
-        self._over = True
-        if self._register.get(self._key) is self:
-            del self._register[self._key]
-        self._wake()
-
-    def _wake(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
-
-
 class _Asked(NamedTuple):
     """A request whose answer is remembered; `until` is when its time is over, by the loop's clock."""
 
@@ -176,7 +91,7 @@ class SingleFlight:
         self.told: Callable[[CacheNews], None] | None = None
         self._clock = clock
         self._gave = gave
-        self._under_way: dict[bytes, _Flight] = {}
+        self._under_way: dict[bytes, Flight] = {}
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -207,7 +122,7 @@ class SingleFlight:
         async with aclosing(self._events(request, rules, ask)) as events:
             async for event in events:
                 if isinstance(event, StreamEnd) and isinstance(event.outcome, Completion) and not started:
-                    for one in _as_stream(event.outcome):
+                    for one in as_stream(event.outcome):
                         yield one
                     return
                 started = True
@@ -239,7 +154,7 @@ class SingleFlight:
         while (flight := self._to_join(key, rules, now(), until)) is not None and request.max_age_s != 0.0:
             self.shared += 1
             started = False
-            async with aclosing(_follow(flight, request, until)) as events:
+            async with aclosing(follow(flight, request, until)) as events:
                 async for event in events:
                     if not started and _is_late(event) and now() < until:
                         # The time of the one who began it was shorter than ours.
@@ -254,7 +169,7 @@ class SingleFlight:
         asked = None if caching is None else _Asked(key, request, rules, caching, until)
         called = source(request) if asked is None else self._remembering(asked, source)
         if rules.single_flight:
-            called = _lead(_Flight(self._under_way, key, called, rules=rules, ends=until))
+            called = lead(Flight(self._under_way, key, called, rules=rules, ends=until))
         async with aclosing(called) as events:
             async for event in events:
                 yield event
@@ -263,8 +178,7 @@ class SingleFlight:
         """What this very process remembers, if it is new enough."""
         if rules.cache is None or request.max_age_s == 0.0:
             return None
-        # By the settings of now, not by those under which it was put there.
-        max_age_s = caching.ttl_s if request.max_age_s is None else min(caching.ttl_s, request.max_age_s)
+        max_age_s = _oldest(request, caching)
         known = rules.cache.get(key, self._clock(), max_age_s=max_age_s)
         if known is None and caching.semantic and rules.meanings is not None:
             known = self._alike(request, rules.cache, rules.meanings, rules.eligible(request), max_age_s)
@@ -291,7 +205,7 @@ class SingleFlight:
     ) -> Completion | Failure:
         """For one who wants a remembered answer or none."""
         if caching is not None and rules.shared is not None and request.max_age_s != 0.0:
-            found = await rules.shared.look(key, max_age_s=request.max_age_s)
+            found = await rules.shared.look(key, max_age_s=_oldest(request, caching))
             if found is not None:
                 return self._give(request, key, found.told(key), CACHED)
         detail = "no answer to this request is remembered; ask without only-if-cached for a new one"
@@ -310,7 +224,7 @@ class SingleFlight:
         if self.told is not None:
             self.told(CacheNews.of(word, request, key, given))
 
-    def _to_join(self, key: bytes, rules: Rules, now: float, until: float) -> _Flight | None:
+    def _to_join(self, key: bytes, rules: Rules, now: float, until: float) -> Flight | None:
         flight = self._under_way.get(key)
         if flight is None or flight.rules is not rules or flight.ends - now < ENOUGH * (until - now):
             return None
@@ -319,7 +233,7 @@ class SingleFlight:
     async def _remembering(self, asked: _Asked, source: Source) -> AsyncGenerator[StreamEvent]:
         """The call, unless another replica has its answer; what it brings is remembered."""
         key, request, rules, caching, until = asked
-        cache, lead = rules.cache, None
+        cache, leading = rules.cache, None
         if cache is None:
             raise RuntimeError("what is remembered has no place to be")
         epoch = cache.epoch
@@ -328,10 +242,10 @@ class SingleFlight:
         if rules.shared is not None and request.max_age_s != 0.0:
             begun = now()
             found = await rules.shared.ask(
-                key, within_s=max(0.0, ENOUGH * (until - begun)), max_age_s=request.max_age_s
+                key, within_s=max(0.0, ENOUGH * (until - begun)), max_age_s=_oldest(request, caching)
             )
             if isinstance(found, Lead):
-                lead = found
+                leading = found
             elif found is not None:
                 if cache.epoch == epoch:
                     whose = replace(about, provider=found.completion.provider, model=found.completion.model)
@@ -349,12 +263,17 @@ class SingleFlight:
                         about = replace(about, provider=whole.provider, model=whole.model)
                         if _keep(asked, cache, whole, self._clock(), about):
                             self._tell("stored", request, key, whole)
-                            if lead is not None:
-                                lead.give(whole, ttl_s=caching.ttl_s, about=about)
+                            if leading is not None:
+                                leading.give(whole, ttl_s=caching.ttl_s, about=about)
                     yield event
         finally:
-            if lead is not None:
-                lead.release()
+            if leading is not None:
+                leading.release()
+
+
+def _oldest(request: Request, caching: Caching) -> float:
+    """How old an answer may be, by the request and by the settings of now, not by those it was put there under."""
+    return caching.ttl_s if request.max_age_s is None else min(caching.ttl_s, request.max_age_s)
 
 
 def _keep(asked: _Asked, cache: AnswerCache, answer: Completion, at: float, about: About) -> bool:
@@ -365,77 +284,6 @@ def _keep(asked: _Asked, cache: AnswerCache, answer: Completion, at: float, abou
     if kept and meanings is not None:
         meanings.add(asked.request, asked.rules.eligible(asked.request), asked.key)
     return kept
-
-
-async def _lead(flight: _Flight) -> AsyncGenerator[StreamEvent]:
-    """As the one who began it, whose own time limit the call keeps by itself."""
-    flight.join()
-    try:
-        async with aclosing(flight.events(math.inf)) as events:
-            async for event in events:
-                yield event
-    finally:
-        await flight.leave()
-
-
-async def _follow(flight: _Flight, request: Request, until: float) -> AsyncGenerator[StreamEvent]:
-    flight.join()
-    try:
-        async with aclosing(flight.events(until)) as events:
-            async for event in events:
-                yield _shared(event, request)
-    except TimeoutError:
-        detail = "the request's time ran out while it shared the call of an equal one; allow more"
-        failure = Failure(kind=FailureKind.DEADLINE_EXCEEDED, model=request.model, detail=detail)
-        yield StreamEnd(outcome=replace(failure, request_id=request.request_id))
-    finally:
-        await flight.leave()
-
-
-def _shared(event: StreamEvent, request: Request) -> StreamEvent:
-    """The event as one is told it who has not asked for himself: it cost him nothing."""
-    match event:
-        case StreamStart():
-            alike = _attempt(event.provider, event.model)
-            return replace(event, request_id=request.request_id, attempts=(alike,), overhead_s=0.0, queue_s=0.0)
-        case StreamEnd(outcome=Completion() as given):
-            free = replace(
-                given, cost=Cost(saved_nanousd=_worth(given)), latency_s=0.0, ttft_s=None, overhead_s=0.0, queue_s=0.0
-            )
-            alike = _attempt(given.provider, given.model)
-            return StreamEnd(outcome=replace(free, request_id=request.request_id, attempts=(alike,)))
-        case StreamEnd(outcome=Failure() as given):
-            attempts = (*given.attempts, _attempt(given.provider, given.model))
-            free_failure = replace(given, usage=None, cost=None, attempts=attempts)
-            return StreamEnd(outcome=replace(free_failure, request_id=request.request_id))
-        case _:
-            return event
-
-
-def _worth(given: Completion) -> int:
-    """Nano-dollars that nobody paid a second time."""
-    return 0 if given.cost is None else given.cost.total_nanousd + given.cost.saved_nanousd
-
-
-def _attempt(provider: str, model: str) -> Attempt:
-    return Attempt(provider=provider, model=model, outcome=SHARED, elapsed_s=0.0)
-
-
-def _as_stream(whole: Completion) -> list[StreamEvent]:
-    """A whole answer in the form of a stream."""
-    start = StreamStart(
-        id=whole.id,
-        provider=whole.provider,
-        model=whole.model,
-        created_s=whole.created_s,
-        attempts=tuple(one for one in whole.attempts if one.outcome != "ok"),
-        dropped=whole.dropped,
-        request_id=whole.request_id,
-        overhead_s=whole.overhead_s,
-        queue_s=whole.queue_s,
-    )
-    deltas = [delta for index, choice in enumerate(whole.choices) for delta in deltas_of(index, choice)]
-    return [start, *deltas, StreamEnd(outcome=whole)]
 
 
 def _is_late(event: StreamEvent) -> bool:
