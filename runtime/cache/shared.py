@@ -29,8 +29,9 @@ from runtime.wire import crosses
 
 log = logging.getLogger("raygate.cache")
 
-HURRY_S = 0.25
-"""How long the one hop may take. A call of an actor takes about a millisecond, one of Redis less."""
+HURRY_S = 1.0
+"""How long the one hop may take. A call of an actor takes about a millisecond, one of Redis less; but a stampede keeps
+the very loop busy that waits for it, and that is when it is worth most. One that is dead says so at once."""
 LEASE_S = 15.0
 """For so long whoever asks is believed to live. He says so three times as often."""
 SICK = BreakerPolicy(failures=2, open_s=1.0, open_max_s=30.0, probe_ttl_s=5.0, ramp_s=0.0)
@@ -198,7 +199,7 @@ class SharedTier:
     async def _quietly(self, act: Coroutine[Any, Any, None], permit: Permit) -> None:
         blame = Blame.SILENT
         try:
-            async with asyncio.timeout(4 * self._hurry_s):
+            async with asyncio.timeout(2 * self._hurry_s):
                 await act
             blame = Blame.GOOD
         except Exception as error:  # as above
