@@ -28,6 +28,8 @@ from typing import Any
 import ray
 from ray.exceptions import ObjectLostError, RayError
 
+from actors.plots import Plots
+
 log = logging.getLogger("raygate.lifeline")
 
 DEAD_REMEMBERED = 1_000
@@ -124,6 +126,9 @@ class Tied:
 
     `manager.complete.remote(request)` gives a Ray reference as ever, for `ray.get` or `await`.
     """
+
+    plot = Plots()
+    """Pictures: `manager.plot.latency()`."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle

@@ -60,3 +60,28 @@ def test_bad_requests_are_values(live: Live) -> None:
         assert isinstance(failure, Failure)
         assert failure.kind in (FailureKind.BAD_REQUEST, FailureKind.MODEL_NOT_FOUND)
         assert failure.detail
+
+
+def _run(name: str, live: Live, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the cells of a notebook showed."""
+    monkeypatch.setenv("RAYGATE_STATE_DIR", str(live.folder))
+    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    notebook = nbformat.read(QUICKSTART.with_name(name), as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def test_routing_and_learning_runs_and_draws(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    live.switch(learning={"warm_up": 8, "least_feedback": 1})
+    try:
+        shown = _run("routing_and_learning.ipynb", live, monkeypatch)
+    finally:
+        live.switch()
+    pictures = [one["data"]["image/png"] for one in shown if "image/png" in one.get("data", {})]
+    assert len(pictures) == 2, "latency, and what was learned"
+
+
+def test_a_batch_is_judged(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = _run("batch_evaluation.ipynb", live, monkeypatch)
+    report = "".join(one["text"] for one in shown if one.get("name") == "stdout")
+    assert report.count("of 4 right") == 2
