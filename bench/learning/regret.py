@@ -30,14 +30,14 @@ def played(
     topics: TopicMap,
     features: Floats,
     rows: Ints,
+    *,
     prices: Floats,
     config: LearnerConfig,
-    *,
     seed: int,
     everything: bool = False,
     levels: Floats | None = None,
 ) -> tuple[Ints, Floats]:
-    """By turn, the model chosen and the utility given up knowingly. `everything` shows all outcomes after the choice."""
+    """By turn, the model chosen and the utility given up knowingly. `everything` shows all outcomes after a choice."""
     learner = Learner(pack.models, pack.mean_cost.tolist(), topics, config)
     if levels is not None:
         learner.head.levels[:] = levels
@@ -70,9 +70,11 @@ def main() -> None:
         for lam in said.lambdas:
             prices = lam * pack.prices
             utility = pack.quality[rows] - prices
-            ours, gave_up = played(pack, topics, features, rows, prices, CONFIG, seed=seed)
-            known, _ = played(pack, topics, features, rows, prices, KNOWN, seed=seed, levels=pack.quality.mean(axis=0))
-            shown, _ = played(pack, topics, features, rows, prices, CONFIG, seed=seed, everything=True)
+            ours, gave_up = played(pack, topics, features, rows, prices=prices, config=CONFIG, seed=seed)
+            known, _ = played(
+                pack, topics, features, rows, prices=prices, config=KNOWN, seed=seed, levels=pack.quality.mean(axis=0)
+            )
+            shown, _ = played(pack, topics, features, rows, prices=prices, config=CONFIG, seed=seed, everything=True)
             turns = np.arange(len(rows))
             lost = utility[turns, shown] - utility[turns, ours]
             parts = " | ".join(f"{lost[since:until].sum():6.1f}" for since, until in pairwise(bounds))
