@@ -180,7 +180,7 @@ class ProcessBooks:
         return "the ledger did not acknowledge it in time (ledger.durability: cluster)"
 
     def _post(self, row: Row, *, written: bool) -> None:
-        self._outbox.add(row, self._journal.segment if written else None)
+        self._outbox.add(row, self._journal.segment if written else None, self._journal.last)
         self.counters["lost"] = self._outbox.given_up
         if self.waits:
             self._owed_rows[row.intent.attempt] = asyncio.get_running_loop().create_future()

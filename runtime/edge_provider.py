@@ -388,7 +388,7 @@ class EdgeProvider(Entrance):
     def _given_up(self, request: Request | EmbedRequest) -> Failure:
         """What a caller leaves that goes away before the end: the provider has had the question at least."""
         return replace(
-            self._failed(FailureKind.CANCELLED, request.model, "the caller went away"), usage=self._least(request)
+            self._failed(FailureKind.CANCELLED, request.model, "the caller went away"), usage=self.least(request)
         )
 
     def _counted(self, outcome: Outcome, request: Request, reading: Reading | None) -> Outcome:

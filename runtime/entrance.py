@@ -25,7 +25,6 @@ from runtime.hold import hold, with_output_limit, within
 from runtime.keyring import DISABLED, Key, KeyState, Locked
 from runtime.ledger.books import NO_ENTRY, Books, Entry, Till, begin
 from runtime.ledger.purse import Reservation
-from runtime.ledger.rows import Flag
 from runtime.outcome import Completion, Cost, Embeddings, Failure, FailureKind, Usage
 from runtime.price import cost_of, is_list_priced
 from runtime.request import EmbedRequest, Request, Sampling
@@ -151,46 +150,46 @@ class Entrance:
                 return self._let_go(ticket, call)
         if self.books is None:
             return call, ticket, NO_ENTRY
-        entry = await self._intended(self.books, request, ticket)
-        return entry if isinstance(entry, Failure) else (replace(call, watch=entry), ticket, entry)
-
-    async def _intended(self, books: Books, request: Asked, ticket: Ticket) -> Entry | Failure:
-        """The attempt is paid for and written down before anybody is asked; or nobody is, and the ticket is void."""
+        # The attempt is paid for and written down before anybody is asked; or nobody is, and the ticket is void.
         try:
-            entry = await self._entered(books, request)
+            entry = await self.entered(request)
         except BaseException:
-            self._let_go(ticket, self._nobody(request.model))
+            self._let_go(ticket, self._nobody(model))
             raise
-        if isinstance(entry, Failure):
-            return self._let_go(ticket, entry)
-        entry.anew = lambda: self._entered(books, _retried(request))
-        return entry
+        return self._let_go(ticket, entry) if isinstance(entry, Failure) else (replace(call, watch=entry), ticket, entry)
 
-    async def _entered(self, books: Books, request: Asked) -> Entry | Failure:
-        model = request.model
+    async def entered(self, request: Request | EmbedRequest) -> Entry | Failure:
+        """An attempt of this request, in the books."""
+        books, till, model, billing = self.books, self.till, request.model, request.billing
+        if books is None:
+            return NO_ENTRY
+        info = self.catalog.info(self.name, model)
         reservation: Reservation | None = None
-        if self.till is not None and (billing := request.billing) is not None and billing.account.strict:
-            held = hold(request, self.catalog.info(self.name, model))
-            paid = await self.till.money(billing.account, held)
+        if till is not None and billing is not None and billing.account.strict:
+            held = hold(request, info)
+            paid = await till.money(billing.account, held)
             if isinstance(paid, Failure):
                 return replace(paid, provider=self.name, model=model)
             reservation = paid
             lease = "" if reservation is None else reservation.lease
             request = replace(request, billing=replace(billing, hold_nanousd=held, lease=lease))
         entry = begin(
-            books, request, provider=self.name, hold=lambda: hold(request, self.catalog.info(self.name, model))
+            books,
+            request,
+            provider=self.name,
+            hold=lambda: hold(request, info),
+            maker=self,
+            till=till,
+            reservation=reservation,
         )
         if isinstance(entry, Entry):
-            entry.least = lambda: self._least(request)
-            entry.price = lambda usage: self._cost(model, usage)
-            entry.till, entry.reservation = self.till, reservation
-            refused = await self._acknowledged(entry, model) if entry.waits else ""
+            refused = await self._acknowledged(entry, model) if books.waits else ""
             if not refused:
                 return entry
         else:
             refused = entry
-            if self.till is not None and reservation is not None:
-                self.till.void(reservation)
+            if till is not None and reservation is not None:
+                till.void(reservation)
         failure = self._failed(FailureKind.REFUSED, model, f"{self.name} is not asked: {refused}")
         return replace(failure, retry_after_s=UNWRITTEN_S)
 
@@ -206,7 +205,7 @@ class Entrance:
                 entry.settle(nobody)
         return refused
 
-    def _least(self, request: Request | EmbedRequest) -> Usage:
+    def least(self, request: Request | EmbedRequest) -> Usage:
         """What a provider has used that had the question, and of whom no more is known."""
         if isinstance(request, EmbedRequest):
             return Usage(input_tokens=embed_tokens(request), estimated=True)
@@ -323,7 +322,7 @@ class Entrance:
         settled: Answer | Failure
         if isinstance(outcome, Failure):
             failure = done.failure or outcome
-            cost = self._cost(model, outcome.usage) if outcome.usage is not None else None
+            cost = self.price(model, outcome.usage) if outcome.usage is not None else None
             settled = replace(
                 failure,
                 provider=self.name,
@@ -332,7 +331,7 @@ class Entrance:
                 cost=cost,
             )
         else:
-            cost = outcome.cost or (self._cost(model, outcome.usage) if _is_list_priced(outcome) else None)
+            cost = outcome.cost or (self.price(model, outcome.usage) if _is_list_priced(outcome) else None)
             settled = replace(outcome, provider=self.name, cost=cost, latency_s=latency_s)
             if ttft_s is not None and isinstance(settled, Completion):
                 settled = replace(settled, ttft_s=ttft_s)
@@ -388,7 +387,7 @@ class Entrance:
             return replace(self.spec.target, model=model, max_output_tokens=longest, api_key=secret)
         return replace(self.spec.target, model=model, max_output_tokens=longest)
 
-    def _cost(self, model: str, usage: Usage) -> Cost | None:
+    def price(self, model: str, usage: Usage) -> Cost | None:
         info = self.catalog.info(self.name, model)
         return cost_of(usage, info.pricing if info else None)
 
@@ -401,14 +400,6 @@ class Entrance:
 
     def _failed(self, kind: FailureKind, model: str, detail: str) -> Failure:
         return Failure(kind=kind, provider=self.name, model=model, detail=detail)
-
-
-def _retried(request: Asked) -> Asked:
-    """The same, for another attempt of it."""
-    billing = request.billing
-    return (
-        request if billing is None else replace(request, billing=replace(billing, flags=billing.flags | Flag.RETRIED))
-    )
 
 
 def _is_list_priced(outcome: Completion | Embeddings) -> bool:

@@ -108,10 +108,45 @@ def hold(request: Request | EmbedRequest, info: ModelInfo | None) -> int | None:
     if isinstance(request, EmbedRequest):
         told = sum(size(text) + MESSAGE_TOKENS for text in request.inputs) + sum(map(len, request.tokens))
         return _dearest(Bounds(input_tokens=told, output_tokens=0), pricing)
+    if (usual := _of_text(request, info, pricing)) is not None:
+        return usual
     if _is_free(pricing):
         return None if _inputs(request).another_price else 0
     bounds = bounds_of(request, info)
     return None if bounds is None else _dearest(bounds, pricing)
+
+
+def _of_text(request: Request, info: ModelInfo, pricing: Pricing) -> int | None:
+    """The same, a short way, for what is usual: messages of plain text alone, at a model of one price. None for all
+    else."""
+    if (
+        request.tools
+        or request.extra
+        or request.provider_options
+        or request.cache is not None
+        or request.reasoning is not None
+        or request.response_format is not None
+        or info.unsupported_parameters
+        or pricing.applies_up_to_tokens is not None
+    ):
+        return None
+    tokens = BASE_TOKENS
+    for message in request.messages:
+        if message.name or message.tool_call_id or message.refusal or message.extra or message.cache is not None:
+            return None
+        tokens += MESSAGE_TOKENS
+        for part in message.parts:
+            if type(part) is not TextPart or part.extra or part.citations or part.signature or part.cache is not None:
+                return None
+            text = part.text
+            tokens += len(text) if text.isascii() else size(text)
+    limit = request.sampling.max_tokens
+    if limit is None:
+        limit = DEFAULT_OUTPUT_TOKENS if info.max_output_tokens is None else info.max_output_tokens
+    each = max(pricing.input, pricing.cached_input or 0, pricing.cache_write or 0)
+    said = max(pricing.output, pricing.reasoning or 0, pricing.audio_output or 0)
+    output = request.choices * (max(limit, LEAST_OUTPUT_TOKENS) + 1)
+    return -(-(tokens * each + output * said + pricing.per_request * MILLION) // MILLION)
 
 
 @quick

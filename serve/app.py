@@ -8,6 +8,7 @@ what to do.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import secrets
@@ -43,6 +44,7 @@ class GatewayApp:
     def __init__(self, open_edge: Callable[[], Awaitable[Edge]]) -> None:
         self._open_edge = open_edge
         self._edge: Edge | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._places = Places(monotonic, random.Random(), on_change=self._count)
 
     @property
@@ -75,10 +77,21 @@ class GatewayApp:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket here"})
 
+    def way(self) -> Callable[[Scope, Receive, Send], Awaitable[None]] | None:
+        """Where an HTTP server of this process may send its requests past Serve; None where it may not."""
+        return self.straight if self._loop is not None and self._loop is asyncio.get_running_loop() else None
+
+    async def straight(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An HTTP request around which Serve puts nothing."""
+        exchange = Exchange(scope, receive, send)
+        exchange.alone = True
+        await self._answer(exchange)
+
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
             self._edge = await self._open_edge()
+            self._loop = asyncio.get_running_loop()
         except Exception as error:
             log.exception("replica.start_failed")
             await send({"type": "lifespan.startup.failed", "message": str(error)})

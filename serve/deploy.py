@@ -18,6 +18,7 @@ from actors.environment import environment, node_id, state_folder
 from actors.launch.processes import MARK
 from actors.launch.ray_hook import LOOPBACK
 from runtime import vocabulary
+from serve import shortcut
 from serve.app import GatewayApp
 
 ONGOING = 10_000
@@ -39,7 +40,9 @@ def build() -> GatewayApp:
     """Called in each replica, before Serve opens its ports."""
     if MARK in environment():
         _keep_to_loopback()
-    return GatewayApp(open_edge)
+    app = GatewayApp(open_edge)
+    shortcut.lead_to(app.way)
+    return app
 
 
 def _keep_to_loopback() -> None:

@@ -43,12 +43,13 @@ class TooLarge(Exception):  # see above
 class Exchange:
     """One request and its answer. `surface` is the API that was asked: it words our errors.
 
-    Serve puts `x-request-id` on every answer; Anthropic's clients look for `request-id`.
+    Serve puts `x-request-id` on every answer, unless we are `alone`; Anthropic's clients look for `request-id`.
     """
 
     __slots__ = (
         "_receive",
         "_send",
+        "alone",
         "headers",
         "method",
         "more_headers",
@@ -71,6 +72,7 @@ class Exchange:
         self.more_headers: Callable[[], Headers] | None = None
         """What else the answer's head is to say, as things stand when it begins."""
         self.request_id = ""
+        self.alone = False
         self.started = False
         self.surface: Surface = OPENAI
         self._receive = receive
@@ -142,7 +144,8 @@ class Exchange:
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
         if self.request_id:
-            headers = [*headers, (b"request-id", self.request_id.encode("latin-1", "replace"))]
+            named = self.request_id.encode("latin-1", "replace")
+            headers = [*headers, (b"request-id", named), *([(b"x-request-id", named)] if self.alone else ())]
         if self.more_headers is not None:
             headers = [*headers, *self.more_headers()]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -223,6 +223,8 @@ def _serve_environment(scratch: Path, max_body_bytes: int) -> dict[str, str]:
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # `serve.shortcut`: requests reach our application without what Serve does for each.
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.shortcut:middlewares",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(shim),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),

@@ -15,7 +15,7 @@ An estimate is never charged beyond the hold. A cost that is not known is None, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from runtime.ledger.purse import Reservation
 from runtime.ledger.rows import NO_FLAGS, NO_USAGE, Account, Billing, Flag, Intent, Row, Settlement
 from runtime.outcome import CACHED, HEDGED, Completion, Cost, Embeddings, Failure, FailureKind, Usage
 from runtime.request import EmbedRequest, Request
+from runtime.values import replace
 
 NOT_BILLED = Billing()
 FREE = Cost()
@@ -78,30 +79,38 @@ class Till(Protocol):
         ...
 
 
+class Maker(Protocol):
+    """Who makes attempts, and knows what they are worth."""
+
+    def least(self, request: Request | EmbedRequest, /) -> Usage:
+        """What was used at least, where the provider had the question and nobody said more."""
+        ...
+
+    def price(self, model: str, usage: Usage, /) -> Cost | None: ...
+
+    async def entered(self, request: Request | EmbedRequest, /) -> Entry | Failure:
+        """Another entry for the same call, where it has to be sent once more."""
+        ...
+
+
 @dataclass(slots=True)
 class Entry:
-    """One attempt, from its intent to its settlement. Without books it does nothing.
+    """One attempt of `request`, from its intent to its settlement. Without books it does nothing.
 
     `unsent`: it has turned out that the provider was never reached. `connecting`: the transport has no connection to it
-    yet. `anew` begins another entry for the same call, where it has to be sent once more. `least` says what was used at
-    least, where the provider had the question and nobody said more.
+    yet.
     """
 
     books: Books | None = None
     intent: Intent | None = None
-    least: Callable[[], Usage] | None = None
-    price: Callable[[Usage], Cost | None] | None = None
+    maker: Maker | None = None
+    request: Request | EmbedRequest | None = None
+    reservation: Reservation | None = None
+    till: Till | None = None
     unsent: bool = False
     connecting: bool = False
-    anew: Callable[[], Awaitable[Entry | Failure]] | None = None
     outplayed: bool = False
-    till: Till | None = None
-    reservation: Reservation | None = None
     _name: str = ""
-
-    def __post_init__(self) -> None:
-        if self.intent is not None:
-            self._name = self.intent.attempt
 
     @property
     def waits(self) -> bool:
@@ -110,7 +119,9 @@ class Entry:
 
     async def acknowledged(self) -> str:
         """Wait for that word. Not empty: why it did not come."""
-        return await self.books.acknowledged(self._name) if self.books is not None else ""
+        if self.books is None:
+            return ""
+        return await self.books.acknowledged(self._name if self.intent is None else self.intent.attempt)
 
     def left(self, why: BaseException) -> None:
         """The caller went away; it may be because another attempt was faster."""
@@ -123,28 +134,30 @@ class Entry:
         attempt of its own. Whether there may be another one, which this entry is from now on."""
         broken = Failure(kind=FailureKind.UNAVAILABLE, detail="the kept connection broke before an answer began")
         self.settle(broken)
-        fresh = broken if self.anew is None else await self.anew()
+        if self.maker is None or self.request is None:
+            return False
+        fresh = await self.maker.entered(_retried(self.request))
         if isinstance(fresh, Failure):
             return False
-        self.intent, self.reservation, self._name = fresh.intent, fresh.reservation, fresh._name
+        self.intent, self.reservation = fresh.intent, fresh.reservation
         return True
 
     def settle(
         self, outcome: Completion | Embeddings | Failure, *, latency_s: float = 0.0, ttft_s: float | None = None
     ) -> None:
         """Write down what it came to. The second time there is nothing left to say."""
-        intent, self.intent = self.intent, None
-        if self.books is None or intent is None:
+        intent, books = self.intent, self.books
+        if books is None or intent is None:
             return
+        self.intent, self._name = None, intent.attempt
         usage, cost, flags = outcome.usage, outcome.cost, NO_FLAGS
         word = "ok"
         if isinstance(outcome, Failure):
             word = HEDGED if self.outplayed else outcome.kind.value
             if outcome.kind is FailureKind.CANCELLED:
                 flags |= Flag.CANCELLED
-            if usage is None and not self.unsent and not _is_error_reply(outcome) and self.least is not None:
-                usage = self.least()
-                cost = self.price(usage) if self.price is not None else None
+            if usage is None and not self.unsent and not _is_error_reply(outcome):
+                usage, cost = self._least()
             if usage is None:
                 cost = FREE
             elif usage.output_tokens:
@@ -159,11 +172,12 @@ class Entry:
                 cost = Cost(total_nanousd=hold, source=cost.source)
             else:
                 flags |= Flag.OVERRUN
-        self._pay(cost)
-        self.books.settle(
+        if self.reservation is not None:
+            self._pay(cost)
+        books.settle(
             Settlement(
                 attempt=intent.attempt,
-                at_ms=self.books.now_ms(),
+                at_ms=books.now_ms(),
                 outcome=word,
                 usage=NO_USAGE if usage is None else usage,
                 cost=cost,
@@ -173,6 +187,12 @@ class Entry:
                 unsent=self.unsent,
             )
         )
+
+    def _least(self) -> tuple[Usage | None, Cost | None]:
+        if self.maker is None or self.request is None:
+            return None, None
+        usage = self.maker.least(self.request)
+        return usage, self.maker.price(self.request.model, usage)
 
     def _pay(self, cost: Cost | None) -> None:
         if self.till is None or self.reservation is None:
@@ -187,7 +207,14 @@ NO_ENTRY = Entry()
 
 
 def begin(
-    books: Books, request: Request | EmbedRequest, *, provider: str, hold: Callable[[], int | None]
+    books: Books,
+    request: Request | EmbedRequest,
+    *,
+    provider: str,
+    hold: Callable[[], int | None],
+    maker: Maker | None = None,
+    till: Till | None = None,
+    reservation: Reservation | None = None,
 ) -> Entry | str:
     """Write an attempt's intent down, or say why it may not be made. `hold` is asked where nobody has reserved."""
     billing = request.billing or NOT_BILLED
@@ -206,7 +233,7 @@ def begin(
         lease=billing.lease,
         flags=flags,
     )
-    return books.open(intent) or Entry(books, intent)
+    return books.open(intent) or Entry(books, intent, maker, request, reservation, till)
 
 
 def given_away(books: Books, request: Request, given: Completion, word: str) -> None:
@@ -244,6 +271,14 @@ def routed(request: Request | EmbedRequest, flags: Flag) -> Billing:
         # Joining flags costs more than asking for them.
         flags=billing.flags | flags if flags else billing.flags,
     )
+
+
+def _retried(request: Request | EmbedRequest) -> Request | EmbedRequest:
+    """The same, for another attempt of it."""
+    billing = request.billing
+    if billing is None:
+        return request
+    return replace(request, billing=replace(billing, flags=billing.flags | Flag.RETRIED))
 
 
 def _is_error_reply(failure: Failure) -> bool:

@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.ledger.journal import MAGIC, Pairing, Read, intent_frame, read, seed_of, settlement_frame
+from runtime.ledger.journal import MAGIC, Pairing, Read, framed, intent_record, read, seed_of, settlement_record
 from runtime.ledger.rows import Intent, Row, Settlement
 
 SEGMENT_BYTES = 4 * 1024 * 1024
@@ -48,18 +48,21 @@ class CannotWrite:
 class Journal:
     """The journal of this process. `writer` is a name that nobody else has ever had: small letters and digits.
 
-    Belongs to one thread. Files are made with the first record. `close` it, or the process's end does.
+    Belongs to one thread. Files are made with the first record. `close` it, or the process's end does. `last` are the
+    two records of what was settled last.
     """
 
     folder: Path
     writer: str
     segment_bytes: int = SEGMENT_BYTES
     segment: int = 0
+    last: tuple[bytes, bytes] = (b"", b"")
     _lock: int | None = None
     _file: int | None = None
     _seed: int = 0
     _size: int = 0
     _open: dict[str, Intent] = field(default_factory=dict)
+    _records: dict[str, bytes] = field(default_factory=dict)
     _unwritten: set[str] = field(default_factory=set)
     _written: bool = False
     _retired: list[int] = field(default_factory=list)
@@ -76,36 +79,43 @@ class Journal:
     def intend(self, intent: Intent) -> CannotWrite | None:
         """Write it down. Where that fails the attempt is known all the same, if only to this process: `settle` or
         `forget` it."""
-        failed = self._place() or self._append(intent_frame(intent, self._seed))
-        self._open[intent.attempt] = intent
+        attempt, record = intent.attempt, intent_record(intent)
+        failed = self._place() or self._append(framed(record, self._seed))
+        self._open[attempt] = intent
+        self._records[attempt] = record
         if failed is not None:
-            self._unwritten.add(intent.attempt)
+            self._unwritten.add(attempt)
         return failed
 
     def settle(self, settlement: Settlement) -> CannotWrite | None:
         """Write down what an open attempt came to. Where that fails it is over all the same."""
-        intent = self._open.get(settlement.attempt)
-        if intent is None:
+        attempt = settlement.attempt
+        said = self._records.get(attempt)
+        if said is None:
             return None
+        record = settlement_record(settlement)
         failed = self._place()
         if failed is None:
-            frame = settlement_frame(settlement, self._seed)
-            if intent.attempt in self._unwritten:
-                frame = intent_frame(intent, self._seed) + frame
+            frame = framed(record, self._seed)
+            if attempt in self._unwritten:
+                frame = framed(said, self._seed) + frame
             failed = self._append(frame)
-        self.forget(intent.attempt)
+        self.last = said, record
+        self.forget(attempt)
         return failed
 
     def enter(self, row: Row) -> CannotWrite | None:
         """Both halves at once, of what was over before it began."""
+        said, record = self.last = intent_record(row.intent), settlement_record(row.settlement)
         failed = self._place()
         if failed is not None:
             return failed
-        return self._append(intent_frame(row.intent, self._seed) + settlement_frame(row.settlement, self._seed))
+        return self._append(framed(said, self._seed) + framed(record, self._seed))
 
     def forget(self, attempt: str) -> None:
         """It is not made after all, and nobody is to be told; only for what could not be written."""
         self._open.pop(attempt, None)
+        self._records.pop(attempt, None)
         self._unwritten.discard(attempt)
 
     def rotate(self) -> CannotWrite | None:
@@ -180,7 +190,7 @@ class Journal:
         """The next segment, with all that is open."""
         segment = self.segment + 1
         seed = seed_of(self.writer, segment)
-        carried = MAGIC + b"".join(intent_frame(intent, seed) for intent in self._open.values())
+        carried = MAGIC + b"".join(framed(record, seed) for record in self._records.values())
         path = self._path(segment)
         file: int | None = None
         try:

@@ -13,10 +13,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from itertools import islice
 
+from runtime.ledger.journal import Written
 from runtime.ledger.rows import Row
 
 MOST = 10_000
 """Rows that wait in memory."""
+
+
+_Waiting = tuple[int | None, Row, tuple[bytes, bytes] | None]
 
 
 class Outbox:
@@ -25,8 +29,8 @@ class Outbox:
     def __init__(self, most: int = MOST) -> None:
         self.given_up = 0
         self._most = most
-        self._waiting: deque[tuple[int | None, Row]] = deque()
-        self._under_way: list[tuple[int | None, Row]] = []
+        self._waiting: deque[_Waiting] = deque()
+        self._under_way: list[_Waiting] = []
         self._left: Counter[int] = Counter()
         self._unwritten = 0
         self._spilled: deque[int] = deque()
@@ -49,14 +53,15 @@ class Outbox:
         """The oldest segment that is to be read again."""
         return self._spilled[0] if self._spilled else None
 
-    def add(self, row: Row, segment: int | None) -> None:
-        self._waiting.append((segment, row))
+    def add(self, row: Row, segment: int | None, records: tuple[bytes, bytes] | None = None) -> None:
+        """`records` are the row as a journal has it."""
+        self._waiting.append((segment, row, records))
         if segment is not None:
             self._left[segment] += 1
             return
         self._unwritten += 1
         if self._unwritten > self._most:
-            at = next(at for at, (where, _) in enumerate(self._waiting) if where is None)
+            at = next(at for at, (where, *_) in enumerate(self._waiting) if where is None)
             del self._waiting[at]
             self._unwritten -= 1
             self.given_up += 1
@@ -67,19 +72,21 @@ class Outbox:
             raise RuntimeError("the last rows are still under way")
         self._under_way = list(islice(self._waiting, limit))
         for _ in self._under_way:
-            segment, _ = self._waiting.popleft()
+            segment, *_ = self._waiting.popleft()
             self._unwritten -= segment is None
-        return tuple(row for _, row in self._under_way)
+        rows = Written(row for _, row, _ in self._under_way)
+        rows.records = [records for *_, records in self._under_way if records is not None]
+        return rows if len(rows.records) == len(rows) else tuple(rows)
 
     def sent(self) -> None:
-        for segment, _ in self._under_way:
+        for segment, *_ in self._under_way:
             if segment is not None and segment in self._left:
                 self._left[segment] -= 1
         self._under_way = []
 
     def unsent(self) -> None:
         kept = [one for one in self._under_way if one[0] is None or one[0] not in self._spilled]
-        self._unwritten += sum(segment is None for segment, _ in kept)
+        self._unwritten += sum(segment is None for segment, *_ in kept)
         self._waiting.extendleft(reversed(kept))
         self._under_way = []
 

@@ -1,0 +1,58 @@
+"""Requests go from the HTTP server of a replica straight to our application, past what Serve does for each of them.
+
+    uvicorn ─► Shortcut ─┬─► GatewayApp.straight          as soon as a replica of ours has started in this process
+                         └─► Serve's own way ─► GatewayApp   its own paths (/-/…), WebSockets, a limit of Serve's own
+
+Serve's own way puts two tasks, a queue, a request context, a line of its access log and six of its metrics around each
+request, which cost more than all that we do for it. What of that is needed here is done here: watching for a client
+that leaves (`Exchange.unless_gone`), limits of requests at once (`runtime.admission`), the request's id. Draining
+waits for requests all the same: uvicorn ends only after the last of them.
+
+Serve finds us by `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`, its own way to put middleware around an HTTP server; in a
+process without a replica of ours (Serve's proxies) everything goes Serve's own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+CALLBACK = "serve.shortcut:middlewares"
+
+TIME_LIMIT = b"x-request-timeout-seconds"
+"""Serve's own limit for one request; whoever asks for it gets it."""
+
+_Call = Callable[[Any, Any, Any], Awaitable[None]]
+
+_straight: Callable[[], _Call | None] | None = None
+
+
+def lead_to(straight: Callable[[], _Call | None]) -> None:
+    """From now on requests go where this says; where that is None, Serve's own way."""
+    global _straight
+    _straight = straight
+
+
+class Shortcut:
+    """ASGI middleware, outside of all that is Serve's."""
+
+    def __init__(self, app: _Call) -> None:
+        self._app = app
+
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        if (
+            scope["type"] == "http"
+            and _straight is not None
+            and (call := _straight()) is not None
+            and not scope["path"].startswith("/-/")
+            and not any(name == TIME_LIMIT for name, _ in scope["headers"])
+        ):
+            return call(scope, receive, send)
+        return self._app(scope, receive, send)
+
+
+def middlewares() -> list[Any]:
+    """What Serve asks for."""
+    from starlette.middleware import Middleware
+
+    return [Middleware(Shortcut)]
