@@ -27,6 +27,9 @@ from runtime.entrance import Senses
 from runtime.ledger.folder import Abandoned, Journal, abandoned, sync
 from runtime.ledger.outbox import Outbox
 from runtime.ledger.rows import Batch, Intent, Row, Settlement
+from runtime.values import maker
+
+new_row = maker(Row)
 
 log = logging.getLogger("raygate.books")
 
@@ -146,18 +149,21 @@ class ProcessBooks:
         if intent is None:
             return
         failed = self._journal.settle(settlement)
-        self._dirty.set()
-        self._new.pop(attempt, None)
+        if not self._dirty.is_set():
+            self._dirty.set()
+        if self._new:
+            self._new.pop(attempt, None)
         if settlement.unsent:
             self._owed_intents.pop(attempt, None)
             if attempt in self._told:
                 self._told.discard(attempt)
                 self._void.append(attempt)
             return
-        self._told.discard(attempt)
+        if self._told:
+            self._told.discard(attempt)
         if failed is not None:
             self._refused(str(failed))
-        self._post(Row(intent=intent, settlement=settlement), written=failed is None)
+        self._post(new_row(intent=intent, settlement=settlement), written=failed is None)
 
     def enter(self, row: Row) -> None:
         failed = self._journal.enter(row)
@@ -180,12 +186,16 @@ class ProcessBooks:
         return "the ledger did not acknowledge it in time (ledger.durability: cluster)"
 
     def _post(self, row: Row, *, written: bool) -> None:
-        self._outbox.add(row, self._journal.segment if written else None, self._journal.last)
-        self.counters["lost"] = self._outbox.given_up
+        outbox = self._outbox
+        if written:
+            outbox.add(row, self._journal.segment, self._journal.last)
+        else:
+            outbox.add(row, None, self._journal.last)
+            self.counters["lost"] = outbox.given_up
         if self.waits:
             self._owed_rows[row.intent.attempt] = asyncio.get_running_loop().create_future()
             self._wake.set()
-        if self._outbox.is_full and self._journal.rotate() is None:
+        if outbox.is_full and self._journal.rotate() is None:
             self._outbox.spill(self._journal.segment)
 
     def _refused(self, why: str) -> None:

@@ -26,6 +26,9 @@ from runtime.outcome import HEDGED, UNASKED, Attempt, Completion, Embeddings, Fa
 from runtime.plan import Policy, Route, larger_of
 from runtime.request import EmbedRequest, Request
 from runtime.telling import tell_attempt, tell_fallback
+from runtime.values import maker
+
+new_attempt = maker(Attempt)
 
 log = logging.getLogger("raygate.gateway")
 
@@ -82,7 +85,7 @@ class Run:
         failure = outcome if isinstance(outcome, Failure) else None
         word = outcome if isinstance(outcome, str) else "ok"
         self.attempts.append(
-            Attempt(
+            new_attempt(
                 provider=candidate.provider,
                 model=candidate.model,
                 outcome=failure.kind if failure else word,

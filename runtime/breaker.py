@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runtime.outcome import Blame
+from runtime.values import maker
 from runtime.wire import crosses
 
 
@@ -76,6 +77,9 @@ State = Closed | Open | Probing
 class Permit:
     spell: int
     probe: bool = False
+
+
+new_permit = maker(Permit)
 
 
 @crosses
@@ -137,7 +141,7 @@ class Breaker:
     def admit(self, now: float) -> Permit | Refusal:
         match self._state:
             case Closed():
-                return Permit(self._spell)
+                return new_permit(self._spell)
             case Open(until) if now < until:
                 return Refusal(until - now)
             case Probing(expires) if now < expires:

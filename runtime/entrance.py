@@ -40,6 +40,9 @@ log = logging.getLogger("raygate.provider")
 UNWRITTEN_S = 1.0
 """When an attempt that could not be written down is worth trying again."""
 
+MOST_TARGETS = 1_000
+"""What dialects are told of models and keys is remembered for so many. Models' names come from callers."""
+
 FULL_S = 0.1
 """When a provider with all its places taken is worth asking again, for want of anything known."""
 
@@ -105,6 +108,7 @@ class Entrance:
     till: Till | None = None
     _book: UsageBook = field(default_factory=UsageBook)
     _keys: dict[str, Key] = field(default_factory=dict)
+    _targets: dict[tuple[str, str], Target] = field(default_factory=dict)
     _fills: bool = False
 
     def __post_init__(self) -> None:
@@ -156,7 +160,9 @@ class Entrance:
         except BaseException:
             self._let_go(ticket, self._nobody(model))
             raise
-        return self._let_go(ticket, entry) if isinstance(entry, Failure) else (replace(call, watch=entry), ticket, entry)
+        return (
+            self._let_go(ticket, entry) if isinstance(entry, Failure) else (replace(call, watch=entry), ticket, entry)
+        )
 
     async def entered(self, request: Request | EmbedRequest) -> Entry | Failure:
         """An attempt of this request, in the books."""
@@ -382,10 +388,15 @@ class Entrance:
         """What the dialect is told; `key` is the fingerprint of the key to use, where it is not the first one."""
         info = self.catalog.info(self.name, model) if model else None
         longest = info.max_output_tokens if info else None
-        if key:
-            secret = self._keys[key].secret
-            return replace(self.spec.target, model=model, max_output_tokens=longest, api_key=secret)
-        return replace(self.spec.target, model=model, max_output_tokens=longest)
+        known = self._targets.get((model, key))
+        if known is not None and known.max_output_tokens == longest:
+            return known
+        secret = self._keys[key].secret if key else self.spec.target.api_key
+        target = replace(self.spec.target, model=model, max_output_tokens=longest, api_key=secret)
+        if len(self._targets) >= MOST_TARGETS:
+            self._targets.clear()
+        self._targets[model, key] = target
+        return target
 
     def price(self, model: str, usage: Usage) -> Cost | None:
         info = self.catalog.info(self.name, model)

@@ -27,7 +27,7 @@ from runtime.door import ECHO_S, Door
 from runtime.feed import DoorState, Published
 from runtime.keyring import Keyring, KeyState
 from runtime.outcome import Blame, Failure, FailureKind
-from runtime.values import quick, replace
+from runtime.values import maker, quick, replace
 
 __all__ = ["ASKING_S", "ECHO_S", "LONGEST_THROTTLE_S", "AskAuthority", "Gate", "Settled", "Ticket"]
 
@@ -55,6 +55,9 @@ class Ticket:
     key: str = ""
 
 
+new_ticket = maker(Ticket)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskAuthority:
     """The published breaker is due for a probe: ask its authority, then call `granted`, or `withdrawn`."""
@@ -76,6 +79,9 @@ class Settled:
     failure: Failure | None = None
     keys: tuple[KeyState, ...] = ()
     wait_id: int = 0
+
+
+new_settled = maker(Settled)
 
 
 class Gate:
@@ -191,7 +197,7 @@ class Gate:
                 door.asking = door.open
             return AskAuthority(permit=second, whole=first, model=model)
         probe = first.probe or second.probe
-        return Ticket(permit=second, whole=first, spell=self._spell, model=model, probe=probe)
+        return new_ticket(permit=second, whole=first, spell=self._spell, model=model, probe=probe)
 
     def granted(self, ask: AskAuthority, answer: Permit | Refusal | None, now: float) -> Ticket | Refusal:
         """The authority's answer to `ask`; None if it could not be reached."""
@@ -244,7 +250,7 @@ class Gate:
             if failure.kind is FailureKind.RATE_LIMITED and failure.retry_after_s is None:
                 failure = replace(failure, retry_after_s=self._wait_s(ticket, failure.scope, now))
         urgent = changed or ticket.probe or bool(news)
-        return Settled(urgent=urgent, failure=failure, keys=news, wait_id=self._wait_id(ticket, failure, now))
+        return new_settled(urgent=urgent, failure=failure, keys=news, wait_id=self._wait_id(ticket, failure, now))
 
     # How it does it.
 

@@ -126,7 +126,7 @@ def _of_text(request: Request, info: ModelInfo, pricing: Pricing) -> int | None:
         or request.cache is not None
         or request.reasoning is not None
         or request.response_format is not None
-        or info.unsupported_parameters
+        or "max_tokens" in info.unsupported_parameters
         or pricing.applies_up_to_tokens is not None
     ):
         return None

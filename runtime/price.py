@@ -16,7 +16,10 @@ from runtime.outcome import Cost, Usage
 from runtime.request import Json, Request
 from runtime.token_ratio import Ratios
 from runtime.tokens import expected_tokens
+from runtime.values import maker
 from runtime.wire import crosses
+
+new_cost = maker(Cost)
 
 MILLION = 1_000_000
 HALF = MILLION // 2
@@ -83,7 +86,7 @@ def cost_of(usage: Usage, pricing: Pricing | None) -> Cost | None:
     fresh, read, written = came_in
     spoken, thought = went_out
     ends = [(exact + HALF) // MILLION for exact in accumulate((fresh, read, written, called, spoken, thought))]
-    return Cost(
+    return new_cost(
         input_nanousd=ends[2],
         output_nanousd=ends[5] - ends[3],
         total_nanousd=ends[5],

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 T = TypeVar("T")
 
+_MADE: dict[type[Any], Any] = {}
 _CHANGED: dict[type[Any], Callable[[Any, dict[str, Any]], Any]] = {}
 _SAID: dict[type[Any], Callable[[Any], dict[str, Any]]] = {}
 
@@ -66,6 +67,11 @@ def quick(cls: type[T]) -> type[T]:
         "    _set(self, '__class__', _twin)",
         *(f"    {line}" for line in filled),
         "    self.__class__ = _cls",
+        f"def made({', '.join(said)}):",
+        "    self = _twin()",
+        *(f"    {line}" for line in filled),
+        "    self.__class__ = _cls",
+        "    return self",
         "def changed(old, changes):",
         "    self = _twin()",
         *(f"    self.{one.name} = old.{one.name}" for one in fields),
@@ -82,8 +88,18 @@ def quick(cls: type[T]) -> type[T]:
     init = known["__init__"]
     init.__qualname__, init.__annotations__ = f"{cls.__qualname__}.__init__", cls.__init__.__annotations__
     cls.__init__ = init  # type: ignore[method-assign]
-    _CHANGED[cls], _SAID[cls] = known["changed"], known["said"]
+    _MADE[cls], _CHANGED[cls], _SAID[cls] = known["made"], known["changed"], known["said"]
     return cls
+
+
+def maker(cls: type[T]) -> type[T]:
+    """What makes instances of this class, of a frozen dataclass in half the time. To be called, and nothing else.
+
+    Calling a class packs its arguments into a tuple and a dict, and unpacks them for `__init__`; calling a function
+    does not.
+    """
+    made: type[T] = _MADE.get(cls, cls)
+    return made
 
 
 def default_of(one: dataclasses.Field[Any]) -> Any:

@@ -42,14 +42,18 @@ KEEP_ALIVE_S = 15.0
 _STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 
-def parse(body: Json, parser: Parse, *, request_id: str, caller: Caller) -> Request | Failure:
-    """The caller's request in this body, or what is wrong with it."""
+def parse(
+    body: Json, parser: Parse, *, request_id: str, caller: Caller, deadline_s: float | None = None
+) -> Request | Failure:
+    """The caller's request in this body, or what is wrong with it. `deadline_s` holds where he names none."""
     parsed = parser(body)
     if isinstance(parsed, Failure):
         return parsed
     if (refused := may_ask(caller, parsed.model)) is not None:
         return refused
-    return replace(parsed, request_id=request_id, tenant=caller.tenant, billing=caller.billing)
+    if parsed.deadline_s is not None:
+        deadline_s = parsed.deadline_s
+    return replace(parsed, request_id=request_id, tenant=caller.tenant, billing=caller.billing, deadline_s=deadline_s)
 
 
 def json_of(body: bytes) -> Json:

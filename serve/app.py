@@ -25,7 +25,6 @@ from runtime.dialects.ollama.render import Shape
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 from runtime.request import Json
-from runtime.values import replace
 from serve import admin, answer
 from serve.asked import Asked, no_such_model
 from serve.auth import Caller, caller_of
@@ -161,12 +160,12 @@ class GatewayApp:
         if chat.loads is not None and (model := asks_to_load(said)) is not None:
             await self._load(exchange, said, model, chat.loads)
             return
-        request = answer.parse(with_betas(said, exchange), chat.parse, request_id=request_id, caller=caller)
+        usual_s = self.edge.gateway.policy.deadline_s
+        said = with_betas(said, exchange)
+        request = answer.parse(said, chat.parse, request_id=request_id, caller=caller, deadline_s=usual_s)
         if isinstance(request, Failure):
             await answer_failure(exchange, request)
             return
-        if request.deadline_s is None:
-            request = replace(request, deadline_s=self.edge.gateway.policy.deadline_s)
         request = answer.controlled(request, exchange)
         target = self._within_limits(exchange, Admitted(self.target, admission), caller)
         if chat.surface is RUVLLM and self.edge.settings.learning.enabled:

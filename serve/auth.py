@@ -13,9 +13,13 @@ from actors.edge import Edge
 from runtime.ledger.accounts import Pass, allowed, sha256_of
 from runtime.ledger.rows import NOBODY, Account, Billing
 from runtime.outcome import Failure, FailureKind
-from runtime.values import quick
+from runtime.values import maker, quick
 from serve.errors import Refused
 from serve.http import Exchange
+
+new_account = maker(Account)
+
+new_billing = maker(Billing)
 
 PEER = b"x-raygate-peer"
 """Where our HAProxy writes who called it."""
@@ -37,7 +41,10 @@ class Caller:
     @property
     def billing(self) -> Billing:
         """Who pays, for whoever writes an attempt down."""
-        return Billing(account=self.account, models=self.pass_.models if self.pass_ is not None else ())
+        return new_billing(account=self.account, models=self.pass_.models if self.pass_ is not None else ())
+
+
+new_caller = maker(Caller)
 
 
 ANYBODY = Caller()
@@ -50,7 +57,7 @@ async def caller_of(exchange: Exchange, edge: Edge) -> Caller:
     sha256 = sha256_of(key)
     # Looking up a hash tells an attacker nothing by its timing about any stored one.
     if (known := edge.keys.get(sha256)) is not None:
-        return Caller(Account(key=known.name), known.tenant, known.admin)
+        return new_caller(new_account(key=known.name), known.tenant, known.admin)
     if not edge.settings.auth:
         return ANYBODY
     if not key:
@@ -60,7 +67,7 @@ async def caller_of(exchange: Exchange, edge: Edge) -> Caller:
         found_out = allowed(found, now=SENSES.wall(), ip=_address(exchange, edge))
         if found_out is None:
             account = found.account
-            return Caller(account, account.team or account.key, found.admin, found)
+            return new_caller(account, account.team or account.key, found.admin, found)
         found = found_out
     if found.kind is FailureKind.BAD_KEY and found.code is None:
         raise _refused("it is not known here")

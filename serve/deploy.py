@@ -18,8 +18,8 @@ from actors.environment import environment, node_id, state_folder
 from actors.launch.processes import MARK
 from actors.launch.ray_hook import LOOPBACK
 from runtime import vocabulary
-from serve import shortcut
 from serve.app import GatewayApp
+from serve.shortcut import Shortcut
 
 ONGOING = 10_000
 """Admission is ours; Serve's own default of 5 would queue the sixth request."""
@@ -41,7 +41,7 @@ def build() -> GatewayApp:
     if MARK in environment():
         _keep_to_loopback()
     app = GatewayApp(open_edge)
-    shortcut.lead_to(app.way)
+    Shortcut.way = app.way
     return app
 
 

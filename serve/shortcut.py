@@ -15,7 +15,7 @@ process without a replica of ours (Serve's proxies) everything goes Serve's own 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 CALLBACK = "serve.shortcut:middlewares"
 
@@ -24,17 +24,12 @@ TIME_LIMIT = b"x-request-timeout-seconds"
 
 _Call = Callable[[Any, Any, Any], Awaitable[None]]
 
-_straight: Callable[[], _Call | None] | None = None
-
-
-def lead_to(straight: Callable[[], _Call | None]) -> None:
-    """From now on requests go where this says; where that is None, Serve's own way."""
-    global _straight
-    _straight = straight
-
 
 class Shortcut:
-    """ASGI middleware, outside of all that is Serve's."""
+    """ASGI middleware, outside of all that is Serve's. `way` says where requests go; where that is None, Serve's own
+    way. One for the process, as Serve makes us."""
+
+    way: ClassVar[Callable[[], _Call | None]] = staticmethod(lambda: None)
 
     def __init__(self, app: _Call) -> None:
         self._app = app
@@ -42,8 +37,7 @@ class Shortcut:
     def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         if (
             scope["type"] == "http"
-            and _straight is not None
-            and (call := _straight()) is not None
+            and (call := Shortcut.way()) is not None
             and not scope["path"].startswith("/-/")
             and not any(name == TIME_LIMIT for name, _ in scope["headers"])
         ):

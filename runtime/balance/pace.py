@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from runtime.outcome import Blame, Completion, Embeddings, Failure, FailureKind
+from runtime.values import maker
 from runtime.wire import crosses
 
 TAU_S = 5.0
@@ -92,7 +93,7 @@ class Timings:
         return bool(self.begun or self.answered or self.failed)
 
     def __add__(self, other: Timings) -> Timings:
-        return Timings(
+        return new_timings(
             begun=self.begun + other.begun,
             ttft_s=self.ttft_s + other.ttft_s,
             load=self.load + other.load,
@@ -102,6 +103,9 @@ class Timings:
             token_s=self.token_s + other.token_s,
             failed=self.failed + other.failed,
         )
+
+
+new_timings = maker(Timings)
 
 
 class Pace:
@@ -173,6 +177,6 @@ def batch_of(
         return Timings(failed=int(blamed))
     tokens = outcome.usage.output_tokens
     if isinstance(outcome, Completion) and outcome.ttft_s is not None:
-        return Timings(answered=1, tokens=tokens, paced=tokens, token_s=max(0.0, latency_s - outcome.ttft_s))
+        return new_timings(answered=1, tokens=tokens, paced=tokens, token_s=max(0.0, latency_s - outcome.ttft_s))
     first_s = max(latency_s - (per_token_s or 0.0) * tokens, LEAST_FIRST * latency_s)
-    return Timings(begun=1, ttft_s=first_s, load=load, answered=1, tokens=tokens)
+    return new_timings(begun=1, ttft_s=first_s, load=load, answered=1, tokens=tokens)

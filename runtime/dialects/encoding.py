@@ -14,6 +14,9 @@ from runtime.dialects.paths import place
 from runtime.dialects.status import refused
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Effort, EmbedRequest, Json, Message
+from runtime.values import maker
+
+new_http_call = maker(HttpCall)
 
 INVENTED = "raygate_call_"
 """Begins the id of a tool call whose provider gave none. Only such ids are left out on the way back."""
@@ -59,7 +62,7 @@ def url_of(target: Target, path: str) -> str:
 
 def get(target: Target, path: str, headers: Mapping[str, str]) -> HttpCall:
     """A call without a body. `headers` are the dialect's own; the user's additions go over them."""
-    return HttpCall(
+    return new_http_call(
         method="GET", url=url_of(target, path), headers=_headers(target, {"accept": "application/json", **headers})
     )
 
@@ -79,7 +82,7 @@ def post(
     except TypeError as error:
         return refused(target, FailureKind.BAD_REQUEST, f"the request holds a value that JSON cannot carry: {error}")
     ours = {"accept": accept, "content-type": "application/json", **headers}
-    return HttpCall(
+    return new_http_call(
         method="POST",
         url=url_of(target, path),
         headers=_headers(target, ours),

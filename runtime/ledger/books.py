@@ -23,7 +23,15 @@ from runtime.ledger.purse import Reservation
 from runtime.ledger.rows import NO_FLAGS, NO_USAGE, Account, Billing, Flag, Intent, Row, Settlement
 from runtime.outcome import CACHED, HEDGED, Completion, Cost, Embeddings, Failure, FailureKind, Usage
 from runtime.request import EmbedRequest, Request
-from runtime.values import replace
+from runtime.values import maker, replace
+
+new_row = maker(Row)
+
+new_settlement = maker(Settlement)
+
+new_intent = maker(Intent)
+
+new_billing = maker(Billing)
 
 NOT_BILLED = Billing()
 FREE = Cost()
@@ -175,7 +183,7 @@ class Entry:
         if self.reservation is not None:
             self._pay(cost)
         books.settle(
-            Settlement(
+            new_settlement(
                 attempt=intent.attempt,
                 at_ms=books.now_ms(),
                 outcome=word,
@@ -221,7 +229,7 @@ def begin(
     flags = billing.flags
     if isinstance(request, Request) and request.stream:
         flags |= Flag.STREAMED
-    intent = Intent(
+    intent = new_intent(
         attempt=books.new_attempt(),
         at_ms=books.now_ms(),
         request_id=request.request_id,
@@ -241,7 +249,7 @@ def given_away(books: Books, request: Request, given: Completion, word: str) -> 
     billing = request.billing or NOT_BILLED
     attempt, now_ms = books.new_attempt(), books.now_ms()
     flags = billing.flags | (Flag.STREAMED if request.stream else NO_FLAGS)
-    intent = Intent(
+    intent = new_intent(
         attempt=attempt,
         at_ms=now_ms,
         request_id=request.request_id,
@@ -254,7 +262,9 @@ def given_away(books: Books, request: Request, given: Completion, word: str) -> 
     )
     flag = Flag.CACHED if word == CACHED else NO_FLAGS
     books.enter(
-        Row(intent=intent, settlement=Settlement(attempt=attempt, at_ms=now_ms, outcome=word, cost=FREE, flags=flag))
+        new_row(
+            intent=intent, settlement=new_settlement(attempt=attempt, at_ms=now_ms, outcome=word, cost=FREE, flags=flag)
+        )
     )
 
 
@@ -263,7 +273,7 @@ def routed(request: Request | EmbedRequest, flags: Flag) -> Billing:
     billing = request.billing
     if billing is None:
         return Billing(route=request.model, flags=flags)
-    return Billing(
+    return new_billing(
         account=billing.account,
         route=billing.route or request.model,
         hold_nanousd=billing.hold_nanousd,

@@ -116,7 +116,8 @@ class Journal:
         """It is not made after all, and nobody is to be told; only for what could not be written."""
         self._open.pop(attempt, None)
         self._records.pop(attempt, None)
-        self._unwritten.discard(attempt)
+        if self._unwritten:
+            self._unwritten.discard(attempt)
 
     def rotate(self) -> CannotWrite | None:
         """Begin the next segment, unless there is nothing in this one. Where that fails this one goes on."""

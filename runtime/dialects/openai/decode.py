@@ -26,6 +26,13 @@ from runtime.dialects.reading import extra_of, moment, obj, objects, text
 from runtime.dialects.status import failure_of_error, malformed, object_of
 from runtime.outcome import Choice, Completion, Embeddings, Failure, FinishReason, Outcome
 from runtime.request import Json, Part, ReasoningPart, TextPart, ToolCall
+from runtime.values import maker
+
+new_choice = maker(Choice)
+
+new_text_part = maker(TextPart)
+
+new_completion = maker(Completion)
 
 
 def decode_chat(reply: HttpReply, target: Target) -> Outcome:
@@ -50,7 +57,7 @@ def decode_chat(reply: HttpReply, target: Target) -> Outcome:
     choices.sort(key=lambda pair: pair[0])
     usage = body.get("usage")
     model = body.get("model")
-    return Completion(
+    return new_completion(
         id=str(completion_id),
         model=model if isinstance(model, str) and model else target.model,
         provider=target.provider,
@@ -71,14 +78,14 @@ def _choice(one: dict[str, Json], completion_id: str) -> Choice:
     if thoughts and not any(isinstance(part, ReasoningPart) and part.text for part in parts):
         parts.insert(0, ReasoningPart(text=thoughts))
     if said:
-        parts.append(TextPart(said))
+        parts.append(new_text_part(said))
     parts.extend(images_of(message.get("images")))
     sound = audio_of(message.get("audio"))
     if sound is not None:
         parts.append(sound)
     parts.extend(_tool_calls(message, completion_id, extra))
     refusal = message.get("refusal")
-    return Choice(
+    return new_choice(
         parts=tuple(parts),
         finish_reason=finish_of(one.get("finish_reason"), extra),
         refusal=refusal if isinstance(refusal, str) else None,

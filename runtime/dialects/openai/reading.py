@@ -13,6 +13,9 @@ from runtime.dialects.encoding import MARK, split_data_url
 from runtime.dialects.reading import NOT_REPORTED, count, extra_of, nanousd, objects, text
 from runtime.outcome import Cost, FinishReason, Usage
 from runtime.request import AudioPart, ImagePart, Json, ReasoningPart
+from runtime.values import maker
+
+new_usage = maker(Usage)
 
 FINISH: Mapping[str, FinishReason] = {
     "stop": FinishReason.STOP,
@@ -96,7 +99,7 @@ def usage_of(said: Json) -> Usage:
     of_output = said.get("completion_tokens_details")
     of_input = of_input if isinstance(of_input, dict) else {}
     of_output = of_output if isinstance(of_output, dict) else {}
-    return Usage(
+    return new_usage(
         input_tokens=count(inputs),
         output_tokens=count(outputs),
         # DeepSeek's word for it stands beside prompt_tokens.

@@ -36,6 +36,11 @@ from runtime.dialects.status import envelope_of, failure_of_error
 from runtime.fold import merge
 from runtime.outcome import Completion, Delta, FinishReason, ToolCallDelta
 from runtime.request import Json
+from runtime.values import maker
+
+new_completion = maker(Completion)
+
+new_delta = maker(Delta)
 
 
 @dataclass(slots=True)
@@ -78,7 +83,7 @@ class OpenAIStream(EventDecoder):
         self._done = True
 
     def _completion(self) -> Completion:
-        return Completion(
+        return new_completion(
             id=self._id,
             model=self._model or self._target.model,
             provider=self._target.provider,
@@ -120,7 +125,7 @@ class OpenAIStream(EventDecoder):
         said = obj(one.get("delta"))
         if len(said) == 1 and (word := said.get("content")) and isinstance(word, str) and _says_no_more(one):
             # What nearly all chunks are.
-            self._say(Delta(choice=index, text=word), deltas)
+            self._say(new_delta(choice=index, text=word), deltas)
             return
         extra: dict[str, Json] = {}
         if not said.keys() <= MESSAGE:

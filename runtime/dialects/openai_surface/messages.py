@@ -24,6 +24,11 @@ from runtime.request import (
     ToolCall,
     VideoPart,
 )
+from runtime.values import maker
+
+new_text_part = maker(TextPart)
+
+new_message = maker(Message)
 
 _MESSAGE = frozenset(
     (
@@ -60,7 +65,7 @@ def _plain(said: Json) -> Message | None:
     if not isinstance(word, str) or not isinstance(content, str) or not content or word == Role.TOOL:
         return None
     role = _ROLES.get(word)
-    return None if role is None else Message(role=role, parts=(TextPart(content),))
+    return None if role is None else new_message(role=role, parts=(new_text_part(content),))
 
 
 def _as_call(fields: dict[str, Json], param: str) -> dict[str, Json]:

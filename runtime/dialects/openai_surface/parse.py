@@ -37,6 +37,11 @@ from runtime.request import (
     Tool,
     ToolChoice,
 )
+from runtime.values import maker
+
+new_sampling = maker(Sampling)
+
+new_request = maker(Request)
 
 MOST_CHOICES = 128
 
@@ -88,7 +93,7 @@ def _request(body: dict[str, Json]) -> Request:
     choices = opt_int(body, "n", "n", least=1)
     if choices is not None and choices > MOST_CHOICES:
         raise Wrong("n", f"n must be at most {MOST_CHOICES}, but is {choices}.")
-    return Request(
+    return new_request(
         messages=parse_messages(said),
         model=opt_text(body, "model", "model") or "",
         sampling=_sampling(body),
@@ -122,7 +127,7 @@ def _sampling(body: dict[str, Json]) -> Sampling:
     if most is not None and newer is not None and most != newer:
         raise Wrong("max_tokens", "max_tokens and max_completion_tokens differ: send only max_completion_tokens.")
     stop = body.get("stop")
-    return Sampling(
+    return new_sampling(
         temperature=opt_number(body, "temperature", "temperature", least=0, most=2),
         top_p=opt_number(body, "top_p", "top_p", least=0, most=1),
         top_k=opt_int(body, "top_k", "top_k"),
