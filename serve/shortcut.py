@@ -34,15 +34,16 @@ class Shortcut:
     def __init__(self, app: _Call) -> None:
         self._app = app
 
-    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if (
             scope["type"] == "http"
             and (call := Shortcut.way()) is not None
             and not scope["path"].startswith("/-/")
             and not any(name == TIME_LIMIT for name, _ in scope["headers"])
         ):
-            return call(scope, receive, send)
-        return self._app(scope, receive, send)
+            await call(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def middlewares() -> list[Any]:
