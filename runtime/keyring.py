@@ -104,9 +104,9 @@ class Keyring:
 
     def look(self, model: str, now: float) -> str | Locked:
         """The key that `pick` would give, or why there is none. Changes nothing."""
+        if not self._shut or not self._shown:
+            return next(iter(self._shown), "")
         waits = {key: self.wait_s(key, model, now) for key in self._shown}
-        if not waits:
-            return ""
         usable = next((key for key, wait_s in waits.items() if wait_s <= 0.0), None)
         if usable is not None:
             return usable
@@ -134,7 +134,9 @@ class Keyring:
 
     def on_trial(self, key: str, model: str) -> bool:
         """True if a call with this key is the one that tries it again."""
-        return any(shut.trial for at in ((key, ""), (key, model)) if (shut := self._shut.get(at)) is not None)
+        return bool(self._shut) and any(
+            shut.trial for at in ((key, ""), (key, model)) if (shut := self._shut.get(at)) is not None
+        )
 
     def another(self, key: str, model: str, now: float) -> bool:
         """True if a key other than this one is usable."""
@@ -213,6 +215,8 @@ class Keyring:
 
     def _works(self, key: str, model: str, now: float) -> tuple[KeyState, ...]:
         """A success forgets what is over, or what it was to try; it cuts no wait that a provider asked for."""
+        if not self._shut:
+            return ()
         both = ((key, ""), (key, model))
         over = [at for at in both if (shut := self._shut.get(at)) is not None and (shut.trial or shut.until <= now)]
         return self._forget(over)

@@ -14,7 +14,7 @@ import pytest
 import runtime.gateway  # noqa: F401  # so that all types are known
 from runtime.outcome import Completion, Usage
 from runtime.request import Request, ask
-from runtime.values import _CHANGED, fields_said, quick, replace
+from runtime.values import _CHANGED, fields_said, maker, quick, replace
 from runtime.wire import REGISTRY
 
 
@@ -103,3 +103,24 @@ def test_only_what_is_said_is_told() -> None:
         assert fields_said(cls(0)) == {"x": 0}
         assert fields_said(cls(1, 2, {}, name="a")) == {"x": 1, "y": 2, "name": "a"}
         assert fields_said(cls(1, tags={"b": 1})) == {"x": 1, "tags": {"b": 1}}
+
+
+def test_a_maker_makes_what_the_class_makes() -> None:
+    made, by_class = maker(Point)(1, y=2), Point(1, y=2)
+    assert (made, type(made), made.y) == (by_class, Point, 2)
+    assert maker(Request)(messages=ask("hi").messages) == ask("hi")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.x = 3  # type: ignore[misc]
+
+
+def test_a_class_that_does_more_than_fill_its_fields_is_its_own_maker() -> None:
+    assert maker(Fussy) is Fussy
+
+
+@dataclass(frozen=True, slots=True)
+class Fussy:
+    x: int
+
+    def __post_init__(self) -> None:
+        if self.x < 0:
+            raise ValueError(self.x)
