@@ -32,7 +32,7 @@ CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
 .PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres \
-	test-redis test-clients prove-wire bench bench-balance bench-learning bench-ledger docs fmt lock clean
+	test-redis test-clients prove-wire bench bench-peers bench-balance bench-learning bench-ledger docs fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -77,9 +77,15 @@ chaos-sockets: $(VENV)/.dev
 test-upstreams: $(VENV)/.dev $(UPSTREAMS)/.aimock-$(AIMOCK) $(UPSTREAMS)/.llmock-$(LLMOCK)
 	RAYGATE_TEST_UPSTREAMS=1 $(BIN)/pytest tests/upstreams
 
-# Where the microseconds of a request go: prints the tables, renews docs/performance.md, keeps JSON in bench/results.
+# Where the microseconds of a request go: prints the tables, renews docs/performance.md, keeps JSON in bench/results. By
+# itself (edge), then over sockets beside a bare pass-through (wire).
 bench: $(VENV)/.dev
 	@$(BIN)/python -m bench.edge --rounds 40 --json bench/results/edge.json --page docs/performance.md
+	@$(BIN)/python -m bench.wire --json bench/results/wire.json --page docs/performance.md
+
+# Beside other gateways: the harness in shared/bench, which RAYGATE_SHARED may name. ARGS="nginx litellm-1 --seconds 2"
+bench-peers: $(VENV)/.dev
+	@$(BIN)/python -m bench.peers $(ARGS)
 
 # The ledger's tests on a Postgres of their own, which is installed where there is none (Debian, as root) and ends with
 # them. On a server of yours: RAYGATE_TEST_POSTGRES=postgresql://… make test
