@@ -106,7 +106,7 @@ async def gateway(url: str, told: Callable[[int], None], **more: Any) -> None:
 
 
 async def caching(url: str, told: Callable[[int], None]) -> None:
-    await gateway(url, told, cache={"enabled": True})
+    await gateway(url, told, cache={"enabled": True, "sampled": True})
 
 
 async def bare(url: str, told: Callable[[int], None]) -> None:

@@ -52,7 +52,7 @@ async def counted(call: Callable[[], Awaitable[object]]) -> int:
 
 
 async def weighed(folder: Path) -> Work:
-    bench, caching = Bench(folder), Bench(folder, cache={"enabled": True})
+    bench, caching = Bench(folder), Bench(folder, cache={"enabled": True, "sampled": True})
     addressed = replace(asked(ASKED), model=MODEL, deadline_s=600.0)
     provider, books = bench.provider, bench.books
     try:
