@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import secrets
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Mapping
@@ -190,7 +191,10 @@ Timed = TypeVar("Timed", Request, EmbedRequest)
 
 
 def _since(came: float, request: Timed) -> Timed:
-    """The request with what its wait for a place has left of its time."""
+    """The request with a name, by which feedback on its answer can be given, and with what its wait for a place has
+    left of its time."""
+    if not request.request_id:
+        request = replace(request, request_id=f"req_{secrets.token_hex(12)}")
     if request.deadline_s is None:
         return request
     return replace(request, deadline_s=max(0.0, request.deadline_s - (monotonic() - came)))

@@ -24,6 +24,7 @@ from runtime.entrance import Senses
 from runtime.events import Bus
 from runtime.learning.advice import Advice, Decision, Learned
 from runtime.learning.report import trajectory_of
+from runtime.learning.unread import is_unread, read, unread
 from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
 from runtime.outcome import Failure, Outcome
 from runtime.plan import organisation
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("raygate.learning")
 
 MOST_WAITING = 2_000
+MOST_UNREAD = 256
+"""Of those that wait for the embedder, with their texts."""
 BATCH = 256
 TELL_S = 0.25
+EMBEDDER_S = 20.0
 CALM_S = 0.5
 """A policy is asked for at most so often."""
 RETRY_S, LONGEST_RETRY_S = 0.25, 5.0
@@ -85,7 +89,7 @@ class EdgeLearning:
     def advise(self, entries: Sequence[Entry], asked: Asked, how: Learned) -> Advice:
         if self.adviser is None:
             self.wake()
-            return Advice(why=NOT_READY)
+            return Advice(why=NOT_READY, decision=unread(entries, asked, how))
         if asked.tenant not in self._known:
             while len(self._known) >= MOST_TENANTS:
                 gone = next(iter(self._known))
@@ -104,7 +108,7 @@ class EdgeLearning:
         made = trajectory_of(decision, request, outcome, uid=f"{self._edge}:{self._made}", at_s=self._senses.wall())
         if self.adviser is not None:
             self.adviser.settle_in(decision, made.answered)
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= (MOST_UNREAD if is_unread(made) else MOST_WAITING):
             self._counters["trajectories_dropped"] += 1
             return
         self._waiting.append(made)
@@ -142,10 +146,12 @@ class EdgeLearning:
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._live())]
 
-    async def awake(self) -> None:
-        """Returns once it decides."""
+    async def awake(self) -> Adviser:
+        """Returns whoever decides here, once he does."""
         self.wake()
-        await self._awake.wait()
+        while (adviser := self.adviser) is None:
+            await self._awake.wait()
+        return adviser
 
     async def stop(self) -> None:
         tasks, self._tasks = self._tasks, []
@@ -161,8 +167,17 @@ class EdgeLearning:
         """Report what waits, now. Raises `Unreachable`; it then still waits."""
         async with self._telling:
             while batch := self._waiting[:BATCH]:
-                await self.owner.take(batch)
+                await self.owner.take([await self._read(one) if is_unread(one) else one for one in batch])
                 del self._waiting[: len(batch)]
+
+    async def _read(self, made: Trajectory) -> Trajectory:
+        """One of the first second. Raises `Unreachable` where there is no embedder in time."""
+        try:
+            async with asyncio.timeout(EMBEDDER_S):
+                adviser = await self.awake()
+        except TimeoutError:
+            raise Unreachable("the embedder is not there") from None
+        return read(made, adviser.embedder, keep_text=adviser.keep_text)
 
     async def _live(self) -> None:
         def made() -> Adviser:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.learning import MOST_WAITING, EdgeLearning
+from actors.learning import MOST_WAITING, NOT_READY, EdgeLearning
 from actors.refs import Unreachable
 from actors.ruvector_actor import RuVectorActor
-from runtime.learning.advice import Decision
+from runtime.balance.entry import Asked, Candidate, Entry
+from runtime.learning.advice import Decision, Learned
 from runtime.learning.values import FeedbackGiven, Lessons, Taken, Trajectory
 from runtime.memory.form import learner_embedder
 from runtime.outcome import Attempt, Completion, Failure
@@ -152,11 +153,11 @@ DECISION = Decision(
 )
 
 
-def over(learning: EdgeLearning, request_id: str = "req_1") -> None:
+def over(learning: EdgeLearning, request_id: str = "req_1", decision: Decision = DECISION) -> None:
     answer = Completion(id="1", model="m", attempts=(Attempt(provider="a", model="m", outcome="ok", elapsed_s=0.1),))
     request = ask("hi")
     object.__setattr__(request, "request_id", request_id)
-    learning.finished(DECISION, request, answer)
+    learning.finished(decision, request, answer)
 
 
 async def test_what_an_owner_that_is_away_cannot_take_waits_in_bounds_and_is_counted(tmp_path: Path) -> None:
@@ -184,6 +185,28 @@ async def test_feedback_brings_the_decision_along_that_it_is_about(tmp_path: Pat
     assert isinstance(taken[0], Taken)
     assert (taken[0].model, taken[0].quality) == ("a/m", 0.5)
     assert near.there is not None
+    await near.there.close()
+
+
+async def test_what_was_asked_while_the_embedder_is_read_can_be_judged_and_counts(tmp_path: Path) -> None:
+    near = Near(actor(tmp_path))
+    learning = edge_learning(near)
+    entries = [Entry(candidate=Candidate(provider, "m")) for provider in "ab"]
+    advice = learning.advise(entries, Asked(text="a question about thing 1", tenant="default"), Learned())
+    assert (advice.order, advice.why) == ((), NOT_READY)
+    assert advice.decision is not None
+    learning.began(advice.decision)
+    over(learning, "req_7", advice.decision)
+    taken = await learning.feedback(FeedbackGiven(request="req_7", at_s=0.0, score=0.5, key="k"))
+    assert isinstance(taken, tuple), taken
+    assert near.there is not None
+    school = near.there._school
+    assert school is not None
+    kept = school.log.find("default", "req_7")
+    assert isinstance(kept, Trajectory)
+    assert (kept.embedder, kept.vector, kept.text) == (EMBEDDER.name, decided(1).vector, None)
+    assert learning.advise(entries, Asked(text=" ", tenant="default"), Learned()).decision is None
+    await learning.stop()
     await near.there.close()
 
 

@@ -72,7 +72,9 @@ def _run(name: str, live: Live, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_routing_and_learning_runs_and_draws(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    live.switch(learning={"warm_up": 8, "least_feedback": 1})
+    priced = {"price": {"input": 1, "output": 2}}
+    models = {"alpha/say": priced, "beta/say": priced}
+    live.switch(learning={"warm_up": 8, "least_feedback": 1}, models=models)
     try:
         shown = _run("routing_and_learning.ipynb", live, monkeypatch)
     finally:
