@@ -102,15 +102,23 @@ def ensure_manager(folder: Path, env: Mapping[str, str], settings: Settings | No
     try:
         return ray.get_actor(MANAGER, namespace=NAMESPACE)
     except ValueError:
-        prepare(folder, env, settings or load(_config_file(env), env))
-        return supervisor.ensure(MANAGER, ManagerActor, str(folder), here=True)
+        apart = supervisor.state_lies_apart()
+        if not apart:
+            prepare(folder, env, settings or load(_config_file(env), env))
+        return supervisor.ensure(MANAGER, ManagerActor, str(folder), apart, here=True)
+
+
+def prepare_first(folder: Path, env: Mapping[str, str]) -> None:
+    """As `prepare`, by the file and the environment of this node, where nothing has ever been stored here."""
+    if Store(folder).settings()[0] == 0:
+        prepare(folder, env, load(_config_file(env), env))
 
 
 def prepare(folder: Path, env: Mapping[str, str], settings: Settings) -> tuple[KeyInfo, str | None]:
     """Write what a manager reads when it starts. Returns the bootstrap key, with its text if it was made just now."""
     store = Store(folder)
     store.put_settings(effective(settings, env).settings.to_document())
-    info, fresh = bootstrap_key(folder)
+    info, fresh = bootstrap_key(folder, env)
     store.add_key(info)
     return info, fresh
 

@@ -27,6 +27,7 @@ from actors.cache_actor import CacheActor
 from actors.cache_ref import CacheRef
 from actors.calls import ServesCalls
 from actors.clock import SENSES
+from actors.connection import prepare_first
 from actors.edge import Edge
 from actors.edge_cache import COUNTED
 from actors.environment import environment, node_id
@@ -90,7 +91,11 @@ MOST_FORGETS = 100
 
 
 class ManagerActor(ServesCalls):
-    """Undecorated: the supervisor makes a Ray actor of it. `folder` holds the store."""
+    """Undecorated: the supervisor makes a Ray actor of it. `folder` holds the store.
+
+    `apart`: it may come back on another machine, whose disk knows nothing or what a backup held. Then it begins with
+    the settings of that machine, and numbers itself by the clock: it must never be taken for an earlier one.
+    """
 
     CONTROL_METHODS = (
         *("poll", "report", "introduce", "announce"),
@@ -99,11 +104,13 @@ class ManagerActor(ServesCalls):
         *("forget_answers", "cached_answers"),
     )
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, apart: bool = False) -> None:  # noqa: FBT001, FBT002  # Ray passes it on
         super().__init__()
         self._folder = Path(folder)
+        if apart:
+            prepare_first(self._folder, environment())
         self._store = Store(self._folder)
-        self._incarnation = self._store.next_incarnation(MANAGER)
+        self._incarnation = self._store.next_incarnation(MANAGER, least=int(SENSES.wall()) if apart else 1)
         self._version = 0
         self._settings_version, self._document = self._store.settings()
         self._settings = Settings.from_document(self._document)

@@ -53,13 +53,13 @@ class Store:
             version: int = db.execute("select version from document where name = 'settings'").fetchone()[0]
         return version
 
-    def next_incarnation(self, name: str) -> int:
-        """A number that this actor never had before: larger than all its earlier ones."""
+    def next_incarnation(self, name: str, *, least: int = 1) -> int:
+        """A number that this actor never had before: larger than all its earlier ones, and `least` or more."""
         with self._open() as db:
             row = db.execute(
-                "insert into incarnation values (?, 1) on conflict (name) do update set number = number + 1 "
-                "returning number",
-                (name,),
+                "insert into incarnation values (?, ?) on conflict (name) "
+                "do update set number = max(number + 1, excluded.number) returning number",
+                (name, least),
             ).fetchone()
         number: int = row[0]
         return number

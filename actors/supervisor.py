@@ -27,11 +27,25 @@ CALLS_AT_ONCE = 2_000
 """Above every admission limit: calls wait in `runtime.admission`, where they are counted, not in Ray's queue."""
 CONTROL_CALLS_AT_ONCE = 2_000
 """Each edge holds one long poll open."""
+STATE = "raygate_state"
+"""A resource of the node on whose disk Raygate keeps its state (`ray start --resources='{"raygate_state": 1}'`). Where
+a cluster has one, actors that need that disk run there, and come back there when it does; elsewhere they stay where
+they were made."""
+
+
+def state_lies_apart() -> bool:
+    """True if this Ray has a node for Raygate's state."""
+    return STATE in ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
 
 
 def ensure(name: str, cls: type[Any], *args: object, here: bool = False) -> Any:
-    """The handle of this actor, made if there is none; `here` ties it to this node, whose disk it needs."""
-    place = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False) if here else "DEFAULT"
+    """The handle of this actor, made if there is none; `here` ties it to a disk, this node's or that of `STATE`."""
+    where: dict[str, Any] = {"scheduling_strategy": "DEFAULT"}
+    if here and state_lies_apart():
+        where["resources"] = {STATE: 0.001}
+    elif here:
+        node = ray.get_runtime_context().get_node_id()
+        where["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
     for method in cls.CONTROL_METHODS:
         # Declared, not left to the caller: in the other group's loop such a method would wedge this one's.
         ray.method(concurrency_group=CONTROL)(getattr(cls, method))
@@ -45,7 +59,7 @@ def ensure(name: str, cls: type[Any], *args: object, here: bool = False) -> Any:
         max_task_retries=0,
         max_concurrency=CALLS_AT_ONCE,
         num_cpus=0,
-        scheduling_strategy=place,
+        **where,
     ).remote(*args)
 
 

@@ -87,7 +87,7 @@ def up(
         adopted = run is not None
         if not (keep and adopted):
             keep_closed(run, settings)
-        key, fresh = bootstrap_key(folder)
+        key, fresh = bootstrap_key(folder, env)
         url = run.url if run is not None else ""
         if not url:
             # In somebody else's Ray our gateway may listen already; then its port is taken, and rightly.
@@ -191,7 +191,8 @@ def _serve(settings: Settings, port: int) -> None:
 
     _quiet_serve()
     ray_serve.start(proxy_location="EveryNode", http_options={"host": settings.host, "port": port})
-    ray_serve.run(deployment(replicas=settings.replicas), name=APPLICATION, route_prefix="/")
+    application = deployment(replicas=settings.replicas, autoscale=settings.autoscale)
+    ray_serve.run(application, name=APPLICATION, route_prefix="/")
 
 
 def _manager() -> Any:

@@ -22,7 +22,7 @@ from runtime.settings.secrets import REFERENCE, REVEAL
 HIDDEN = "**********"
 ANOTHER = " (another)"
 
-FIXED = frozenset(("host", "port", "replicas", "proxy", "ray", "max_body_bytes"))
+FIXED = frozenset(("host", "port", "replicas", "autoscale", "proxy", "ray", "max_body_bytes"))
 """What is read when Raygate starts, and counts (of `max_body_bytes`: in front of the replicas) from then on."""
 
 _NAMED = ("providers", "routes", "models")

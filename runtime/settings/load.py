@@ -27,13 +27,20 @@ ALSO_READ = (
     "RAYGATE_API_KEY",
     "RAYGATE_CHAOS",
     "RAYGATE_CONFIG",
+    "RAYGATE_FIRST_KEY",
+    "RAYGATE_HAPROXY_LOG",
+    "RAYGATE_HAPROXY_MAX_BODY",
+    "RAYGATE_HAPROXY_PREFER_LOCAL",
+    "RAYGATE_HAPROXY_REAL",
+    "RAYGATE_HAPROXY_STATS",
     "RAYGATE_RUN_ID",
     "RAYGATE_SHARED",
     "RAYGATE_STATE_DIR",
     "RAYGATE_URL",
 )
 """Variables with our prefix that are no settings: where the state and the configuration lie, what a client of
-Raygate needs, what a test run is called. Add here what another part reads by itself."""
+Raygate needs, the first key, how HAProxy is started, what a test run is called. Add here what another part reads by
+itself."""
 
 
 def load(path: FilePath | None, env: Mapping[str, str]) -> Settings:

@@ -338,6 +338,25 @@ class RaySettings(_Part):
     num_cpus: Count | None = None
 
 
+class AutoscaleSettings(_Part):
+    """As many replicas as the requests under way ask for: about `target_ongoing_requests` for each of them.
+
+    More are started once more have been wanted for `up_after_s`, and some end once fewer have for `down_after_s`.
+    """
+
+    min_replicas: Count = 1
+    max_replicas: Count = 4
+    target_ongoing_requests: Annotated[float, Field(gt=0)] = 100.0
+    up_after_s: Seconds = 5.0
+    down_after_s: Seconds = 300.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> AutoscaleSettings:
+        if self.min_replicas > self.max_replicas:
+            raise PydanticCustomError("autoscale", "`min_replicas` should not be above `max_replicas`")
+        return self
+
+
 class LocalSettings(_Part):
     """The embedded model. `slots` requests share `context_length` tokens each; `threads` None: one per core."""
 
@@ -352,6 +371,7 @@ class Settings(_Part):
 
     `max_cost_usd` bounds the estimate of one request, wherever a provider has no bound of its own. A request whose
     price is unknown is not within a bound. Without `hedge`, only routes that ask for it are hedged.
+    With `autoscale` the number of gateway processes follows the load, and `replicas` is not looked at.
     `prices` are known better than the price data has them; `price_file` names a file that holds such a list, beside the
     settings file. It is read where the settings are, and its prices travel with them.
     """
@@ -359,6 +379,7 @@ class Settings(_Part):
     host: str = "127.0.0.1"
     port: Port = 8_000
     replicas: Count = 1
+    autoscale: AutoscaleSettings | None = None
     proxy: Literal["haproxy", "python", "auto"] = "auto"
     data_path: Literal["edge", "actor"] = "edge"
     auth: bool = True

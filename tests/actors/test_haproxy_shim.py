@@ -113,3 +113,18 @@ def test_haproxy_takes_the_listeners_over_from_the_one_behind_the_other_shim() -
 def test_started_anew_it_takes_over_from_nobody() -> None:
     assert anew(RELOAD) == FIRST
     assert anew(FIRST) == FIRST
+
+
+TWO_NODES = """backend http-raygate
+    server here 127.0.0.1:30000 check observe layer4
+    server there 10.0.0.7:30000 check observe layer4
+    server proxy 127.0.0.1:8500 check backup
+"""
+
+
+def test_replicas_of_this_node_come_first_where_that_is_asked_for() -> None:
+    assert "weight" not in tighten(TWO_NODES)
+    tightened = tighten(TWO_NODES, prefer_local=True)
+    assert "server here 127.0.0.1:30000 check observe layer4 weight 16\n" in tightened
+    assert "server there 10.0.0.7:30000 check observe layer4\n" in tightened
+    assert "server proxy 127.0.0.1:8500 check backup\n" in tightened

@@ -80,3 +80,17 @@ def test_a_secret_is_written_once_and_leaves_nothing_beside_it(tmp_path: Path) -
     assert not write_once(path, "second")
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_cluster_may_be_told_its_first_key(tmp_path: Path) -> None:
+    """The same one on whichever machine the state lies; a new one takes the place of the old."""
+    for given in ("rg-told", "rg-told-anew"):
+        info, fresh = bootstrap_key(tmp_path, {"RAYGATE_FIRST_KEY": given})
+        assert fresh is None
+        assert info.sha256 == sha256_of(given)
+    assert bootstrap_key(tmp_path)[0].sha256 == sha256_of("rg-told-anew")
+
+
+def test_an_incarnation_may_have_a_least_number(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert [store.next_incarnation("m", least=least) for least in (1, 1, 100, 7)] == [1, 2, 100, 101]
