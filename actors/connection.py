@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from actors.backup import finish
 from actors.environment import environment, state_folder
 from actors.keys import bootstrap_key
 from actors.launch import head
@@ -110,6 +111,7 @@ def ensure_manager(folder: Path, env: Mapping[str, str], settings: Settings | No
 
 def prepare_first(folder: Path, env: Mapping[str, str]) -> None:
     """As `prepare`, by the file and the environment of this node, where nothing has ever been stored here."""
+    finish(folder)
     if Store(folder).settings()[0] == 0:
         prepare(folder, env, load(_config_file(env), env))
 

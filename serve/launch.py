@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from actors.backup import finish
 from actors.connection import ensure_manager, join, start_ray
 from actors.keys import BOOTSTRAP_FILE, bootstrap_key
 from actors.launch import head
@@ -83,6 +84,7 @@ def up(
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with head.alone(folder):
+        finish(folder)
         run = head.running(folder)
         adopted = run is not None
         if not (keep and adopted):

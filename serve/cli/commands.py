@@ -328,6 +328,36 @@ def remove_budget(  # noqa: PLR0917  # typer calls it by name
     accounts.remove_budget(scope.value, account, period, url=url, key=key, as_json=as_json)
 
 
+@app.command()
+def backup(
+    to: Annotated[
+        str, typer.Argument(metavar="DEST", help="A file, a folder, or an address: s3://…, gs://…, file://…")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Write ledger, settings, keys' hashes and what was learned into one file, while everything goes on.
+
+    In a folder (a DEST that ends with / is one) the file is named by the moment. The file may hold secrets that
+    stand in the settings as they are.
+    """
+    from serve.cli import backup as command
+
+    command.backup(to, as_json=as_json)
+
+
+@app.command()
+def restore(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A backup; or a folder, of which the newest is taken.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Put aside what is here.")] = False,
+    if_any: Annotated[bool, typer.Option("--if-any", help="Fine if there is none.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make this machine's Raygate, which must not run, what a backup holds: all of it or nothing."""
+    from serve.cli import backup as command
+
+    command.restore(source, replace=replace, if_any=if_any, as_json=as_json)
+
+
 def run(args: Sequence[str] | None) -> int:
     """The exit code of these arguments."""
     try:
