@@ -222,6 +222,8 @@ class Edge:
             others = snapshot.others_in_flight.get(name, 0)
             standing = built.upstream.standing
             standing.learn(measured.get(name, {}), others, now, every_s=self.settings.feed.report_every_s)
+            if self.settings.providers[name].managed is not None:
+                self._limit(name, others)
         # Last: a snapshot that could not be taken is asked for again.
         self._stamp = snapshot.stamp
         self._ready.set()
@@ -266,7 +268,7 @@ class Edge:
 
     def _is_local(self, name: str) -> bool:
         ours = self.settings.providers.get(name)
-        return ours is not None and ours.kind is ProviderKind.LOCAL
+        return ours is not None and (ours.kind is ProviderKind.LOCAL or ours.managed is not None)
 
     def _build(self, *, anew: bool) -> None:
         """Make what is new; keep what is unchanged, with its connections; let go of the rest.
@@ -292,8 +294,7 @@ class Edge:
         for name, built in self._built.items():
             if isinstance(built.upstream, EdgeProvider):
                 built.upstream.catalog = catalog
-                limit = places(self.settings.providers[name], self.settings)
-                built.upstream.standing.limit(limit, SENSES.clock, self._rng)
+                self._limit(name)
         upstreams = {name: built.upstream for name, built in self._built.items()}
         # Calls under way end by the time limit that they began with; then their connections may go.
         longest_s = self.gateway.policy.deadline_s
@@ -316,6 +317,10 @@ class Edge:
         for built in retired:
             self._retired[id(built.upstream)] = built.upstream
             asyncio.get_running_loop().call_later(longest_s, self._let_go, built.upstream)
+
+    def _limit(self, name: str, others: int = 0) -> None:
+        limit = places(self.settings.providers[name], self.settings, self._endpoints.get(name), others=others)
+        self._built[name].upstream.standing.limit(limit, SENSES.clock, self._rng)
 
     def _let_go(self, upstream: EdgeProvider | ProviderRef) -> None:
         if self._retired.pop(id(upstream), None) is not None:
@@ -421,6 +426,7 @@ class Edge:
             observed=self._workshop.observations.take(),
             in_flight=self._told_in_flight,
             through_actors=self._through_actors(),
+            waiting=self._waiting(),
             relays=bool(self._own),
             shut={
                 f"{name}/{model}" if model else name: wait_s
@@ -440,6 +446,7 @@ class Edge:
             or bool(self._workshop.observations)
             or bool(in_flight)
             or bool(self._through_actors())
+            or bool(self._waiting())
             or told != (in_flight, self.counters)
         )
 
@@ -451,6 +458,10 @@ class Edge:
             if isinstance(one, EdgeProvider):
                 counts[one.name] += one.standing.load.in_flight
         return {name: count for name, count in counts.items() if count}
+
+    def _waiting(self) -> dict[str, int]:
+        queues = {name: built.upstream.standing.queue for name, built in self._built.items()}
+        return {name: queue.queued for name, queue in queues.items() if queue is not None and queue.queued}
 
     def _through_actors(self) -> dict[str, int]:
         """Calls that this process has under way through providers' actors."""

@@ -32,11 +32,12 @@ from actors.edge import Edge
 from actors.edge_cache import COUNTED
 from actors.environment import environment, node_id
 from actors.events import FOLLOW_S, Listeners
+from actors.fleet import Fleet, managed_of
 from actors.leaving import Leaving
 from actors.ledger_actor import LedgerActor
 from actors.ledger_ref import LedgerRef
 from actors.local_model import LocalModelActor
-from actors.names import CACHE, LEDGER, LOCAL_MODEL, MANAGER, RUVECTOR, provider_actor
+from actors.names import CACHE, COPY, LEDGER, LOCAL_MODEL, MANAGER, RUVECTOR, provider_actor
 from actors.provider_actor import ProviderActor
 from actors.refs import AuthorityRef, LocalModelRef, Unreachable, last_line
 from actors.ruvector_actor import RuVectorActor
@@ -131,6 +132,7 @@ class ManagerActor(ServesCalls):
         self._accounts: AccountsNews | None = None
         self._local_model = LocalModelRef()
         self._local_model_of: str | None = None
+        self._fleet = Fleet(self._folder)
         self._outbox: dict[str, dict[str, list[tuple[Observed, float]]]] = defaultdict(lambda: defaultdict(list))
         self._fresh: set[str] = set()
         self._listeners = Listeners(SENSES.wall, SENSES.clock)
@@ -272,8 +274,8 @@ class ManagerActor(ServesCalls):
                 if self._listeners.bus.wanted:
                     told = config_event(before, settings, version=version, at_s=SENSES.wall(), source=MANAGER)
                     self._listeners.bus.tell(told)
-                local = self._local_provider()
-                self._endpoints = {name: one for name, one in self._endpoints.items() if name == local}
+                kept = {self._local_provider(), *managed_of(settings)}
+                self._endpoints = {name: one for name, one in self._endpoints.items() if name in kept}
                 self._publish()
                 log.info("settings.applied", extra={"version": version})
         await self._supervise()
@@ -349,6 +351,7 @@ class ManagerActor(ServesCalls):
         if self._control is None:
             self._control = _ControlLoop()
             self._control.keep(_forever("supervise", self._supervise, every_s=HEARTBEAT_TICKS * TICK_S))
+            self._control.keep(_forever("models", self._look_after_copies, every_s=TICK_S))
             self._control.keep(_forever("ledger", self._follow_ledger, every_s=0.0))
             self._control.keep(
                 _forever(
@@ -476,6 +479,8 @@ class ManagerActor(ServesCalls):
     async def _inherit(self) -> None:
         """Let go of what a manager before this one had no time to end."""
         for actor in await asyncio.to_thread(supervisor.existing):
+            if actor.startswith(COPY):
+                self._fleet.inherit(actor)
             if actor == LOCAL_MODEL or actor.startswith(provider_actor("")):
                 self._let_go(actor, actor.removeprefix(provider_actor("")))
         self._inherited = True
@@ -520,9 +525,30 @@ class ManagerActor(ServesCalls):
                 # What the dead one did at its old address says nothing about this one.
                 await known.authority.reopen()
 
+    async def _look_after_copies(self) -> None:
+        """Have as many copies of the servers that we run as their calls ask for; tell where those that serve listen."""
+        if not self._inherited:
+            return
+        managed = managed_of(self._settings)
+        with self._lock:
+            calls = {name: self._view.in_flight(name) + self._view.waiting(name) for name in managed}
+        wanted = self._fleet.wanted(managed, calls, SENSES.clock())
+        for actor, name in self._fleet.superfluous(wanted):
+            self._let_go(actor, name)
+        found = await self._fleet.serve(managed, wanted, keep=self._leaving.stays)
+        ours = {name: one for name, one in self._endpoints.items() if name not in managed}
+        # Where none answers just now the last that did are told: their edges find out by themselves.
+        now = {name: found.get(name, self._endpoints.get(name)) for name in managed}
+        endpoints = {**ours, **{name: one for name, one in now.items() if one is not None}}
+        if endpoints != self._endpoints:
+            self._endpoints = endpoints
+            self._publish()
+
     def _local_provider(self) -> str | None:
+        """Whose embedded model runs in an actor of its own."""
         providers = self._settings.providers.items()
-        return next((name for name, one in providers if one.enabled and one.kind is ProviderKind.LOCAL), None)
+        ours = (name for name, one in providers if one.enabled and one.kind is ProviderKind.LOCAL and not one.managed)
+        return next(ours, None)
 
     # What is published.
 

@@ -14,5 +14,13 @@ CONTROL = "control"
 """The concurrency group of feed, reports and health: a thread of its own, so that a flood of calls cannot starve it."""
 
 
+COPY = "model:"
+
+
+def copy_actor(provider: str, number: int) -> str:
+    """The actor whose child is this copy of a provider's server."""
+    return f"{COPY}{provider}:{number}"
+
+
 def provider_actor(provider: str) -> str:
     return f"provider:{provider}"

@@ -3,12 +3,13 @@
     manager             made by whoever starts Raygate first
     provider:<name>     made by the manager, one for each provider that is switched on
     local-model         made by the manager where the embedded model is switched on
+    model:<name>:<n>    made by the manager, one for each copy of a server that Raygate runs itself
     ledger              made by the manager
     ruvector            made by the manager when somebody first goes by what is learned
     cache               made by the manager where replicas remember answers together in an actor
 
-None asks for a CPU: they wait for the network, and a full machine must not keep them from starting. The calls here
-block; async callers use a thread.
+None but a server's copy asks for a CPU: they wait for the network, and a full machine must not keep them from starting.
+The calls here block; async callers use a thread.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def state_lies_apart() -> bool:
     return STATE in ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
 
 
-def ensure(name: str, cls: type[Any], *args: object, here: bool = False) -> Any:
+def ensure(name: str, cls: type[Any], *args: object, here: bool = False, cpus: float = 0.0, gpus: float = 0.0) -> Any:
     """The handle of this actor, made if there is none; `here` ties it to a disk, this node's or that of `STATE`."""
     where: dict[str, Any] = {"scheduling_strategy": "DEFAULT"}
     if here and state_lies_apart():
@@ -58,7 +59,8 @@ def ensure(name: str, cls: type[Any], *args: object, here: bool = False) -> Any:
         max_restarts=-1,
         max_task_retries=0,
         max_concurrency=CALLS_AT_ONCE,
-        num_cpus=0,
+        num_cpus=cpus,
+        num_gpus=gpus,
         **where,
     ).remote(*args)
 

@@ -54,6 +54,7 @@ from runtime.token_ratio import Ratios
 from runtime.transport.aiohttp_transport import AiohttpTransport
 from runtime.transport.base import Limits, Transport
 from runtime.transport.scripted import ScriptedTransport
+from runtime.transport.spread import Spread
 
 NANO = 1_000_000_000
 
@@ -119,7 +120,7 @@ class Workshop:
         return EdgeProvider(
             spec=_spec(name, ours, settings, endpoint, self.env),
             dialect=DIALECTS[DIALECT_OF[ours.kind]],
-            transport=self._transport(name, ours),
+            transport=self._transport(name, ours, endpoint),
             catalog=catalog,
             standing=standing,
             observations=self.observations,
@@ -131,12 +132,14 @@ class Workshop:
             ratios=self.ratios,
         )
 
-    def _transport(self, name: str, ours: ProviderSettings) -> Transport:
+    def _transport(self, name: str, ours: ProviderSettings, endpoint: Endpoint | None) -> Transport:
         if ours.kind is ProviderKind.SCRIPTED:
             try:
                 return ScriptedTransport(parse_script(ours.script), self.sleep)
             except BadScript as error:
                 raise BadSettings([Problem("", f"providers.{name}", str(error))]) from None
+        if endpoint is not None and endpoint.copies:
+            return Spread(AiohttpTransport(), endpoint.base_url, endpoint.copies, self.senses.clock)
         return AiohttpTransport()
 
 
@@ -194,8 +197,17 @@ class Places:
         return made
 
 
-def places(ours: ProviderSettings, settings: Settings) -> AdmissionPolicy | None:
-    """How many calls at once one process makes to a provider, and how they wait; None for no limit."""
+def places(
+    ours: ProviderSettings, settings: Settings, endpoint: Endpoint | None = None, *, others: int = 0
+) -> AdmissionPolicy | None:
+    """How many calls at once one process makes to a provider, and how they wait; None for no limit.
+
+    To servers of ours no more than they have slots, less the calls that `others` have under way there.
+    """
+    if ours.managed is not None:
+        slots = max(len(endpoint.copies) if endpoint else 0, 1) * ours.managed.slots
+        free = max(min(slots, ours.max_in_flight or slots) - others, 1)
+        return replace(admission_policy(settings.admission), max_in_flight=free, max_queued=ours.managed.queue)
     if ours.max_in_flight is None:
         return None
     return replace(admission_policy(settings.admission), max_in_flight=ours.max_in_flight)
@@ -358,7 +370,8 @@ def _spec(
     found = (endpoint.api_key,) if endpoint else (resolve_secret(secret, env) for secret in ours.secrets)
     keys = tuple(Key(secret) for secret in dict.fromkeys(found) if secret)
     timeouts = settings.timeouts
-    starting = ours.kind is ProviderKind.LOCAL and endpoint is None and not ours.url
+    own = ours.managed is not None or ours.kind is ProviderKind.LOCAL
+    starting = own and endpoint is None and (ours.managed is not None or not ours.url)
     return ProviderSpec(
         target=Target(
             provider=name,
@@ -378,7 +391,9 @@ def _spec(
         max_in_flight=ours.max_in_flight,
         keys=keys,
         proves_keys=ours.kind in PROVES_KEYS,
-        not_yet="the embedded model is still starting; try again in a moment" if starting else "",
+        not_yet=f"{'its server' if ours.managed else 'the embedded model'} is still starting; try again in a moment"
+        if starting
+        else "",
     )
 
 

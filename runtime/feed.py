@@ -129,12 +129,17 @@ class Measured:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a provider that we run ourselves listens; it may move when its actor restarts."""
+    """Where a provider that we run ourselves listens; it may move when its actor restarts.
+
+    `copies` are the base URLs of all its servers, where there may be several; then `base_url` is only what calls are
+    addressed to before one of them is chosen.
+    """
 
     provider: str
     base_url: str
     api_key: str = field(repr=False, default="")
     node: str = ""
+    copies: tuple[str, ...] = ()
 
 
 @crosses
@@ -317,6 +322,8 @@ class EdgeReport:
     views: tuple[Published, ...] = ()
     through_actors: Mapping[str, int] = field(default_factory=dict)
     relays: bool = False
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Calls that wait for a place at a provider, in this process's queue."""
 
     def aged(self, elapsed_s: float) -> EdgeReport:
         """The same, told `elapsed_s` later: a wait is over when it would have been."""

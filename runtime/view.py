@@ -126,6 +126,10 @@ class SharedView:
         """Calls under way at a provider, over all edges, as they last reported."""
         return sum(report.in_flight.get(provider, 0) for report in self._reports.values())
 
+    def waiting(self, provider: str) -> int:
+        """Calls that wait for a place at a provider, over all edges, as they last reported."""
+        return sum(report.waiting.get(provider, 0) for report in self._reports.values())
+
     def shut_for_s(self, provider: str, now: float) -> float:
         """Seconds until the first of the edges that call this provider (or "provider/model") asks it again; 0.0 if
         one would now."""

@@ -19,7 +19,7 @@ from actors.connection import ensure_manager, join, start_ray
 from actors.keys import BOOTSTRAP_FILE, bootstrap_key
 from actors.launch import head
 from actors.launch.processes import listeners
-from actors.names import LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
+from actors.names import COPY, LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
 from runtime.feed import KeyInfo
 from runtime.settings import BadSettings, Problem, ProviderKind, Settings, effective
 from runtime.settings.difference import Change, difference
@@ -183,7 +183,7 @@ def leave(address: str) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name in (MANAGER, LOCAL_MODEL) or name.startswith(provider_actor(""))
+    return name in (MANAGER, LOCAL_MODEL) or name.startswith((provider_actor(""), COPY))
 
 
 def _serve(settings: Settings, port: int) -> None:

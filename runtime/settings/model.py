@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from runtime.balance.plan import StrategyName
 from runtime.models import Feature, Parameter
 from runtime.settings.hooks import AlertSettings, Hook
+from runtime.settings.managed import ManagedSettings
 from runtime.settings.parts import STRICT, Count, Seconds
 from runtime.settings.prices import PriceList, PriceSettings, Usd
 from runtime.settings.problems import BadSettings
@@ -77,6 +78,9 @@ FOREIGN_END: dict[ProviderKind, re.Pattern[str]] = {
 """Ends of addresses that are not the kind's own: mostly those of the OpenAI-compatible endpoints beside it."""
 
 
+MANAGED = (ProviderKind.CUSTOM, ProviderKind.LOCAL, ProviderKind.OLLAMA)
+"""Kinds whose servers Raygate can run itself."""
+
 OURSELVES = "raygate"
 """In reports and failures this names Raygate itself, so no provider may be called so."""
 
@@ -131,7 +135,7 @@ class ProviderSettings(_Part):
     `retry_attempts` and `timeout_s` replace `retry.per_provider` and `timeouts.total_s` for this provider.
     `api_keys` are several keys, instead of one `api_key`: they take turns, and one that is refused or throttled stands
     aside.
-    `script` is what a `scripted` provider plays.
+    `script` is what a `scripted` provider plays. `managed`: Raygate runs the server itself, and knows where it listens.
     """
 
     kind: ProviderKind
@@ -157,12 +161,20 @@ class ProviderSettings(_Part):
     price: PriceSettings | None = None
     max_cost_usd: Usd | None = None
     script: JsonValue = None
+    managed: ManagedSettings | None = None
 
     @model_validator(mode="after")
     def _addressed(self) -> ProviderSettings:
         if self.base_url and not re.match(r"https?://[^/\s]+", self.base_url):
             raise PydanticCustomError("base_url", "`base_url` should begin with http:// or https:// and a host")
-        if self.kind in (ProviderKind.CUSTOM, ProviderKind.RUVLLM) and not self.base_url:
+        if self.managed is not None:
+            if self.kind not in MANAGED:
+                raise PydanticCustomError("managed", "only a provider of kind custom, local or ollama can be `managed`")
+            if self.base_url or self.secrets:
+                raise PydanticCustomError("managed", "is `managed`: its address and its key are not for you to choose")
+            if self.kind is ProviderKind.CUSTOM and not self.managed.command:
+                raise PydanticCustomError("managed", "`managed` of kind `custom` needs a `command`")
+        elif self.kind in (ProviderKind.CUSTOM, ProviderKind.RUVLLM) and not self.base_url:
             raise PydanticCustomError("base_url", "needs a `base_url`: this kind has no address of its own")
         foreign = FOREIGN_END.get(self.kind)
         if foreign and (end := foreign.search(self.base_url)):
