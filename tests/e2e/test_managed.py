@@ -62,7 +62,7 @@ def ask(live: Live, model: str = "spilling") -> tuple[str, str, str]:
 
 
 def test_copies_grow_spill_heal_and_go(lab: Live) -> None:
-    assert ask(lab, "lab/m")[2] == "0.00002", "10 tokens in and 5 out, at the price of the settings"
+    assert ask(lab, "lab/m")[2] == "0.000020000", "10 tokens in and 5 out, at the price of the settings"
     with Load(lab, "spilling", callers=12, streams=False) as load:
         until(lambda: len(servers(lab)) == MOST, "as many copies as may be", within_s=60)
         asked = len(load.answers)
