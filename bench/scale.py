@@ -1,7 +1,7 @@
 """What one manager and one ledger carry: 200 edges, 40 providers, 20,000 requests a second, under a virtual clock.
 
-The parts are the real ones (`SharedView`, `Told`, `Authority`, `Observations`, `Owner`, `Purse`), wired as in `actors/`,
-and messages take milliseconds. Counted are messages, how old and how wrong is what an edge knows, what leases cost a
+The parts are the real ones (`SharedView`, `Told`, `Authority`, `Observations`, `Owner`, `Purse`), wired as in actors/.
+Messages take milliseconds. Counted are messages, how old and how wrong is what an edge knows, what leases cost a
 budget, and the processor time of the central side. An actor call costs `CALL_S` besides, whatever is in it.
 
 Run: python -m bench.scale [--edges 200] [--seconds 12] [--page docs/scale.md]
