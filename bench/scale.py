@@ -352,7 +352,7 @@ class Lending:
     busy: float
 
 
-def lending(*, edges: int, keys: int, per_s: int, seconds: float = 4.0, seed: int = 1) -> Lending:
+def lending(*, edges: int, keys: int, per_s: int, seconds: float = 3.0, seed: int = 1) -> Lending:
     """Each request is of any key, at any edge. Grants come back at once: only the owner's time counts."""
     rng, meter, now = random.Random(seed), Meter(), 1_800_000_000.0
     owner = Owner(epoch=1, now=now, restarted=False)
@@ -374,15 +374,20 @@ def lending(*, edges: int, keys: int, per_s: int, seconds: float = 4.0, seed: in
             meter.calls.clear()
             claimed = 0
         for purse in purses:
+            short = []
             for _ in range(_poisson(rng, per_s / edges * TICK_S)):
                 pass_ = rng.choice(passes)
                 got = purse.reserve(pass_, 5_000_000, 0, now)
                 if isinstance(got, Need):
-                    claimed += _exchange(purse, owner, meter, now)
-                    got = purse.reserve(pass_, 5_000_000, 0, now, asked=got)
+                    short.append((pass_, got))
+                elif not isinstance(got, Failure):
+                    purse.settle(got, 3_000_000, 0, now)
+            # As the till does: one exchange for all who wait.
+            claimed += _exchange(purse, owner, meter, now)
+            for pass_, need in short:
+                got = purse.reserve(pass_, 5_000_000, 0, now, asked=need)
                 if not isinstance(got, (Need, Failure)):
                     purse.settle(got, 3_000_000, 0, now)
-            claimed += _exchange(purse, owner, meter, now)
         now += TICK_S
     cpu, calls = meter.spent["grants"] / seconds, meter.calls["grants"] / seconds
     return Lending(
