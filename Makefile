@@ -32,7 +32,8 @@ CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
 .PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres \
-	test-redis test-clients prove-wire bench bench-peers bench-balance bench-learning bench-ledger docs fmt lock clean
+	test-redis test-cluster test-clients prove-wire bench bench-peers bench-balance bench-learning bench-ledger \
+	bench-scale docs fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -96,6 +97,14 @@ test-postgres: $(VENV)/.dev
 # them. On a server of yours, whose keys they delete: RAYGATE_TEST_REDIS=redis://… make test
 test-redis: $(VENV)/.dev
 	@tests/cache/redis.sh $(BIN)/pytest tests/cache/test_shared.py
+
+# Several Ray nodes on this machine, one of which is killed under load. Minutes; nothing else should run beside it.
+test-cluster: $(VENV)/.dev
+	CLUSTER_TESTS=1 timeout --signal=INT --kill-after=30 600 $(BIN)/pytest -s tests/cluster/test_nodes.py
+
+# What one manager and one ledger carry, under a virtual clock: prints the tables and renews docs/scale.md.
+bench-scale: $(VENV)/.dev
+	@$(BIN)/python -m bench.scale --page docs/scale.md
 
 # Settlements per second into the ledger; with Postgres too where there is one.
 bench-ledger: $(VENV)/.dev
