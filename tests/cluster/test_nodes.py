@@ -43,7 +43,8 @@ class Nodes:
     cluster: Any
     workers: list[Any]
     url: str
-    answers: list[str] = field(default_factory=list)
+    answers: list[tuple[float, str]] = field(default_factory=list)
+    """When each was asked for, and what went wrong ("" if nothing)."""
 
     def ask(self, client: httpx.Client) -> str:
         """What went wrong. A connection that dies with its node is made anew, once: that caller was of that node."""
@@ -125,24 +126,29 @@ def test_a_worker_dies_under_load_and_the_state_stays_where_it_is(nodes: Nodes) 
     def call() -> None:
         with nodes.client() as client:
             while not stop.is_set():
-                nodes.answers.append(nodes.ask(client))
+                asked = time.monotonic()
+                nodes.answers.append((asked, nodes.ask(client)))
 
     callers = [threading.Thread(target=call) for _ in range(6)]
     for one in callers:
         one.start()
     try:
         until(lambda: len(nodes.answers) > 200, "there is load", within_s=120)
-        killed_at = len(nodes.answers)
+        killed_at, killed_s = len(nodes.answers), time.monotonic()
         nodes.cluster.remove_node(nodes.workers[0], allow_graceful=False)
-        begun = time.monotonic()
         until(
-            lambda: time.monotonic() - begun > 15 and len(nodes.answers) > killed_at + 500, "on it goes", within_s=120
+            lambda: time.monotonic() - killed_s > 15 and len(nodes.answers) > killed_at + 500,
+            "on it goes",
+            within_s=120,
         )
     finally:
         stop.set()
         for one in callers:
             one.join()
-    failed = [one for one in nodes.answers if one]
+    failed = [(asked - killed_s, why) for asked, why in nodes.answers if why]
     print(f"{len(nodes.answers)} requests, {len(failed)} failed: {failed[:3]}")
-    assert len(failed) <= 0.001 * len(nodes.answers)
+    # What a replica had in hand when it died was its own node's; each caller has one such request at most.
+    survivors = [one for one in failed if not -1.0 < one[0] < 0.5]
+    assert len(failed) <= len(callers)
+    assert len(survivors) <= 0.001 * len(nodes.answers)
     assert node_of(MANAGER) == head
