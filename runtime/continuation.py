@@ -226,4 +226,5 @@ def add_costs(one: Cost | None, other: Cost | None) -> Cost | None:
         cache_write_nanousd=one.cache_write_nanousd + other.cache_write_nanousd,
         reasoning_nanousd=one.reasoning_nanousd + other.reasoning_nanousd,
         per_call_nanousd=one.per_call_nanousd + other.per_call_nanousd,
+        saved_nanousd=one.saved_nanousd + other.saved_nanousd,
     )

@@ -60,11 +60,16 @@ async def open_edge() -> Edge:
 
 def build() -> GatewayApp:
     """Called in each replica, before Serve opens its ports."""
-    if MARK in environment():
-        _keep_to_loopback()
-    app = GatewayApp(open_edge)
+    app = build_counted()
     Shortcut.way = app.way
     return app
+
+
+def build_counted() -> GatewayApp:
+    """The same without the shortcut: Serve counts the requests under way, and autoscales by them."""
+    if MARK in environment():
+        _keep_to_loopback()
+    return GatewayApp(open_edge)
 
 
 def _keep_to_loopback() -> None:
@@ -99,7 +104,7 @@ def deployment(
         graceful_shutdown_timeout_s=grace_s,
         # Replicas wait for the network most of the time; on one machine they must start also where it is fully booked.
         ray_actor_options={"num_cpus": cpus},
-    )(ray_serve.ingress(build)())
+    )(ray_serve.ingress(build if autoscale is None else build_counted)())
     return gateway.bind()
 
 
