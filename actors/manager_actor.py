@@ -101,7 +101,7 @@ class ManagerActor(ServesCalls):
     CONTROL_METHODS = (
         *("poll", "report", "introduce", "announce"),
         *("watch", "unwatch", "tell_events"),
-        *("current", "preview", "apply_settings", "add_key", "overview", "need_learning"),
+        *("current", "preview", "apply_settings", "add_key", "overview", "glance", "need_learning"),
         *("forget_answers", "cached_answers"),
     )
 
@@ -337,6 +337,25 @@ class ManagerActor(ServesCalls):
                 "edges": dict(edges),
                 "following": {edge: self._following[edge] for edge in edges if edge in self._following},
                 "received": dict(self.received),
+            }
+
+    async def glance(self) -> dict[str, Any]:
+        """What a live view asks for each second: how the providers are, and what was used in this hour by model.
+
+        `hour_s` is when that hour began: then the sums begin with nothing.
+        """
+        self._controls()
+        with self._lock:
+            used = self._book.report("hour", SENSES.wall())
+            return {
+                "providers": [self._status(name) for name, one in self._settings.providers.items() if one.enabled],
+                "replicas": sum(edge.startswith("edge@") for edge in self._view.edges(SENSES.clock())),
+                "hour_s": used.start_s,
+                "incarnation": self._incarnation,
+                "used": {
+                    name: (one.requests, one.errors, one.cost_nanousd, one.total_tokens, one.unpriced_requests)
+                    for name, one in used.models.items()
+                },
             }
 
     # Group `control`: how it is kept going.

@@ -405,6 +405,11 @@ class ManagerRef(RemoteProvider):
         )
         return snapshot
 
+    async def glance(self) -> Mapping[str, Any]:
+        """What a live view shows. Raises `Unreachable`."""
+        seen: Mapping[str, Any] = await self.actor.call("glance", timeout_s=CONTROL_TIMEOUT_S)
+        return seen
+
     async def report(self, report: EdgeReport) -> None:
         """Raises `Unreachable`; a report may then be sent again, its sequence number makes it count once."""
         await self.actor.call("report", report, timeout_s=CONTROL_TIMEOUT_S)

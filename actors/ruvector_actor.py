@@ -55,7 +55,12 @@ STEERS: Mapping[str, Callable[[School, str, Any], Json | Failure]] = {
     "rollback": lambda school, tenant, number: school.rollback(tenant, number),
     "forget": lambda school, tenant, request: school.forget(tenant, request),
     "snapshots": lambda school, tenant, _: school.snapshots(tenant),
+    "map": lambda school, tenant, _: school.map(tenant),
+    "decision": lambda school, tenant, request: school.decision(tenant, request),
 }
+
+READS = ("snapshots", "map", "decision")
+"""Those of them that change nothing."""
 
 
 class NotOpen(Exception):
@@ -144,7 +149,8 @@ class RuVectorActor:
         if what not in STEERS:
             return Failure(kind=FailureKind.BAD_REQUEST, detail=f"nobody here knows how to {what}", scope="request")
         done = await self._answer(lambda school: STEERS[what](school, tenant, arg))
-        self._announce()
+        if what not in READS:
+            self._announce()
         return done
 
     async def export(self, tenant: str, after: int, most: int) -> tuple[bytes, int | None] | Failure:

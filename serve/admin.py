@@ -4,6 +4,7 @@
     GET /admin/accounts    POST /admin/teams/{id}        POST /admin/orgs/{id}
     GET /admin/budgets     POST /admin/budgets/{scope}/{id}          DELETE /admin/budgets/{scope}/{id}/{period}
     GET /admin/spend       GET /admin/rows               GET /admin/elsewhere         GET /admin/export
+    GET /admin/tail
     GET /admin/audit       GET /admin/ledger
     GET /admin/learning    …                             what was learned: `admin_learning`
     GET /admin/events                                    what happens, as it happens: `events`
@@ -96,6 +97,14 @@ WAYS = (
     Way("GET", ("rows",), "rows", "Attempts, one by one.", "Rows", query={**WHICH, "limit": int}),
     Way(
         "GET",
+        ("tail",),
+        "tail",
+        "The last attempts, the newest first; or those that came after one looked.",
+        "Tail",
+        query={**WHICH, "limit": int, "after": int},
+    ),
+    Way(
+        "GET",
         ("elsewhere",),
         "elsewhere",
         "What the same tokens would have cost at other models.",
@@ -140,6 +149,22 @@ WAYS = (
         "Text",
         query=ORG,
         file=True,
+    ),
+    Way(
+        "GET",
+        ("learning", "map"),
+        "learning_map",
+        "What was asked, on a map; whom that teaches to ask, for how much, and how often somebody was tried out.",
+        "LearningMap",
+        query=ORG,
+    ),
+    Way(
+        "GET",
+        ("learning", "decisions", "{id}"),
+        "learning_decision",
+        "How one request was decided, and what was said of its answer.",
+        "Decision",
+        query=ORG,
     ),
     Way("GET", ("learning", "snapshots"), "learning_snapshots", "What one may go back to.", "Snapshots", query=ORG),
     Way("POST", ("learning", "pause"), "learning_pause", "Keep all that comes, and learn nothing.", "Done", query=ORG),

@@ -19,6 +19,8 @@ from serve.learning import enabled, organisation
 
 LINES = b"application/x-ndjson"
 UNKNOWN = "unknown_request"
+READS = ("snapshots", "map", "decision")
+"""What changes nothing, and leaves no trail."""
 
 
 async def answer(asked: Asked, ask: str, names: Sequence[str], said: Mapping[str, str | int]) -> None:
@@ -37,11 +39,12 @@ async def answer(asked: Asked, ask: str, names: Sequence[str], said: Mapping[str
             refuse(found)
         await asked.reply({"org": org, **_told(found)})
         return
-    if ask == "snapshots":
-        there = await learning.owner.steer("snapshots", org)
+    if ask in READS:
+        there = await learning.owner.steer(ask, org, names[0] if names else None)
         if isinstance(there, Failure):
-            refuse(there)
-        await asked.reply({"org": org, "snapshots": there})
+            await answer_failure(asked.exchange, there, status=404 if there.code == UNKNOWN else None)
+            return
+        await asked.reply({"org": org, **(there if isinstance(there, dict) else {ask: there})})
         return
     what = "forget" if ask == "forget_all" else ask
     if ask == "forget_all" and "org" not in said:

@@ -95,6 +95,7 @@ _KEY = {
     "expires_at": _or_null(_REAL),
     "revoked": _YES_OR_NO,
 }
+_BELIEVED = {"quality": _or_null(_REAL), "doubt": _or_null(_REAL)}
 _SUMS = _all(**dict.fromkeys(MEASURES, _WHOLE), cost_usd=_or_null(_REAL))
 _NULLABLE = _or_null({"type": ["string", "integer", "number", "array", "object"]})
 
@@ -140,6 +141,7 @@ ANSWERS: Mapping[str, Json] = {
             )
         ),
     ),
+    "Tail": _all(seq=_WHOLE, rows=_some(_all(**dict.fromkeys(FIELDS, _NULLABLE)))),
     "Rows": _all(rows=_some(_all(**dict.fromkeys(FIELDS, _NULLABLE)))),
     "Elsewhere": _all(
         spent_nanousd=_WHOLE,
@@ -179,6 +181,38 @@ ANSWERS: Mapping[str, Json] = {
         judged=_REAL,
         models={"type": "object", "additionalProperties": _all(quality=_REAL, doubt=_REAL)},
         signals={"type": "object", "additionalProperties": _WHOLE},
+    ),
+    "LearningMap": _all(
+        org=_TEXT,
+        learns=_YES_OR_NO,
+        models=_some(_all(model=_TEXT, **_BELIEVED, cost_usd=_or_null(_REAL))),
+        points=_some(_all(x=_REAL, y=_REAL, model=_TEXT, quality=_or_null(_REAL), topic=_WHOLE)),
+        topics=_some(
+            _all(
+                x=_REAL,
+                y=_REAL,
+                prompts=_WHOLE,
+                example=_or_null(_TEXT),
+                best=_or_null(_TEXT),
+                cheap=_or_null(_TEXT),
+                models=_some(_all(model=_TEXT, **_BELIEVED)),
+            )
+        ),
+        curve=_some(_all(cost_usd=_REAL, quality=_REAL, shares={"type": "object", "additionalProperties": _REAL})),
+        traffic=_or_null(_all(cost_usd=_REAL, quality=_REAL, prompts=_WHOLE)),
+        decisions=_all(
+            **dict.fromkeys(("of", "explored"), _WHOLE),
+            modes={"type": "object", "additionalProperties": _WHOLE},
+            gave_up=_REAL,
+        ),
+    ),
+    "Decision": _all(
+        org=_TEXT,
+        **dict.fromkeys(("request_id", "mode", "taste", "chosen", "answered", "outcome"), _TEXT),
+        propensity=_or_null(_REAL),
+        gave_up=_REAL,
+        candidates=_some(_all(model=_TEXT, cost_usd=_or_null(_REAL))),
+        judged=_some(_all(quality=_REAL, weight=_REAL, key=_TEXT)),
     ),
     "Snapshots": _all(org=_TEXT, snapshots=_some(_all(snapshot=_WHOLE, at=_or_null(_REAL)))),
     "CacheState": _all(

@@ -33,6 +33,7 @@ from serve.errors import Refused, answer_failure
 from serve.http import ClientGone, Exchange, Receive, Scope, Send, TooLarge
 from serve.metered import Metered
 from serve.ruvllm import InSession
+from serve.ui.page import Page, is_ours, needs_key
 
 log = logging.getLogger("raygate.http")
 
@@ -44,6 +45,7 @@ class GatewayApp:
         self._open_edge = open_edge
         self._edge: Edge | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._page = Page()
         self._places = Places(monotonic, random.Random(), on_change=self._count)
 
     @property
@@ -128,6 +130,9 @@ class GatewayApp:
         path = exchange.path.removeprefix("/v1").rstrip("/")
         if path.startswith(admin.PREFIX + "/"):
             await admin.answer(self._asked(exchange, path, request_id, await caller_of(exchange, self.edge)))
+        elif is_ours(path):
+            caller = await caller_of(exchange, self.edge) if needs_key(path) else Caller()
+            await self._page.answer(self._asked(exchange, path, request_id, caller))
         elif (chat := CHATS.get(path)) is not None:
             exchange.surface = chat.surface
             self._only(exchange, "POST")

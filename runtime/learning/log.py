@@ -119,6 +119,15 @@ class Log:
                 found.append((int(at), decision, self.judgements(tenant, decision.request)))
         return found
 
+    def newest(self, tenant: str, most: int) -> list[Trajectory]:
+        """The last decisions, newest first; also what was skipped."""
+        rows = self._db.execute(
+            "SELECT body, vector FROM event WHERE tenant = ? AND kind = 'decided' ORDER BY number DESC LIMIT ?",
+            (tenant, most),
+        )
+        found = (from_plain("decided", orjson.loads(body), vector) for body, vector in rows)
+        return [one for one in found if isinstance(one, Trajectory)]
+
     def judgements(self, tenant: str, request: str) -> list[Judged]:
         """All that was said of it, oldest first."""
         rows = self._db.execute(

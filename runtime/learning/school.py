@@ -23,6 +23,7 @@ from runtime.learning.again import SAME, Again
 from runtime.learning.events import Event, Judged, vector_of
 from runtime.learning.export import row_of
 from runtime.learning.log import Log
+from runtime.learning.map import MAPPED, decision_of, mapped
 from runtime.learning.pupil import Pupil, Schooling
 from runtime.learning.values import FeedbackGiven, Lesson, Summary, Taken, Trajectory
 from runtime.learning.verdict import bad, unknown
@@ -51,6 +52,7 @@ class _Class:
     paused: bool = False
     emptied: bool = False
     ahead: int = 0
+    map: tuple[int, dict[str, Any]] | None = None
 
     @property
     def stamp(self) -> int:
@@ -346,6 +348,21 @@ class School:
             signals=dict(pupil.signals),
             paused=made.paused,
         )
+
+    def map(self, tenant: str) -> dict[str, Any]:
+        """`runtime.learning.map` of the last decisions; kept until something is learned."""
+        made = self._class(tenant)
+        if made.map is None or made.map[0] != made.stamp:
+            decisions = self.log.newest(tenant, MAPPED)
+            known = (self.memory.known(tenant, one.request) for one in decisions)
+            judged = [None if one is None else one.quality for one in known]
+            made.map = made.stamp, mapped(made.pupil.learner, decisions, judged)
+        return made.map[1]
+
+    def decision(self, tenant: str, request: str) -> dict[str, Any] | Failure:
+        """How one request was decided, and what was said of its answer."""
+        found = self.log.find(tenant, request)
+        return unknown(request) if found is None else decision_of(found, self.log.judgements(tenant, request))
 
     def about(self, tenant: str, query: str) -> str | Failure:
         """The id of the last request with this very text, as far as its vector tells."""

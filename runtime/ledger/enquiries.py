@@ -107,6 +107,21 @@ class Enquiries:
             return {"rows": [dict(zip(FIELDS, record(row), strict=True)) for row in page]}
         return {"rows": []}
 
+    async def tail(self, last: str = "24h", limit: int = 100, after: int = 0, **only: str) -> Answer | Failure:
+        """The last attempts, newest first; with `after`, those alone that were written down after that `seq`. `seq` of
+        the answer is what to go on after."""
+        since = self._since(last, only)
+        if isinstance(since, Failure):
+            return since
+        most = max(1, min(limit, MOST_ROWS))
+        found = await self._store.newest(Where(since_ms=since, only=only), after=max(0, after), limit=most)
+        if isinstance(found, StoreFailure):
+            return unkept(found)
+        return {
+            "seq": max((one.seq for one in found), default=after),
+            "rows": [dict(zip(FIELDS, record(one.row), strict=True)) for one in found],
+        }
+
     async def elsewhere(self, models: str = "", last: str = "30d", **only: str) -> Answer | Failure:
         """What the same tokens would have cost at other models, named as provider/model with commas between them."""
         since = self._since(last, only)

@@ -30,7 +30,7 @@ log = logging.getLogger("raygate.ledger")
 
 READS = frozenset({"keys", "key", "accounts", "audit"})
 OWN = frozenset({"budgets", "state"})
-ENQUIRIES = frozenset({"spend", "rows", "elsewhere"})
+ENQUIRIES = frozenset({"spend", "rows", "tail", "elsewhere"})
 CHANGES = frozenset(
     {"create_key", "change_key", "revoke_key", "put_team", "put_org", "set_budget", "remove_budget", "note"}
 )

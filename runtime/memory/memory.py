@@ -168,6 +168,11 @@ class Memory:
         """All that is remembered, oldest first: what learning is rebuilt from."""
         return self._store.traces(namespace)
 
+    def known(self, namespace: str, request: str) -> Trace | None:
+        """What is remembered of a request, if it still is."""
+        label = self._labels.get((namespace, request))
+        return None if label is None else self._traces.get(label)
+
     def near(self, namespace: str, vector: NDArray[np.float32], k: int) -> list[Found]:
         """Nearest first, of this namespace alone. Raises `BadVector`."""
         index = self._index.get(namespace)

@@ -66,6 +66,13 @@ class Change(NamedTuple):
     new: bool
 
 
+class Numbered(NamedTuple):
+    """A row with its number, which grows with each row that is written down."""
+
+    seq: int
+    row: Row
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
     """What a batch changed, each attempt once and for ever: the owner of budgets counts `changes` and nothing else.
@@ -226,6 +233,11 @@ class Store(Protocol):
 
     def rows(self, where: Where, *, page: int = 2000) -> AsyncIterator[tuple[Row, ...] | StoreFailure]:
         """Rows in the order of their attempts' beginning, a page at a time; a failure is the last item."""
+        ...
+
+    async def newest(self, where: Where, *, after: int = 0, limit: int = 100) -> tuple[Numbered, ...] | StoreFailure:
+        """The last rows, newest first. With `after`, those alone that were written down after the row of this number:
+        what has come since one looked, in the order in which it came."""
         ...
 
     async def fold(self, retention: Retention, *, now_ms: int) -> Folded | StoreFailure: ...

@@ -19,6 +19,7 @@ from runtime.ledger.store.base import (
     Audit,
     Document,
     Folded,
+    Numbered,
     Retention,
     StoreFailure,
     Total,
@@ -167,6 +168,12 @@ class PostgresStore:
             if len(found) < page:
                 return
             after = (found[-1][2], found[-1][0])
+
+    async def newest(self, where: Where, *, after: int = 0, limit: int = 100) -> tuple[Numbered, ...] | StoreFailure:
+        found = await self._read(*statements.newest(where, after, limit))
+        if isinstance(found, StoreFailure):
+            return found
+        return tuple(Numbered(values[0], row_of(values[1:])) for values in found)
 
     async def fold(self, retention: Retention, *, now_ms: int) -> Folded | StoreFailure:
         from runtime.ledger.store.postgres_fold import fold

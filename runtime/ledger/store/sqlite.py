@@ -26,6 +26,7 @@ from runtime.ledger.store.base import (
     Audit,
     Document,
     Folded,
+    Numbered,
     Retention,
     StoreFailure,
     Total,
@@ -140,6 +141,12 @@ class SqliteStore:
             if len(found) < page:
                 return
             after = (found[-1][2], found[-1][0])
+
+    async def newest(self, where: Where, *, after: int = 0, limit: int = 100) -> tuple[Numbered, ...] | StoreFailure:
+        found = await self._read(*statements.newest(where, after, limit))
+        if isinstance(found, StoreFailure):
+            return found
+        return tuple(Numbered(values[0], row_of(values[1:])) for values in found)
 
     async def fold(self, retention: Retention, *, now_ms: int) -> Folded | StoreFailure:
         from runtime.ledger.store.sqlite_fold import fold

@@ -86,17 +86,33 @@ def cells(cut: Cut) -> Query:
 
 def rows(where: Where, after: tuple[int, int] | None, limit: int) -> Query:
     """Columns: `seq`, then `COLUMNS`. `after` is the (at_ms, seq) of the last row of the page before."""
+    only, values = _where(where)
+    since, seq = after if after else (where.since_ms, -1)
+    return (
+        f"select seq, {ROW} from attempt where (at_ms, seq) > (?, ?) and at_ms < ?{only} order by at_ms, seq limit ?",
+        [since, seq, where.until_ms, *values, limit],
+    )
+
+
+def newest(where: Where, after: int, limit: int) -> Query:
+    """Columns as for `rows`. Without `after` the index by time is walked backwards, with it that by number."""
+    only, values = _where(where)
+    if after:
+        return f"select seq, {ROW} from attempt where seq > ?{only} order by seq desc limit ?", [after, *values, limit]
+    return (
+        f"select seq, {ROW} from attempt where at_ms >= ?{only} order by at_ms desc, seq desc limit ?",
+        [where.since_ms, *values, limit],
+    )
+
+
+def _where(where: Where) -> Query:
     named = {name: value for name, value in where.only.items() if name != "tag"}
     only, values = _only(named, FILTERS)
     if (tag := where.only.get("tag")) is not None:
         # Tags are JSON: a tag in its quotes stands in no other. Both databases know `replace`.
         only += " and replace(tags, ?, '') != tags"
         values.append(json.dumps(clean(tag)))
-    since, seq = after if after else (where.since_ms, -1)
-    return (
-        f"select seq, {ROW} from attempt where (at_ms, seq) > (?, ?) and at_ms < ?{only} order by at_ms, seq limit ?",
-        [since, seq, where.until_ms, *values, limit],
-    )
+    return only, values
 
 
 def _only(only: Mapping[str, str], allowed: Sequence[str]) -> Query:
