@@ -15,8 +15,10 @@ from serve.http import Exchange, Headers
 
 FOLDER = Path(__file__).parent / "static"
 INDEX = "index.html"
-VERSION = "{version}"
-"""What stands in the page for the version of its files."""
+OPEN = "open.html"
+"""The page where no key is asked for."""
+VERSION, ASKS = b"{version}", b"{asks}"
+"""What stands in the page for the version of its files, and for whether a key is asked for."""
 
 TYPES = {
     ".html": b"text/html; charset=utf-8",
@@ -66,9 +68,9 @@ class Files:
     version: str
     of: dict[str, File]
 
-    @property
-    def page(self) -> File:
-        return self.of[INDEX]
+    def page(self, *, asks: bool) -> File:
+        """The page itself. `asks`: whether this Raygate wants a key, so that the page need not find out."""
+        return self.of[INDEX] if asks else self.of[OPEN]
 
 
 @cache
@@ -84,7 +86,8 @@ def files(folder: Path = FOLDER) -> Files:
         whole.update(f"{name}\0{len(body)}\0".encode())
         whole.update(body)
     version = whole.hexdigest()[:12]
-    bodies[INDEX] = bodies[INDEX].replace(VERSION.encode(), version.encode())
+    page = bodies[INDEX].replace(VERSION, version.encode())
+    bodies[INDEX], bodies[OPEN] = page.replace(ASKS, b"yes"), page.replace(ASKS, b"no")
     return Files(version, {name: _file(name, body) for name, body in bodies.items()})
 
 

@@ -133,6 +133,7 @@ def hello_of(caller: Caller, settings: Settings) -> dict[str, Any]:
             name: {"targets": list(one.targets), "strategy": one.strategy} for name, one in settings.routes.items()
         }
         said["keep_text"] = settings.learning.keep_text
+        said["strategy"] = settings.strategy
     return said
 
 
@@ -170,7 +171,7 @@ async def _file(asked: Asked, path: str) -> None:
             # The page names its files by where it lies itself.
             await exchange.reply(308, b"", [(b"location", b"../ui"), *SAFE])
             return
-        await send(exchange, there.page, ASK)
+        await send(exchange, there.page(asks=asked.edge.settings.auth), ASK)
         return
     _, _, rest = path.partition("/v/")
     version, _, name = rest.partition("/")
