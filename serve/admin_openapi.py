@@ -195,6 +195,7 @@ ANSWERS: Mapping[str, Json] = {
                 example=_or_null(_TEXT),
                 best=_or_null(_TEXT),
                 cheap=_or_null(_TEXT),
+                goes={"type": "object", "additionalProperties": _REAL},
                 models=_some(_all(model=_TEXT, **_BELIEVED)),
             )
         ),

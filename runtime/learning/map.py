@@ -10,10 +10,11 @@ All of it is what the learner believes, and no measurement. Pure: decisions in, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.learning.events import Judged, vector_of
 from runtime.learning.values import Trajectory
@@ -26,10 +27,12 @@ MAPPED = 600
 LEAST = 12
 """Fewer have no topics."""
 MOST_TOPICS = 7
-LIKE = 0.03
+LIKE = 0.05
 """Who is expected to be worse by no more than this is as good, for whoever looks at the price."""
 STEPS = 25
 EXAMPLE = 90
+LATELY = 30
+"""Prompts of a topic that say where it goes now."""
 
 
 def mapped(learner: Learner | None, decisions: Sequence[Trajectory], judged: Sequence[float | None]) -> dict[str, Any]:
@@ -139,8 +142,7 @@ def _topics(
         return [0] * len(vectors), []
     moved = vectors - vectors.mean(axis=0)
     units = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
-    count = int(np.clip(round(np.sqrt(len(vectors) / 8)), 2, MOST_TOPICS))
-    centres, of = kmeans(units, count, np.random.default_rng(0))
+    centres, of = _cut(units)
     found = []
     sizes = Counter(of.tolist())
     # The largest come first, and are numbered so.
@@ -161,6 +163,7 @@ def _topics(
                 "example": None if example is None else " ".join(example.split())[:EXAMPLE],
                 "best": best,
                 "cheap": min(alike, key=lambda name: costs[name], default=None),
+                "goes": _shares(made[int(row)].answered for row in mine[:LATELY]),
                 "models": [
                     {
                         "model": name,
@@ -173,6 +176,29 @@ def _topics(
         )
     numbers = {topic: number for number, topic in enumerate(order)}
     return [numbers[int(one)] for one in of], found
+
+
+def _shares(answered: Iterable[str]) -> dict[str, float]:
+    """By how often, the most frequent first."""
+    found = Counter(filter(None, answered))
+    return {name: n / found.total() for name, n in found.most_common()}
+
+
+def _cut(units: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Into so many topics that each prompt is much nearer to its own than to the next (Rousseeuw's silhouette, 1987,
+    with distances to centres); never into so many that one has less than half a dozen on average."""
+    best: tuple[float, Floats, NDArray[np.intp]] | None = None
+    for count in range(2, min(MOST_TOPICS, max(2, len(units) // (LEAST // 2))) + 1):
+        centres, of = kmeans(units, count, np.random.default_rng(0))
+        if len(centres) < 2:
+            return centres, of
+        far = np.sort(1.0 - units @ centres.T, axis=1)
+        good = float(np.mean((far[:, 1] - far[:, 0]) / np.maximum(far[:, 1], 1e-9)))
+        # One topic more must be worth it.
+        if best is None or good > best[0] + 0.01:
+            best = good, centres, of
+    assert best is not None  # noqa: S101  # there are at least two counts' worth of prompts
+    return best[1], best[2]
 
 
 def _curve(believed: Floats | None, at: Mapping[str, int], costs: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ KEPT = 8
 """Looks that wait for one who reads slowly."""
 QUIET_S = 15.0
 """After so much silence a comment is sent, so that proxies keep the connection."""
-ASK_S = 5.0
+ASK_S = 1.0
 """How often it is looked whether the key is still good, and whether the settings have changed."""
 LONGEST_S = 600.0
 """Then the stream ends, and the page asks anew: of another replica, maybe, and with a key that is still good."""

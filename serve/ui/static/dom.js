@@ -102,7 +102,7 @@ export function wait(seconds) {
   return left < 90 ? `${left} s` : left < 5_400 ? `${Math.round(left / 60)} min` : left < 172_800 ? `${Math.round(left / 3_600)} h` : `${Math.round(left / 86_400)} days`;
 }
 
-export const clock = (at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+export const clock = (at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 export const day = (at) => new Date(at).toLocaleDateString([], { day: "numeric", month: "short" });
 export const plural = (n, one, more) => `${count(n)} ${n === 1 ? one : more || one + "s"}`;
 

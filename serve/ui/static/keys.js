@@ -8,7 +8,7 @@ const PERIODS = [["hour", "an hour"], ["day", "a day"], ["week", "a week"], ["mo
 
 export function keys(root, { live }) {
   const trouble = h("div"), shown = h("div"), list = h("div"), accounts = h("div"), trail = h("div");
-  let all = false, timer = setInterval(load, 15_000), serial = 0;
+  let all = false, timer = setInterval(load, 15_000), serial = 0, trailed = [];
   const gone = h("input", { type: "checkbox", id: "gone", onchange: () => { all = gone.checked; load(); } });
   put(root, h("div.page-head", h("div", h("h1", "Keys and budgets"), h("p", "A key is shown once, when it is made; only its hash is kept. A change holds everywhere within a second.")), h("button.button.main", { type: "button", onclick: create }, "New key")),
     h("div.stack", trouble, shown, h("section.panel", { "aria-label": "Keys" }, h("header", h("h2", "Keys"), h("label.tick.small.soft", { for: "gone" }, gone, "show revoked ones")), list),
@@ -18,15 +18,24 @@ export function keys(root, { live }) {
   async function load() {
     const turn = ++serial;
     try {
-      const [{ keys: found }, { limits }, above, { entries }] = await Promise.all([get("admin/keys"), get("admin/budgets"), get("admin/accounts"), get("admin/audit", { limit: 1000 })]);
+      const [{ keys: found }, { limits }, above, entries] = await Promise.all([get("admin/keys"), get("admin/budgets"), get("admin/accounts"), latest()]);
       if (turn !== serial) return;
       fresh(trouble);
       draw(found, limits); holders(above, limits); changes(entries);
     } catch (error) { if (turn === serial) fresh(trouble, fault("Keys cannot be read at the moment", error.message)); }
   }
 
+  /** The trail is told from its beginning: it is read once to its end, and then from there on. */
+  async function latest() {
+    for (;;) {
+      const { entries } = await get("admin/audit", { after: trailed.at(-1)?.seq || 0, limit: 1000 });
+      trailed = [...trailed, ...entries].slice(-8);
+      if (entries.length < 1000) return trailed;
+    }
+  }
+
   const of = (limits, scope, id) => limits.filter((one) => one.scope === scope && one.of === id && one.counts === "money");
-  const bounds = (limits, scope, id) => { const mine = of(limits, scope, id); return mine.length ? h("div.stack.tight", mine.map((one) => budget(one))) : h("span.soft", "no budget"); };
+  const bounds = (limits, scope, id) => { const mine = of(limits, scope, id); return mine.length ? h("div.stack.tight", mine.map((one) => budget(one, { named: false }))) : h("span.soft", "no budget"); };
 
   function draw(found, limits) {
     const now = Date.now() / 1000, mine = found.filter((one) => all || !one.revoked).sort((a, b) => b.created_at - a.created_at);
@@ -49,8 +58,8 @@ export function keys(root, { live }) {
   }
 
   function changes(entries) {
-    const lately = entries.slice(-8).reverse();
-    fresh(trail, lately.length ? h("ul.stack.tight", lately.map((one) => h("li.row.apart.small", { style: { gap: "0 12px" } }, h("span", h("b", { style: { "font-weight": 600 } }, one.what.replaceAll(/[._]/g, " ")), h("span.soft", ` ${one.subject}`)), h("span.soft", `${one.who} · ${new Date(one.at_ms).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}`)))) : empty("Nothing was changed yet"));
+    const lately = [...entries].reverse();
+    fresh(trail, lately.length ? h("ul.stack.tight", lately.map((one) => h("li.row.apart.small", { style: { gap: "0 12px" } }, h("span", h("b", { style: { "font-weight": 600 } }, one.what.replaceAll(/[._]/g, " ")), h("span.soft", ` ${one.subject}`)), h("span.soft", `${one.who} · ${new Date(one.at_ms).toLocaleString([], { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" })}`)))) : empty("Nothing was changed yet"));
   }
 
   function dialog(title, act, submit, ...fields) {

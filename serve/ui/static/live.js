@@ -25,10 +25,11 @@ class Pulse {
     }
     return this.at.get(step);
   }
-  series(now, value) {
+  series(now, value, since = 0) {
     const last = Math.floor(now / STEP_MS);
     return Array.from({ length: STEPS }, (_, i) => {
       const bucket = this.at.get(last - STEPS + 1 + i);
+      if (last - STEPS + 1 + i < Math.floor(since / STEP_MS)) return null;
       return bucket ? value(bucket) : value === WAITS ? null : 0;
     });
   }
@@ -60,6 +61,7 @@ export class Live {
     this.seenAt = 0;
     this.listeners = new Set();
     this.ended = null; this.begun = 0;
+    this.since = 0;                 // of what was before, only a part is known
     this.due = false;
     this.visible = () => this.look();
     document.addEventListener("visibilitychange", this.visible);
@@ -117,7 +119,10 @@ export class Live {
     if (event === "hello") this.hello = said;
     else if (event === "gone") { this.status = "refused"; this.why = said.message; }
     else if (event === "away") this.away = said;
-    else if (event === "rows") for (const row of said) this.row(row);
+    else if (event === "rows") {
+      if (!this.rows.size && said.length >= 300) this.since = Math.min(...said.map((row) => row.settled_ms));
+      for (const row of said) this.row(row);
+    }
     else if (event === "state") this.look_at(said);
     this.tell();
   }

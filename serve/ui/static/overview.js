@@ -86,7 +86,7 @@ export function overview(root, { live }) {
       figure("Median until first content", ms(waits)),
       figure("Spent this hour", nano(hour), unpriced ? `+ ${count(unpriced)} unpriced` : ""),
       figure("Under way", count(state.providers.reduce((total, one) => total + one.in_flight, 0))));
-    const series = (what) => pulses.map((one) => one.series(now, what)).reduce((a, b) => a.map((v, i) => v + b[i]), Array(STEPS).fill(0)).map((v) => v / (STEP_MS / 1000));
+    const series = (what) => pulses.map((one) => one.series(now, what, live.since)).reduce((a, b) => a.map((v, i) => (b[i] === null ? null : v + b[i])), Array(STEPS).fill(0)).map((v) => (v === null ? null : v / (STEP_MS / 1000)));
     const last_s = Math.floor(now / STEP_MS) * (STEP_MS / 1000);
     // The step that has just begun is not whole, and would look like a fall.
     const xs = Array.from({ length: STEPS - 1 }, (_, i) => last_s - (STEPS - 1 - i) * (STEP_MS / 1000));
@@ -99,7 +99,7 @@ export function overview(root, { live }) {
     const els = wanted.map(({ one, is }) => {
       if (!made.has(one.provider)) made.set(one.provider, h("article"));
       const el = made.get(one.provider);
-      card(el, one, is, live.pulse(one.provider), now, (live.hello.providers || {})[one.provider]);
+      card(el, one, is, live.pulse(one.provider), now, (live.hello.providers || {})[one.provider], live.since);
       return el;
     });
     if (els.some((el, i) => cards.children[i] !== el) || cards.children.length !== els.length) fresh(cards, els);
@@ -114,7 +114,7 @@ export function overview(root, { live }) {
 
 const figure = (label, value, more, kind) => h(`div.figure${kind ? "." + kind : ""}`, h("dt", label), h("dd", value, more ? h("small", { style: { display: "block" } }, more) : null));
 
-function card(el, one, is, pulse, now, known) {
+function card(el, one, is, pulse, now, known, since) {
   const n = pulse.sum(now, 300_000, COUNT), bad = pulse.sum(now, 300_000, BAD), minute = pulse.sum(now, 60_000, COUNT);
   const wait_ms = median(pulse.waits(now)), cost = pulse.sum(now, 300_000, COST);
   el.className = `panel provider ${is.kind}`;
@@ -130,9 +130,9 @@ function card(el, one, is, pulse, now, known) {
     one.detail || shut.length ? h("p.why", one.detail || shut.join("; ")) : null,
     h("div.measures",
       measure("First content", wait_ms === null ? "–" : ms(wait_ms), spark(pulse.series(now, WAITS), { label: `Latency: median ${ms(wait_ms)}` })),
-      measure("Attempts / min", short(minute), spark(pulse.series(now, COUNT), { label: `Throughput: ${short(minute)} attempts in the last minute` })),
-      measure("Failed", n ? percent(bad / n) : "–", spark(pulse.series(now, BAD), { kind: "errors", label: `Errors: ${count(bad)} of ${short(n)} attempts in five minutes` })),
-      measure("Spent", nano(cost), spark(pulse.series(now, COST), { label: `Spend: ${nano(cost)} in five minutes` }))),
+      measure("Attempts / min", short(minute), spark(pulse.series(now, COUNT, since), { label: `Throughput: ${short(minute)} attempts in the last minute` })),
+      measure("Failed", n ? percent(bad / n) : "–", spark(pulse.series(now, BAD, since), { kind: "errors", label: `Errors: ${count(bad)} of ${short(n)} attempts in five minutes` })),
+      measure("Spent", nano(cost), spark(pulse.series(now, COST, since), { label: `Spend: ${nano(cost)} in five minutes` }))),
     h("p.small.soft", n ? load : `Nothing was asked of it in the last five minutes; ${load}`));
 }
 const measure = (label, value, line) => h("div.measure", h("div.label", h("span", label), h("b", value)), line);

@@ -46,7 +46,7 @@ export function playground(root, { live, admin }) {
   return { update: fill, end() { stop?.abort(); } };
 
   function column(name, at, over) {
-    const who = h("span.pill", name || "default"), text = h("div.answer.busy", { "aria-busy": "true" }), facts = h("dl.facts.small"), trouble = h("div"), verdict = h("div.row");
+    const who = h("h2", name || "default"), text = h("div.answer.busy", { "aria-busy": "true" }), facts = h("dl.facts.small"), trouble = h("div"), verdict = h("div.row");
     const it = {
       id: "", done: false,
       el: h("section.panel.stack", { "aria-label": `Answer ${at + 1}`, "data-column": at }, h("div.row.apart", who, verdict), trouble, text, facts),

@@ -54,7 +54,7 @@ export function requests(root, { live, admin }) {
       if (is(one) && (!words || words.split(/\s+/).every((word) => text(one).includes(word)))) found.push(one);
       if (found.length >= SHOWN) break;
     }
-    return found.sort((a, b) => b.end - a.end);
+    return found.sort((a, b) => b.began - a.began);
   }
 
   function close() { opened?.tr.nextSibling?.remove(); opened?.button.setAttribute("aria-expanded", "false"); opened = null; }

@@ -16,7 +16,7 @@ export function routing(root, { live }) {
       h("div.two",
         h("section.panel", { "aria-label": "Cost and quality" }, h("header", h("h2", "What quality costs"), h("p", "Expected, over the last prompts")), curve),
         h("section.panel", { "aria-label": "Map of prompts" }, h("header", h("h2", "Prompts on a map"), h("p", "Alike lie close; colour is who answered")), map)),
-      h("section.panel", { "aria-label": "Topics" }, h("header", h("h2", "Whom each topic should go to"), h("p", "What the learner expects, between 0 and 1")), topics),
+      h("section.panel", { "aria-label": "Topics" }, h("header", h("h2", "Whom each topic should go to"), h("p", "Expected quality from 0 to 1; a route also weighs the price")), topics),
       h("section.panel", { "aria-label": "Decision explainer" }, h("header", h("h2", "Why would a prompt go where?"), h("p", "Nobody is asked, nothing is spent")),
         h("form.stack", { onsubmit: (event) => { event.preventDefault(); explain(); } }, h("label.field", { for: "explained" }, "Prompt", prompt),
           h("div.row", h("label.field", { for: "explained-model", style: { width: "240px" } }, "Asked for", model), h("button.button.main", { type: "submit", style: { "align-self": "end" } }, "Explain"))), told)));
@@ -48,7 +48,7 @@ export function routing(root, { live }) {
     fresh(figures,
       figure("Prompts seen", count(now.prompts)),
       figure("Answers judged", count(now.judged), now.prompts ? `${percent(now.judged / now.prompts, 0)} of them` : ""),
-      figure("Decided by what was learned", decisions.of ? percent(learned / decisions.of, 0) : "–", decisions.of ? `of the last ${count(decisions.of)}` : "no decision yet"),
+      figure("Decided by learning", decisions.of ? percent(learned / decisions.of, 0) : "–", decisions.of ? `of the last ${count(decisions.of)}` : "no decision yet"),
       figure("Asked to learn", decisions.of ? percent(decisions.explored / decisions.of) : "–", decisions.of ? `gave up ${decisions.gave_up.toFixed(4)} of quality a prompt` : ""),
       figure("Signals without judges", count(Object.values(now.signals).reduce((sum, n) => sum + n, 0))));
     figures.dataset.judged = now.judged;
@@ -123,14 +123,14 @@ function quality(width, found) {
   const t = found.traffic;
   return [s("svg", { width, height, role: "img", "aria-label": words },
     ys.map((q) => [s("line", { x1: left, x2: width - right, y1: y(q), y2: y(q), stroke: "var(--line)" }), s("text", { x: left - 8, y: y(q) + 4, "text-anchor": "end" }, q.toFixed(2))]),
-    marks.map((c) => s("text", { x: x(c), y: height - 20, "text-anchor": "middle" }, usd(c))),
+    marks.map((c) => s("text", { x: x(c), y: height - 20, "text-anchor": "middle" }, `$${Number(c.toPrecision(1)).toFixed(Math.max(0, Math.ceil(-Math.log10(c) - 1e-9)))}`)),
     s("text", { x: width - right, y: height - 3, "text-anchor": "end" }, "cost of a prompt →"),
     s("polyline", { points: line.join(" "), fill: "none", stroke: "var(--accent)", "stroke-width": 2.2, "stroke-linejoin": "round" }),
     found.curve.map((one) => s("circle", { cx: x(one.cost_usd), cy: y(one.quality), r: 2.6, fill: "var(--accent)" }, s("title", null, `${one.quality.toFixed(3)} for ${usd(one.cost_usd)}: ${Object.entries(one.shares).map(([name, share]) => `${name} ${percent(share, 0)}`).join(", ")}`))),
     models.map((one) => { const far = x(one.cost_usd) > width * 0.62; return [
       one.doubt ? s("line", { x1: x(one.cost_usd), x2: x(one.cost_usd), y1: y(Math.min(high, one.quality + one.doubt)), y2: y(Math.max(low, one.quality - one.doubt)), stroke: hue(one.model), "stroke-opacity": 0.5, "stroke-width": 2 }) : null,
-      s("rect", { x: x(one.cost_usd) - 5, y: y(one.quality) - 5, width: 10, height: 10, rx: 2, fill: hue(one.model) }), s("text", { class: "strong", x: x(one.cost_usd) + (far ? -10 : 10), y: y(one.quality) + 17, "text-anchor": far ? "end" : "start" }, one.model)]; }),
-    t ? [s("circle", { cx: x(t.cost_usd), cy: y(t.quality), r: 7, fill: "none", stroke: "var(--ink)", "stroke-width": 2 }), s("text", { class: "strong", x: x(t.cost_usd), y: y(t.quality) - 12, "text-anchor": "middle" }, "traffic")] : null),
+      s("rect", { x: x(one.cost_usd) - 5, y: y(one.quality) - 5, width: 10, height: 10, rx: 2, fill: hue(one.model) }), s("text", { class: "strong", x: x(one.cost_usd) + (far ? -8 : 10), y: y(one.quality) + (far ? -11 : 17), "text-anchor": far ? "end" : "start" }, one.model)]; }),
+    t ? [s("circle", { cx: x(t.cost_usd), cy: y(t.quality), r: 7, fill: "none", stroke: "var(--ink)", "stroke-width": 2 }), s("text", { class: "strong", x: x(t.cost_usd), y: y(t.quality) + 23, "text-anchor": "middle" }, "traffic")] : null),
   h("div.legend", h("span", h("span.swatch", { style: { background: "var(--accent)" } }), "what the policy can reach, from cheap to good"), h("span", "■ always the same model"), t ? h("span", "○ what the last ", plural(t.prompts, "prompt"), " came to") : null)];
 }
 
@@ -138,12 +138,20 @@ function quality(width, found) {
 function points(width, found) {
   const height = 280, pad = 22;
   const x = (v) => pad + ((v + 1) / 2) * (width - 2 * pad), y = (v) => pad + ((1 - v) / 2) * (height - 2 * pad);
+  // What lies on the same spot is moved apart a little, and the badges stand above their dots, clear of each other.
+  const apart = (at) => [7 * Math.sqrt(((at * 7919) % 101) / 101) * Math.cos(at * 2.4), 7 * Math.sqrt(((at * 7919) % 101) / 101) * Math.sin(at * 2.4)];
+  const badges = [];
+  for (const one of found.topics) {
+    const spot = { x: Math.min(width - pad, Math.max(pad, x(one.x))), y: y(one.y) < 44 ? y(one.y) + 24 : y(one.y) - 22 };
+    while (badges.some((other) => Math.hypot(other.x - spot.x, other.y - spot.y) < 25)) { spot.x += 26; if (spot.x > width - pad) { spot.x = pad; spot.y += 26; } }
+    badges.push(spot);
+  }
   const who = [...new Set(found.points.map((one) => one.model).filter(Boolean))].sort();
   const words = `${found.points.length} prompts in ${plural(found.topics.length, "topic")}: ${found.topics.map((one, at) => `${at + 1}, ${plural(one.prompts, "prompt")}${one.best ? `, best ${one.best}` : ""}`).join("; ")}`;
   return [s("svg", { width, height, role: "img", "aria-label": words },
     s("rect", { x: 0.5, y: 0.5, width: width - 1, height: height - 1, rx: 8, fill: "var(--sunk)", stroke: "none" }),
-    found.points.map((one) => s("circle", { cx: x(one.x).toFixed(1), cy: y(one.y).toFixed(1), r: one.quality === null ? 2.6 : 3.6, fill: one.model ? hue(one.model) : "var(--strong-line)", "fill-opacity": one.quality === null ? 0.45 : 0.35 + 0.6 * one.quality })),
-    found.topics.map((one, at) => [s("circle", { cx: x(one.x), cy: y(one.y), r: 11, fill: "var(--panel)", stroke: one.best ? hue(one.best) : "var(--strong-line)", "stroke-width": 2.5 }), s("text", { class: "strong", x: x(one.x), y: y(one.y) + 4, "text-anchor": "middle" }, at + 1)])),
+    found.points.map((one, at) => s("circle", { cx: (x(one.x) + apart(at)[0]).toFixed(1), cy: (y(one.y) + apart(at)[1]).toFixed(1), r: one.quality === null ? 2.6 : 3.6, fill: one.model ? hue(one.model) : "var(--strong-line)", "fill-opacity": one.quality === null ? 0.45 : 0.35 + 0.6 * one.quality })),
+    found.topics.map((one, at) => [s("circle", { cx: badges[at].x, cy: badges[at].y, r: 11, fill: "var(--panel)", stroke: one.best ? hue(one.best) : "var(--strong-line)", "stroke-width": 2.5 }), s("text", { class: "strong", x: badges[at].x, y: badges[at].y + 4, "text-anchor": "middle" }, at + 1)])),
   h("div.legend", who.map((name) => h("span", h("span.swatch", { style: { background: hue(name) } }), name)), h("span", "numbers are topics; rings, their best model; strong dots were judged good"))];
 }
 
@@ -151,13 +159,13 @@ function table(found) {
   if (!found.topics.length) return empty("No topics yet", "They are found once a dozen prompts have come.");
   const models = found.models.map((one) => one.model).filter((name) => found.topics.some((topic) => topic.models.some((it) => it.model === name)));
   return h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Topics and models" }, h("table",
-    h("thead", h("tr", h("th", { scope: "col" }, "Topic"), h("th.num", { scope: "col" }, "Prompts"), models.map((name) => h("th.num", { scope: "col" }, h("span.swatch", { style: { background: hue(name) } }), name)), h("th", { scope: "col" }, "Best"), h("th", { scope: "col" }, "Good enough for least"))),
+    h("thead", h("tr", h("th", { scope: "col" }, "Topic"), h("th.num", { scope: "col" }, "Prompts"), models.map((name) => h("th.num", { scope: "col" }, h("span.swatch", { style: { background: hue(name) } }), name)), h("th", { scope: "col" }, "Best"), h("th", { scope: "col" }, "Goes to now"))),
     h("tbody", found.topics.map((one, at) => h("tr",
       h("td", { style: { "min-width": "160px", "overflow-wrap": "anywhere" } }, h("b", `${at + 1}`), one.example ? h("span.soft", ` like “${one.example}”`) : null),
       h("td.num", count(one.prompts)),
       models.map((name) => { const it = one.models.find((each) => each.model === name); return h("td.num", it ? (name === one.best ? h("b", it.quality.toFixed(2)) : it.quality.toFixed(2)) : "–"); }),
       h("td", one.best || h("span.soft", "not known yet")),
-      h("td", one.cheap || h("span.soft", "–"), one.cheap && one.cheap !== one.best ? [" ", h("span.tag.ok", "cheaper")] : null))))),
+      h("td", Object.entries(one.goes).slice(0, 2).map(([name, share], i) => [i ? ", " : "", name, h("span.soft", ` ${percent(share, 0)}`)]), one.cheap && one.cheap !== one.best ? h("div.small.soft", `as good for less: ${one.cheap}`) : null))))),
     found.topics.some((one) => one.example) ? null : h("p.small.soft", { style: { "margin-top": "10px" } }, "Prompts themselves are not kept (learning.keep_text), so topics have no words."));
 }
 

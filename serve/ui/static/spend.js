@@ -82,11 +82,11 @@ export function spend(root, { live, admin }) {
 }
 
 /** One budget as it stands; also shown beside keys. */
-export function budget(one) {
+export function budget(one, { named = true } = {}) {
   const share = one.used / Math.max(one.amount, 1), left = one.ends_ms ? (one.ends_ms - Date.now()) / 1000 : null;
   const kind = share >= 1 ? "bad" : share >= 0.8 ? "warn" : "";
   const name = `${one.scope} ${one.of}`;
-  return h("div.stack.tight", h("div.row.apart", { style: { gap: "4px 12px" } }, h("b", { style: { "font-weight": 600, "overflow-wrap": "anywhere" } }, name), h("span", `${nano(one.used)} of ${nano(one.amount)} ${one.period === "total" ? "in all" : `a ${one.period}`}`)),
+  return h("div.stack.tight", h("div.row.apart", { style: { gap: "4px 12px" } }, named ? h("b", { style: { "font-weight": 600, "overflow-wrap": "anywhere" } }, name) : null, h("span", `${nano(one.used)} of ${nano(one.amount)} ${one.period === "total" ? "in all" : `a ${one.period}`}`)),
     h(`div.bar${kind ? "." + kind : ""}`, { role: "meter", "aria-label": `Budget of ${name}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.min(100, Math.round(share * 100)) }, h("i", { style: { width: `${Math.min(100, share * 100)}%` } })),
     h("p.small.soft", [share >= 1 ? (one.hard ? "Used up: requests are refused" : "Used up: it only warns") : `${percent(share, 0)} used`, one.lent ? `${nano(one.lent)} lent` : "", left !== null ? `begins anew in ${wait(left)}` : ""].filter(Boolean).join(" · ")));
 }
