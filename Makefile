@@ -21,6 +21,11 @@ UPSTREAMS := .upstreams
 AIMOCK    := 1.43.0
 LLMOCK    := 0.2.2
 
+# The page's tests: a browser's driver, and rules of accessibility.
+UI         := .ui
+PLAYWRIGHT := 1.65.2
+AXE        := 4.14.1
+
 # Tests with a real Ray, or whose times mean something: nothing else runs beside them.
 REAL := tests/e2e tests/chaos
 
@@ -32,7 +37,7 @@ CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
 .PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres \
-	test-redis test-cluster test-clients prove-wire bench bench-peers bench-balance bench-learning bench-ledger \
+	test-redis test-cluster test-clients test-ui prove-wire bench bench-peers bench-balance bench-learning bench-ledger \
 	bench-scale docs fmt lock clean
 .DEFAULT_GOAL := up
 
@@ -117,6 +122,11 @@ test-clients: $(VENV)/.dev
 	@$(MAKE) --silent --no-print-directory --keep-going $(PYTHON_CLIENTS:%=$(CLIENTS)/.%) $(CLIENTS)/.node || true
 	@$(BIN)/python -m tests.clients.run $(ONLY)
 
+# The page in a real headless Chromium, over a real Raygate. Installs what it needs: Playwright beside our environment,
+# axe-core from npm, and Chromium (Debian's as root, else Playwright's own). Screenshots are kept in .ui/shots.
+test-ui: $(VENV)/.dev $(UI)/.playwright-$(PLAYWRIGHT) $(UI)/.axe-$(AXE) $(UI)/.chromium
+	RAYGATE_TEST_UI=1 $(BIN)/pytest -s tests/ui
+
 # The proof on recorded traffic of the real APIs, as tables. RAYGATE_SHARED names the folder that holds wire/dev.
 prove-wire: $(VENV)/.dev
 	@$(BIN)/python -m tests.wire.report
@@ -144,7 +154,7 @@ lock: $(UV)
 	$(LOCK) $(UPGRADE) --extra dev --output-file requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) $(UPSTREAMS) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(UPSTREAMS) $(CLIENTS) $(UI) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # What is installed is stamped: the second call finds nothing to do. The development environment holds all that the
 # other one does, so it counts for both.
@@ -186,6 +196,27 @@ $(CLIENTS)/.%: tests/clients/requirements/%.txt | $(UV)
 	@echo "Installing $* ..." >&2
 	@$(UV) venv --quiet --clear --python $(PYTHON) $(CLIENTS)/$*
 	@$(UV) pip install --quiet --python $(CLIENTS)/$*/bin/python -r $<
+	@touch $@
+
+$(UI)/.playwright-$(PLAYWRIGHT): | $(UV)
+	@echo "Installing Playwright $(PLAYWRIGHT) ..." >&2
+	@mkdir -p $(UI) && $(INSTALL) --target $(UI)/python playwright==$(PLAYWRIGHT)
+	@touch $@
+
+$(UI)/.axe-$(AXE):
+	@command -v npm >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends npm >/dev/null; } || { \
+	  echo "There is no npm here; install Node 20 or newer" >&2; exit 1; }
+	@echo "Fetching axe-core $(AXE) ..." >&2
+	@mkdir -p $(UI) && cd $(UI) && npm pack --silent axe-core@$(AXE) >/dev/null
+	@tar -xzOf $(UI)/axe-core-$(AXE).tgz package/axe.min.js > $(UI)/axe.min.js
+	@touch $@
+
+$(UI)/.chromium: | $(UI)/.playwright-$(PLAYWRIGHT)
+	@command -v chromium >/dev/null || { echo "Installing Chromium ..." >&2; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	  else PYTHONPATH=$(UI)/python $(BIN)/python -m playwright install chromium-headless-shell; fi; }
 	@touch $@
 
 $(UV):
