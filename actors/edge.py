@@ -148,6 +148,11 @@ class Edge:
         """Whether whoever calls this process over HTTP is our own HAProxy, whose word can be trusted."""
         return bool(self._env.get(MARK)) and self._env.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
 
+    @property
+    def stamp(self) -> tuple[int, int] | None:
+        """Of the last snapshot: another one once the manager has published anything."""
+        return self._stamp
+
     async def start(self) -> None:
         """Follow the feed and report; returns once the first snapshot was applied."""
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tell())]

@@ -29,6 +29,8 @@ FIRST, MOST = 300, 200
 """Attempts that are shown at first, and that come at most each second; what is beyond is in the sums."""
 KEPT = 8
 """Looks that wait for one who reads slowly."""
+CALM, SELDOM = 4, 5
+"""After so many looks at which nothing moved, only every so many-th is a real one."""
 QUIET_S = 15.0
 """After so much silence a comment is sent, so that proxies keep the connection."""
 ASK_S = 1.0
@@ -55,7 +57,11 @@ class Seen:
 
 
 class Watch:
-    """Belongs to one event loop. Looks while somebody follows."""
+    """Belongs to one event loop. Looks while somebody follows.
+
+    `stamp` costs nothing and is another one once the manager has published anything: while it stays, and nothing else
+    moved either, manager and ledger are asked `SELDOM`.
+    """
 
     def __init__(
         self,
@@ -63,11 +69,15 @@ class Watch:
         tail: Tail,
         *,
         wall: Callable[[], float],
+        stamp: Callable[[], object],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._glance = glance
         self._tail = tail
         self._wall = wall
+        self._stamp = stamp
+        self._known: object = None
+        self._calm = 0
         self._sleep = sleep
         self._looks: deque[Seen] = deque([Seen()], maxlen=KEPT)
         self._news = asyncio.Event()
@@ -108,6 +118,12 @@ class Watch:
             await self._sleep(EVERY_S)
 
     async def _once(self, last: Seen) -> Seen:
+        stamp = self._stamp()
+        if stamp != self._known:
+            self._known, self._calm = stamp, 0
+        self._calm += 1
+        if self._calm > CALM and self._calm % SELDOM:
+            return Seen(last.number + 1, self._wall(), last.state, (), last.seq, last.away)
         away: dict[str, str] = {}
         state = last.state
         try:
@@ -122,6 +138,8 @@ class Watch:
         elif isinstance(found, dict):
             seq = max(seq, int(found["seq"]))
             rows = tuple(slim(row) for row in reversed(found["rows"]))
+        if rows or away or state != last.state:
+            self._calm = 0
         return Seen(last.number + 1, self._wall(), state, rows, seq, away)
 
 

@@ -69,7 +69,7 @@ class Page:
             async def tail(after: int, most: int) -> Json | Failure:
                 return await edge.ledger.ask("tail", who="", after=after, limit=most, last="1h")
 
-            self._watch = Watch(edge.manager.glance, tail, wall=SENSES.wall)
+            self._watch = Watch(edge.manager.glance, tail, wall=SENSES.wall, stamp=lambda: edge.stamp)
         if self._watch.watchers >= MOST_WATCHERS:
             detail = f"{MOST_WATCHERS} people look at this replica already; close a page, or try again in a moment"
             refuse(Failure(kind=FailureKind.OVERLOADED, detail=detail, retry_after_s=5.0, scope="request"))

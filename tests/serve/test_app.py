@@ -54,6 +54,7 @@ class FakeEdge:
         self.keys = {sha256_of(KEY): KeyInfo(sha256=sha256_of(KEY), name="test", tenant="us")}
         self.counters: Counter[str] = Counter()
         self.ready = True
+        self.stamp = (1, 1)
         self.manager = Manager()
         self.gateway: Any = Gateway(policy_of(settings, upstreams), clock=rig.clock, rng=random.Random(1))
         self.behind_proxy = False

@@ -244,7 +244,10 @@ class World:
         self.turn = asyncio.Event()
         self.ledger_away = False
         self.now = 0.0
-        self.watch = Watch(self.manager.glance, self.tail, wall=lambda: self.now, sleep=self.sleep)
+        self.stamp = 0
+        self.watch = Watch(
+            self.manager.glance, self.tail, wall=lambda: self.now, stamp=lambda: self.stamp, sleep=self.sleep
+        )
 
     async def tail(self, after: int, most: int) -> Json | Failure:
         self.asked.append(after)
@@ -287,6 +290,23 @@ async def test_all_who_look_share_one_question_a_second_and_rows_come_once() -> 
     assert ([one["attempt"] for one in second.rows], third.rows) == (["a"], ())
     assert world.asked == [0, 0, 1]
     assert world.manager.asked == 3
+    world.watch.leave()
+
+
+async def test_while_nothing_moves_it_is_seldom_asked_and_at_once_when_something_does() -> None:
+    world = World()
+    world.watch.join()
+    seen = await world.look(0)
+    for _ in range(40):
+        world.turn.set()
+        seen = await world.look(seen.number)
+    calm = world.manager.asked
+    assert calm < 15
+    assert len(world.asked) == calm
+    world.stamp = 1
+    world.turn.set()
+    await world.look(seen.number)
+    assert world.manager.asked == calm + 1
     world.watch.leave()
 
 

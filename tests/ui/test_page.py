@@ -30,7 +30,7 @@ def traffic(live: Running) -> None:
     """Something that there is to see: judged answers of a route that learns, failures, keys with budgets."""
     until(lambda: live.chat("either", "hello").status_code == 200, "it answers")
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: judged(live, n), range(60)))
+        list(pool.map(lambda n: judged(live, n), range(96)))
         list(pool.map(lambda n: live.chat("safe", f"again {n}"), range(4)))
         list(pool.map(lambda n: live.chat("steady/one", f"steady {n}"), range(4)))
     made = live.new_key(name="nightly", budgets=[{"period": "day", "limit_usd": 0.02}])
@@ -131,7 +131,7 @@ def test_providers_are_cards_with_their_lines(seat: Seat, live: Running) -> None
         seat.page.wait_for_function(
             "() => parseInt(document.querySelector('[data-provider=steady] .measure:nth-child(2) b').textContent) > 20"
         )
-        assert seat.page.locator("[data-provider]").count() == 4
+        assert seat.page.locator("[data-provider]").count() >= 4
         seat.page.wait_for_timeout(2_500)
         seat.shot("overview")
         seat.accessible()
@@ -230,7 +230,7 @@ def test_routing_shows_what_was_learned_and_explains_a_prompt(seat: Seat, live: 
     seat.page.get_by_role("img", name=re.compile("Expected quality by cost")).wait_for(timeout=SOON_MS)
     seat.page.get_by_role("img", name=re.compile(r"prompts in \d+ topics?")).wait_for()
     assert seat.page.get_by_role("region", name="Topics and models").get_by_role("row").count() >= 2
-    seat.page.get_by_label("Prompt").fill("Write a poem about the sea, in three lines")
+    seat.page.get_by_label("Prompt", exact=True).fill("Write a poem about the sea, in three lines")
     seat.page.get_by_label("Asked for").select_option("either")
     seat.page.get_by_role("button", name="Explain").click()
     told = seat.page.get_by_role("region", name="Decision explainer")
@@ -250,7 +250,7 @@ def test_the_playground_streams_two_side_by_side_and_feedback_is_learned(seat: S
     seat.page.get_by_label("Answered by").select_option("either")
     seat.page.locator("#right option[value='large/one']").wait_for(state="attached")
     seat.page.get_by_label("Compared with").select_option("large/one")
-    seat.page.get_by_label("Prompt").fill("Tell me of the sea")
+    seat.page.get_by_label("Prompt", exact=True).fill("Tell me of the sea")
     seat.page.keyboard.press("Control+Enter")
     seen = set()
     first = seat.page.locator("[data-column='1'] .answer")
@@ -276,7 +276,7 @@ def test_an_answer_that_teaches_nothing_says_so(seat: Seat, live: Running) -> No
     seat.log_in(live.key, "playground")
     seat.page.locator("#left option[value='small/one']").wait_for(state="attached")
     seat.page.get_by_label("Answered by").select_option("small/one")
-    seat.page.get_by_label("Prompt").fill("hello")
+    seat.page.get_by_label("Prompt", exact=True).fill("hello")
     seat.page.get_by_role("button", name="Send").click()
     seat.page.get_by_role("button", name="Poor answer").click(timeout=20_000)
     seat.page.get_by_text("only answers of a learned route").wait_for(timeout=SOON_MS + 5_000)

@@ -85,7 +85,9 @@ export function usd(dollars) {
   const size = Math.abs(dollars);
   if (size === 0) return "$0";
   if (size >= 1) return `$${two.format(dollars)}`;
-  return `$${dollars.toFixed(size >= 0.1 ? 2 : size >= 0.01 ? 3 : size >= 0.001 ? 4 : size >= 0.00001 ? 6 : 8)}`;
+  if (size >= 0.01) return `$${dollars.toFixed(size >= 0.1 ? 2 : 3)}`;
+  // Two digits that count, however small it is.
+  return `$${dollars.toFixed(Math.min(9, 1 - Math.floor(Math.log10(size))))}`;
 }
 export const nano = (value) => usd(value === null || value === undefined ? null : value / 1e9);
 

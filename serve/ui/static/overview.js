@@ -121,13 +121,15 @@ function card(el, one, is, pulse, now, known, since) {
   el.dataset.provider = one.provider;
   el.dataset.breaker = one.breaker;
   el.setAttribute("aria-label", `${one.provider}: ${is.word}`);
-  const shut = Object.entries(one.models || {}).map(([name, it]) => `${name}: ${it.state}${it.retry_in_s ? ` for ${wait(it.retry_in_s)}` : ""}`);
+  const shut = Object.entries(one.models || {}).map(([name, it]) => `${name} is ${it.state === "open" ? "shut after failures" : it.state}${it.retry_in_s ? `, asked again in ${wait(it.retry_in_s)}` : ""}`);
+  // What the manager says beyond that.
+  const more = (one.detail || "").split("; ").filter((said) => said && !/ is (open|throttled)$/.test(said));
   const load = one.max_in_flight ? `${one.in_flight} of ${one.max_in_flight} places` : `${one.in_flight} under way`;
   fresh(el,
     h("div.stack.tight",
       h("div.row.apart", h("span.name", one.provider), h("span.tag", known ? known.kind : "provider")),
       h(`span.pill.${is.kind}`, h("span.dot"), is.word)),
-    one.detail || shut.length ? h("p.why", one.detail || shut.join("; ")) : null,
+    shut.length || more.length ? h("p.why", [...shut, ...more].join("; ")) : null,
     h("div.measures",
       measure("First content", wait_ms === null ? "–" : ms(wait_ms), spark(pulse.series(now, WAITS), { label: `Latency: median ${ms(wait_ms)}` })),
       measure("Attempts / min", short(minute), spark(pulse.series(now, COUNT, since), { label: `Throughput: ${short(minute)} attempts in the last minute` })),

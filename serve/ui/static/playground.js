@@ -14,7 +14,7 @@ export function playground(root, { live, admin }) {
   const better = h("div.row"), answers = h("div.two");
   let stop = null, columns = [], fill = () => columns.forEach((one) => one.bill());
   put(root, h("div.page-head", h("div", h("h1", "Playground"), h("p", "Answers stream as they come. They are real requests: they cost what they cost, on your key."))),
-    h("div.stack", h("section.panel", { "aria-label": "Prompt" }, h("form.stack", { onsubmit: (event) => { event.preventDefault(); send(); } },
+    h("div.stack", h("section.panel", { "aria-label": "Question" }, h("form.stack", { onsubmit: (event) => { event.preventDefault(); send(); } },
       h("label.field", { for: "prompt" }, "Prompt", prompt),
       h("div.fields", h("label.field", { for: "left" }, "Answered by", left), h("label.field", { for: "right" }, "Compared with", right), h("label.field", { for: "most" }, "Most tokens", most)),
       h("div.row", go, halt, h("span.small.soft", "or Ctrl + Enter")))), answers, better));

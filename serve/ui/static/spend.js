@@ -41,7 +41,7 @@ export function spend(root, { live, admin }) {
     const before = found.trend.reduce((sum, one) => sum + one.before_nanousd, 0);
     const change = before ? (total.cost_nanousd - before) / before : null;
     fresh(figures,
-      figure("Spent", usd(total.cost_usd), total.unpriced ? `+ ${count(total.unpriced)} attempts at an unknown price` : change === null ? "" : `${change >= 0 ? "+" : "−"}${percent(Math.abs(change), 0)} on the span before`),
+      figure("Spent", usd(total.cost_usd), total.unpriced ? `+ ${plural(total.unpriced, "attempt")} at an unknown price` : change === null ? "" : `${change >= 0 ? "+" : "−"}${percent(Math.abs(change), 0)} on the span before`),
       figure("Attempts", short(total.attempts), total.attempts ? `${percent(total.ok / total.attempts)} answered` : ""),
       figure("Tokens", short(total.input_tokens + total.output_tokens), `${short(total.output_tokens)} of them written`),
       figure("An answer, on average", total.ok ? nano(total.cost_nanousd / total.ok) : "–"),
