@@ -1,12 +1,12 @@
-"""What the page is told while somebody looks at it, about once a second, as server-sent events.
+"""What the page is told while somebody looks at it, twice a second, as server-sent events.
 
     hello   who looks, and what there is to look at: at first, and when the settings have changed
     state   how the providers are, and what was used in this hour (admins)
     rows    attempts that are over, oldest first (of an ordinary key: its own)
     away    what cannot be known at the moment, and why
 
-All who look at this replica share one question a second to the manager and one to the ledger; while nobody looks,
-nothing is asked. What has not changed is not said again.
+All who look at this replica share its questions to manager and ledger; while nobody looks, nothing is asked.
+ What has not changed is not said again.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from actors.refs import Unreachable
 from runtime.outcome import Failure
 from runtime.request import Json
 
-EVERY_S = 1.0
+EVERY_S = 0.5
 FIRST, MOST = 300, 200
 """Attempts that are shown at first, and that come at most each second; what is beyond is in the sums."""
 KEPT = 8
 """Looks that wait for one who reads slowly."""
-CALM, SELDOM = 4, 5
+CALM, SELDOM = 8, 10
 """After so many looks at which nothing moved, only every so many-th is a real one."""
 QUIET_S = 15.0
 """After so much silence a comment is sent, so that proxies keep the connection."""

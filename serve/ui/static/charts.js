@@ -44,7 +44,7 @@ export function timechart(el, { height, series, money, about, floor, days }) {
     if (!data || !width) return;
     const shape = series();
     plot = new uPlot({
-      width, height, padding: [10, 6, 0, 0], cursor: { show: false }, legend: { show: false },
+      width, height, padding: [10, 16, 0, 0], cursor: { show: false }, legend: { show: false },
       scales: { x: { time: true }, y: { range: (_, lo, hi) => [0, Math.max(hi * 1.08, floor || 1e-9)] } },
       axes: axes(money, days?.()),
       series: [{}, ...shape.map((one) => ({ points: { show: false }, width: 1.6, ...one, ...(one.bars ? { paths: uPlot.paths.bars({ size: [0.72, 44], radius: 0.12 }) } : {}) }))],

@@ -40,7 +40,7 @@ export function keys(root, { live }) {
   function draw(found, limits) {
     const now = Date.now() / 1000, mine = found.filter((one) => all || !one.revoked).sort((a, b) => b.created_at - a.created_at);
     if (!mine.length) { fresh(list, empty("There is no key but the first", "The one that raygate up made is an admin's and has no limits. Make one for each program or person, so that each has its own budget and can be ended alone.")); return; }
-    fresh(list, h("div.scroll", { tabindex: "0", role: "region", "aria-label": "List of keys" }, h("table", h("thead", h("tr", h("th", { scope: "col" }, "Key"), h("th.wide", { scope: "col" }, "May use"), h("th", { scope: "col" }, "Budgets"), h("th.wide", { scope: "col" }, "Made"), h("th", { scope: "col" }, h("span.unseen", "Actions")))),
+    fresh(list, h("div.scroll", { tabindex: "0", role: "region", "aria-label": "List of keys" }, h("table.folds", h("thead", h("tr", h("th", { scope: "col" }, "Key"), h("th.wide", { scope: "col" }, "May use"), h("th", { scope: "col" }, "Budgets"), h("th.wide", { scope: "col" }, "Made"), h("th", { scope: "col" }, h("span.unseen", "Actions")))),
       h("tbody", mine.map((one) => {
         const ended = one.expires_at !== null && one.expires_at <= now;
         const may = [one.models.length ? one.models.join(", ") : "all models", one.routes.length ? `routes ${one.routes.join(", ")}` : "", one.rate.requests_per_min !== null ? `${one.rate.requests_per_min} requests a minute` : "", one.networks.length ? `from ${one.networks.join(", ")}` : ""].filter(Boolean).join("; ");

@@ -5,11 +5,17 @@ import { spark, timechart } from "./charts.js";
 import { BAD, COST, COUNT, STEPS, STEP_MS, WAITS } from "./live.js";
 
 /** How a provider is, in words: {kind, word, more}. */
-export function standing(one, gone_s, pulse, now) {
+export function standing(one, gone_s, pulse, now, known) {
   const asked = pulse.sum(now, 300_000, COUNT), bad_share = asked >= 10 ? pulse.sum(now, 300_000, BAD) / asked : 0;
   const left = Math.max(0, one.retry_in_s - gone_s);
-  if (one.breaker === "open") return { kind: "is-bad", word: left > 0 ? `Breaker open · tries again in ${wait(left)}` : "Breaker open · trying again", order: 0 };
+  if (one.breaker === "open") return { kind: "is-bad", word: left > 0 ? `Breaker open · tries again in ${wait(left)}` : "Breaker open · trying again", order: 0, open: true };
   if (one.breaker === "throttled") return { kind: "is-warn", word: `Throttled · ${wait(left)} left`, order: 1 };
+  // Who has no model left that may be asked is as good as shut.
+  const closed = Object.values(one.models || {}).filter((it) => it.state === "open");
+  if (known?.models.length && known.models.every((name) => one.models?.[name]?.state === "open")) {
+    const soon = Math.max(0, Math.min(...closed.map((it) => it.retry_in_s)) - gone_s);
+    return { kind: "is-bad", word: `Breaker open · ${soon > 0 ? `tries again in ${wait(soon)}` : "trying again"}`, order: 0, open: true };
+  }
   if (!one.available) return { kind: "is-bad", word: "Cannot be asked", order: 0 };
   const shut = Object.keys(one.models || {}).length, keys = Object.keys(one.keys || {}).length;
   if (bad_share > 0.1) return { kind: "is-warn", word: `Breaker closed · ${percent(bad_share, 0)} of attempts fail`, order: 2, fails: true };
@@ -55,7 +61,7 @@ export function overview(root, { live }) {
   }
 
   function say_verdict(state, gone) {
-    const all = state.providers.map((one) => [one, standing(one, gone, live.pulse(one.provider), live.now())]);
+    const all = state.providers.map((one) => [one, standing(one, gone, live.pulse(one.provider), live.now(), live.hello.providers?.[one.provider])]);
     const shut = all.filter(([, is]) => is.kind === "is-bad").map(([one]) => one.provider);
     const half = all.filter(([, is]) => is.kind === "is-warn").map(([one]) => one.provider);
     const list = (names) => names.length > 3 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(" and ");
@@ -94,7 +100,7 @@ export function overview(root, { live }) {
   }
 
   function providers(state, gone, now) {
-    const wanted = state.providers.map((one, at) => ({ one, at, is: standing(one, gone, live.pulse(one.provider), now) })).sort((a, b) => a.is.order - b.is.order || a.at - b.at);
+    const wanted = state.providers.map((one, at) => ({ one, at, is: standing(one, gone, live.pulse(one.provider), now, live.hello.providers?.[one.provider]) })).sort((a, b) => a.is.order - b.is.order || a.at - b.at);
     if (!wanted.length) { fresh(cards, empty("No provider yet", "As soon as one is in the settings its card is here.")); made.clear(); return; }
     const els = wanted.map(({ one, is }) => {
       if (!made.has(one.provider)) made.set(one.provider, h("article"));
@@ -119,7 +125,7 @@ function card(el, one, is, pulse, now, known, since) {
   const wait_ms = median(pulse.waits(now)), cost = pulse.sum(now, 300_000, COST);
   el.className = `panel provider ${is.kind}`;
   el.dataset.provider = one.provider;
-  el.dataset.breaker = one.breaker;
+  el.dataset.breaker = is.open ? "open" : one.breaker;
   el.setAttribute("aria-label", `${one.provider}: ${is.word}`);
   const shut = Object.entries(one.models || {}).map(([name, it]) => `${name} is ${it.state === "open" ? "shut after failures" : it.state}${it.retry_in_s ? `, asked again in ${wait(it.retry_in_s)}` : ""}`);
   // What the manager says beyond that.

@@ -41,7 +41,7 @@ export function requests(root, { live, admin }) {
   const more = h("button.button.slim", { type: "button", onclick: () => { held = null; close(); update(); } });
   const body = h("tbody");
   const nothing = h("div");
-  const table = h("table", h("thead", h("tr", h("th", { scope: "col" }, "Time"), h("th", { scope: "col" }, "Asked for"), h("th.wide", { scope: "col" }, "Answered by"), h("th", { scope: "col" }, "Result"), h("th.num.wide", { scope: "col" }, "Tokens"), h("th.num", { scope: "col" }, "Took"), h("th.num", { scope: "col" }, "Cost"))), body);
+  const table = h("table", h("thead", h("tr", h("th", { scope: "col" }, "Time"), h("th", { scope: "col" }, "Asked for"), h("th.wide", { scope: "col" }, "Answered by"), h("th", { scope: "col" }, "Result"), h("th.num.wide", { scope: "col" }, "Tokens"), h("th.num.wide", { scope: "col" }, "Took"), h("th.num", { scope: "col" }, "Cost"))), body);
   put(root,
     h("div.page-head", h("div", h("h1", admin ? "Requests" : "My requests"), h("p", "As they end, from the ledger: about a second late. Open one to see its attempts. Prompts are not kept."))),
     h("div.stack", h("div.row", h("div.grow", { style: { "max-width": "340px" } }, search), kinds, more), h("section.panel", { "aria-label": "Requests" }, h("div.scroll", { tabindex: "0", role: "region", "aria-label": "List of requests" }, table), nothing)));
@@ -95,7 +95,7 @@ export function requests(root, { live, admin }) {
       h("td", { style: { "overflow-wrap": "anywhere" } }, last.route || "default"),
       h("td.wide", { style: { "overflow-wrap": "anywhere" } }, by === last.route ? h("span.soft", "the same") : by),
       h("td", h("span.row", { style: { gap: "5px" } }, h(`span.tag.${one.ok ? "ok" : "bad"}`, result.replaceAll("_", " ")), failures && one.ok ? h("span.tag.warn", `after ${plural(failures, "failure")}`) : null, ["hedged", "partial", "estimated", "lost", "overrun", "unpriced"].filter((flag) => one.flags.has(flag)).map((flag) => h("span.tag.wide", flag)))),
-      h("td.num.wide", one.tokens ? short(one.tokens) : "–"), h("td.num", ms(one.took)), h("td.num", one.cost === null ? h("span.soft", "unknown") : nano(one.cost)));
+      h("td.num.wide", one.tokens ? short(one.tokens) : "–"), h("td.num.wide", ms(one.took)), h("td.num", one.cost === null ? h("span.soft", "unknown") : nano(one.cost)));
     const line = { tr, button: open, one };
     tr.addEventListener("click", () => { const same = opened?.tr === tr; close(); if (!same) show(line); else { held = null; update(); } });
     return line;

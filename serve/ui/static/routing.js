@@ -22,24 +22,28 @@ export function routing(root, { live }) {
           h("div.row", h("label.field", { for: "explained-model", style: { width: "240px" } }, "Asked for", model), h("button.button.main", { type: "submit", style: { "align-self": "end" } }, "Explain"))), told)));
   names(model, live);
 
+  /** Panels about which nothing is known are not shown empty. */
+  function cover(hidden) { for (const one of [figures, curve, map, topics]) one.closest("section").hidden = hidden; }
+
   async function load() {
     const turn = ++serial;
     if (!live.hello.learning) {
       fresh(trouble, h("div.note", h("strong", "Learning is switched off. "), "Set learning.enabled in the settings; routes go by their other strategies meanwhile. The explainer below works all the same."));
-      for (const one of [figures, progress, curve, map, topics]) one.closest("section").hidden = true;
+      cover(true);
       clearInterval(timer);
       return;
     }
     try {
       const [now, found] = await Promise.all([get("admin/learning", { org }), get("admin/learning/map", { org })]);
       if (turn !== serial) return;
-      fresh(trouble);
+      fresh(trouble); cover(false);
       const said = JSON.stringify([now, found]);
       if (said === known) return;
       known = said; state = found;
       numbers(now, found); paint();
     } catch (error) {
-      if (turn === serial) fresh(trouble, fault("What was learned cannot be read at the moment", `${error.message} Requests go on by the policy that replicas have; it is tried again every five seconds.`));
+      if (turn === serial) fresh(trouble, fault("What was learned cannot be read at the moment", `${sentence(error.message)} Requests go on by the policy that replicas have; it is tried again every five seconds.`));
+      if (turn === serial && !state) cover(true);
     }
   }
 
@@ -115,7 +119,8 @@ function quality(width, found) {
   const all = [...models, ...found.curve, ...(found.traffic ? [found.traffic] : [])].map((one) => one.quality);
   const low = Math.max(0, Math.floor((Math.min(...all) - 0.04) * 10) / 10), high = Math.min(1, Math.ceil((Math.max(...all) + 0.02) * 10) / 10);
   const y = (q) => top + (1 - (q - low) / Math.max(high - low, 0.1)) * (height - top - bottom);
-  const ys = Array.from({ length: 5 }, (_, i) => low + ((high - low) * i) / 4);
+  const gap = high - low > 0.6 ? 0.2 : high - low > 0.25 ? 0.1 : 0.05;
+  const ys = Array.from({ length: Math.round((high - low) / gap) + 1 }, (_, i) => low + gap * i).filter((q) => q <= high + 1e-9);
   const spread = 10 ** (highest - lowest), marks = [];
   for (let e = Math.floor(lowest); e <= highest; e += 1) for (const m of spread > 200 ? [1] : [1, 3]) { const c = m * 10 ** e; if (Math.log10(c) >= lowest && Math.log10(c) <= highest) marks.push(c); }
   const line = found.curve.map((one) => `${x(one.cost_usd).toFixed(1)},${y(one.quality).toFixed(1)}`);
@@ -171,7 +176,7 @@ function table(found) {
 
 function explained(found) {
   const { candidates, dropped, neighbours } = found;
-  const term = (name, value) => value === null || value === undefined ? null : h("span", { style: { "white-space": "nowrap" } }, h("span.soft", `${name.replaceAll("_", " ")} `), typeof value === "number" ? (name.endsWith("_s") ? ms(value * 1000) : Number.isInteger(value) ? value : value.toFixed(3)) : typeof value === "object" ? JSON.stringify(value) : String(value));
+  const term = (name, value) => value === null || value === undefined ? null : h("span", { style: { "white-space": "nowrap" } }, h("span.soft", `${name.replace(/_(nanousd|s)$/, "").replaceAll("_", " ")}${name.endsWith("_nanousd") ? " cost" : ""} `), name.endsWith("_nanousd") ? nano(value) : typeof value === "number" ? (name.endsWith("_s") ? ms(value * 1000) : Number.isInteger(value) ? value : value.toFixed(3)) : typeof value === "object" ? JSON.stringify(value) : String(value));
   return h("div.stack", { style: { "margin-top": "18px" } },
     h("p", candidates.length ? [h("strong", `${candidates[0].provider}/${candidates[0].model}`), ` would be asked first, by the strategy ${found.strategy}.`] : "Nobody would be asked.", found.note ? h("span.soft", ` ${sentence(found.note)}`) : null),
     h("ol", { style: { margin: 0, padding: 0, "list-style": "none" } }, candidates.map((one, at) => h("li.row", { style: { padding: "9px 0", "border-top": "1px solid var(--line)", gap: "4px 16px" } }, h("b", { style: { "min-width": "170px", "overflow-wrap": "anywhere" } }, `${at + 1}. ${one.provider}/${one.model}`), h("span.row.small.grow", { style: { gap: "2px 16px" } }, Object.entries(one.terms || {}).map(([name, value]) => term(name, value)))))),
