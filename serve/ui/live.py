@@ -6,7 +6,7 @@
     away    what cannot be known at the moment, and why
 
 All who look at this replica share its questions to manager and ledger; while nobody looks, nothing is asked.
- What has not changed is not said again.
+What has not changed is not said again.
 """
 
 from __future__ import annotations
@@ -138,9 +138,20 @@ class Watch:
         elif isinstance(found, dict):
             seq = max(seq, int(found["seq"]))
             rows = tuple(slim(row) for row in reversed(found["rows"]))
-        if rows or away or state != last.state:
+        if rows or away or _moving(state) != _moving(last.state):
             self._calm = 0
         return Seen(last.number + 1, self._wall(), state, rows, seq, away)
+
+
+def _moving(state: Mapping[str, Any] | None) -> object:
+    """What tells that something happens. Waits that grow shorter do not: the page counts them down by itself."""
+    if state is None:
+        return None
+    providers = [
+        (one.provider, one.breaker, one.available, one.in_flight, one.detail, tuple(one.models), tuple(one.keys))
+        for one in state["providers"]
+    ]
+    return state["used"], state.get("replicas"), providers
 
 
 def slim(row: Mapping[str, Any]) -> Row:

@@ -30,7 +30,7 @@ export function overview(root, { live }) {
   const cards = h("div.cards");
   const made = new Map();
   put(root,
-    h("div.page-head", h("div", h("h1", "Overview"), h("p", "What all replicas see, about once a second."))),
+    h("div.page-head", h("div", h("h1", "Overview"), h("p", "What all replicas see, as it happens."))),
     h("div.stack", verdict,
       h("section.panel", { "aria-label": "Last five minutes" }, h("header", h("h2", "Last five minutes"), h("p", "Attempts per second, at all providers; failed ones in red")), figures, h("div", { style: { height: "14px" } }), busy),
       h("h2", "Providers"), cards));
