@@ -3,6 +3,7 @@
     commands    what can be typed; everything heavy is imported inside a command, so that --help costs little
     lifecycle   up, down
     status      what runs, and what listens where
+    top         providers, attempts and spend, live
     doctor      what is wrong here, and what to do
     ledger      how the ledger is, as status shows it
     accounts    keys and budgets; over HTTP, as an admin

@@ -85,6 +85,18 @@ def status(as_json: Json = False) -> None:
 
 
 @app.command()
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Print one picture, and end.")] = False,
+    url: Url = "",
+    key: Key = "",
+) -> None:
+    """Watch providers, attempts and spend, live, until ^C."""
+    from serve.cli import top as command
+
+    command.top(url=url, key=key, once=once)
+
+
+@app.command()
 def doctor(
     config: Config = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no provider.")] = False,
