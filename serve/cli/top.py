@@ -40,7 +40,9 @@ class Seen:
             case "away":
                 self.away = orjson.loads(event.data)
             case "rows":
-                self.rows.extend(orjson.loads(event.data))
+                # The first ones may come again.
+                known = {row.get("attempt") for row in self.rows}
+                self.rows.extend(row for row in orjson.loads(event.data) if row.get("attempt") not in known)
             case _:
                 return False
         return True

@@ -23,7 +23,15 @@ PROVIDER = {
 }
 STATE = {"providers": [PROVIDER], "replicas": 2, "used": {"lab/m": [7, 1, 2_500_000, 90, 0]}, "at_s": 60.0}
 ROWS = [
-    {"at_ms": at * 1_000, "provider": "lab", "model": f"m{at}", "key": "red", "outcome": "ok", "latency_ms": 250}
+    {
+        "attempt": f"a{at}",
+        "at_ms": at * 1_000,
+        "provider": "lab",
+        "model": f"m{at}",
+        "key": "red",
+        "outcome": "ok",
+        "latency_ms": 250,
+    }
     for at in range(50)
 ]
 
@@ -41,7 +49,7 @@ def drawn(seen: Seen, most: int = 5) -> str:
 
 def test_a_picture_shows_the_state_and_the_newest_rows_first() -> None:
     seen = Seen()
-    for name, data in (("state", STATE), ("rows", ROWS), ("away", {"ledger": "it is starting"})):
+    for name, data in (("state", STATE), ("rows", ROWS), ("rows", ROWS[-3:]), ("away", {"ledger": "it is starting"})):
         assert seen.take(SseEvent(json.dumps(data).encode(), name))
     assert not seen.take(SseEvent(b"{}", "hello"))
     text = drawn(seen)
