@@ -79,6 +79,7 @@ class RuVectorActor:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ruvector")
         self._school: School | None = None
         self._under = LearningSettings()
+        self._known: tuple[tuple[str, float], ...] = ()
         self._failed: tuple[str, float] | None = None
         self._look_at = self._save_at = 0.0
         self._newest: Mapping[str, int] = {}
@@ -217,14 +218,15 @@ class RuVectorActor:
         if self._school is not None and SENSES.clock() < self._look_at:
             return self._school
         self._look_at = SENSES.clock() + SETTINGS_S
-        ours = Settings.from_document(self._kept.settings()[1]).learning
-        if self._school is None or ours != self._under:
+        settings = Settings.from_document(self._kept.settings()[1])
+        ours, known = settings.learning, _known(settings)
+        if self._school is None or (ours, known) != (self._under, self._known):
             self._close()
             embedder = learner_embedder()
-            how = Schooling(warm_up=ours.warm_up, explore_share=ours.explore_share)
+            how = Schooling(warm_up=ours.warm_up, explore_share=ours.explore_share, priors=ours.priors, known=known)
             folder = self._folder / FOLDER / embedder.name
             self._school = School(folder, embedder, how, wall=SENSES.wall, keep=ours.keep)
-            self._under = ours
+            self._under, self._known = ours, known
             self._rates.per_min = ours.feedback_per_min
             self._save_at = SENSES.clock() + SAVE_S
         return self._school
@@ -258,3 +260,9 @@ class RuVectorActor:
 
 def _away(error: NotOpen) -> Failure:
     return Failure(kind=FailureKind.UNAVAILABLE, detail=str(error), retry_after_s=AGAIN_S, scope="request")
+
+
+def _known(settings: Settings) -> tuple[tuple[str, float], ...]:
+    """What the operator says of models' quality, in percent."""
+    said = ((name, one.quality) for name, one in sorted(settings.models.items()))
+    return tuple((name, 100.0 * quality) for name, quality in said if quality is not None)

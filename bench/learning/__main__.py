@@ -74,6 +74,7 @@ class Job:
     pack: str
     seed: int
     name: str = ""
+    priors: bool = False
 
 
 @cache
@@ -104,12 +105,13 @@ def plain(name: str) -> tuple[TopicMap, Floats]:
 
 def measured(job: Job) -> dict[str, object]:
     pack, vectors, topics, features = loaded(job.pack)
+    config = replace({"off": OFF, "on": ON}.get(job.part, {}).get(job.name, CONFIG), priors=job.priors)
     if job.part == "drift":
         if job.pack == "mmlupro":
-            return asdict(scenarios.degradation(pack, topics, features, CONFIG, job.seed))
-        return asdict(scenarios.topic_return(pack, topics, features, CONFIG, job.seed))
+            return asdict(scenarios.degradation(pack, topics, features, config, job.seed))
+        return asdict(scenarios.topic_return(pack, topics, features, config, job.seed))
     if job.part == "change":
-        met, always = scenarios.change(pack, topics, features, CONFIG, job.seed, kind=job.name)
+        met, always = scenarios.change(pack, topics, features, config, job.seed, kind=job.name)
         return {"met": met, "always": always}
     if job.part == "known":
         make = baselines.made(pack, vectors[:, :-DIM])[job.name]
@@ -121,7 +123,6 @@ def measured(job: Job) -> dict[str, object]:
         kind, share = UNSURE[job.name]
         reveal = (scenarios.sparse if kind == "sparse" else scenarios.wrong)(pack, share)
     whole = job.part == "ours"
-    config = {"off": OFF, "on": ON}.get(job.part, {}).get(job.name, CONFIG)
     if job.name == MEANING_ALONE:
         topics, features = plain(job.pack)
     return _figures(
@@ -225,13 +226,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", choices=STEPS, action="append")
     parser.add_argument("--no-write", action="store_true")
+    parser.add_argument("--priors", action="store_true", help="with what was published of models; writes nothing")
     parser.add_argument("--kept", action="store_true", help="write what earlier runs measured, measure nothing")
     said = parser.parse_args()
     if not SHARED.is_dir():
         raise SystemExit(f"There is no {SHARED}; say RAYGATE_SHARED=FOLDER, the one that holds routing/")
     for name in PACKS:
         loaded(name)
-    todo = [job for job in jobs(said.only or STEPS, said.seeds) if not said.kept or place(job).exists()]
+    todo = [replace(job, priors=said.priors) for job in jobs(said.only or STEPS, said.seeds)]
+    todo = [job for job in todo if not said.kept or place(job).exists()]
     found: list[tuple[Job, dict[str, object]]] = []
     with ProcessPoolExecutor(said.jobs) as pool:
         for at, one in enumerate(pool.map(kept_or_measured, todo), start=1):
@@ -240,7 +243,7 @@ def main() -> None:
             print(f"{at}/{len(todo)} {one[0].part} {one[0].pack} {one[0].seed} {one[0].name} {brief}", flush=True)
     text = render([(asdict(job), values) for job, values in found], speed())
     print(text)
-    if not said.no_write:
+    if not (said.no_write or said.priors):
         page = ROOT / "docs/learning.md"
         before, _, rest = page.read_text().partition("<!-- figures -->\n")
         _, _, after = rest.partition("<!-- /figures -->")

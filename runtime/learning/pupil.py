@@ -35,15 +35,19 @@ History = Callable[[], Iterable[Event]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schooling:
-    """`explore_share` is how much of each request's utility may be given up to learn, on average."""
+    """`explore_share` is how much of each request's utility may be given up to learn, on average. `priors` and `known`
+    (percent, by `provider/model`) are of `LearnerConfig`; they are what a learner starts from, when its topics are
+    fitted."""
 
     warm_up: int = 50
     explore_share: float = 0.02
+    priors: bool = True
+    known: tuple[tuple[str, float], ...] = ()
     learner: LearnerConfig = field(default_factory=LearnerConfig)
 
     @property
     def config(self) -> LearnerConfig:
-        return replace(self.learner, allowance_share=self.explore_share)
+        return replace(self.learner, allowance_share=self.explore_share, priors=self.priors, known=self.known)
 
 
 class Pupil:

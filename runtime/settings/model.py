@@ -94,7 +94,8 @@ class Reach(StrEnum):
 
 
 class ModelSettings(_Part):
-    """What you know better than the catalogue about one model. `quality` is for `balanced`, in [0, 1].
+    """What you know better than the catalogue about one model. `quality` is for `balanced`, in [0, 1]; learning starts
+    from it instead of from the published figure.
 
     `features` replaces the catalogue's list: what it does not name, the model is taken not to have, and a request that
     needs it goes elsewhere or is refused. `unsupported_parameters` replaces the catalogue's: a request that has them
@@ -330,7 +331,8 @@ class LearningSettings(_Part):
     Nobody is chosen by it before `warm_up` prompts were seen and `least_feedback` answers were judged.
     `explore_share` is how much quality a request may give up on average, so that something is learned. Each
     organisation's last `keep` requests are kept: as vectors, and with `keep_text` as text, too. A key may give feedback
-    `feedback_per_min` times a minute.
+    `feedback_per_min` times a minute. With `priors` it starts from what was published of models, else from their prices
+    alone.
     """
 
     enabled: bool = True
@@ -339,6 +341,7 @@ class LearningSettings(_Part):
     explore_share: Annotated[float, Field(ge=0, le=1)] = 0.02
     keep: Annotated[int, Field(ge=1_000)] = 50_000
     keep_text: bool = False
+    priors: bool = True
     feedback_per_min: Count = 120
 
 

@@ -59,7 +59,17 @@ class Typical:
 
 
 class QualityHead:
-    def __init__(self, models: Sequence[str], levels: Sequence[float], width: int, prior: HeadPrior) -> None:
+    """`doubts` are the standard deviations of each model's own level, where they are not all the prior's."""
+
+    def __init__(
+        self,
+        models: Sequence[str],
+        levels: Sequence[float],
+        width: int,
+        prior: HeadPrior,
+        *,
+        doubts: Sequence[float] | None = None,
+    ) -> None:
         self.models = list(models)
         self.width = width
         self.prior = prior
@@ -71,6 +81,8 @@ class QualityHead:
         self.plain[:, 0] = levels
         self.turn = np.tile(np.eye(width), (len(models), 1, 1))
         self.around = np.tile(self.own, (len(models), 1, 1))
+        if doubts is not None:
+            self.around[:, 0, 0] = np.square(doubts)
         self._looked: Typical | None = None
 
     @property
@@ -192,7 +204,7 @@ class QualityHead:
         belief = self.believe(usual)
         return float(belief.mean[model]), float(np.sqrt(belief.variance[model]))
 
-    def add_model(self, model: str, level: float) -> None:
+    def add_model(self, model: str, level: float, *, doubt: float | None = None) -> None:
         """A newcomer starts from its prior, but with what is known of all prompts."""
         start = np.zeros((1, self.width))
         start[0, 0] = level
@@ -200,7 +212,10 @@ class QualityHead:
         self.levels = np.append(self.levels, level)
         self.plain = np.concatenate([self.plain, start])
         self.turn = np.concatenate([self.turn, np.eye(self.width)[None]])
-        self.around = np.concatenate([self.around, self.own[None]])
+        around = self.own.copy()
+        if doubt is not None:
+            around[0, 0] = doubt**2
+        self.around = np.concatenate([self.around, around[None]])
         self.models.append(model)
 
     def remove_model(self, model: str) -> None:

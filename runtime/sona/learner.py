@@ -5,8 +5,9 @@
     choice     ~ softmax(index / temperature)          so every choice has a propensity; ties go by chance
 
 Before any feedback the expected quality rises with the logarithm of the price, since dear models are mostly better:
-that is the static default. What asking for the sake of learning costs is counted against an allowance, and when that is
-used up the learner only exploits.
+that is the static default. Where `LearnerConfig.priors` is on, what was published of models takes its place. What
+asking for the sake of learning costs is counted against an allowance, and when that is used up the learner only
+exploits.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from runtime.sona.bank import Floats
 from runtime.sona.drift import Drift, Watchfulness
 from runtime.sona.explore import Curiosity, worth
 from runtime.sona.head import HeadPrior, QualityHead
+from runtime.sona.published import published
 from runtime.sona.refine import Consolidated, Parts, Refinement
 from runtime.sona.topics import TopicMap, TopicShape
 
@@ -30,7 +32,11 @@ class LearnerConfig:
     """One setting for all routes. `base` and `slope` give the quality expected of a model before any feedback:
     base + slope · (ln cost - mean ln cost). `drift` is the variance by which levels may move from request to request.
     `QualityHead.relearn_topics`, with `trust`, comes after `relearn_first` answers and whenever there are half as many
-    again; 0: never."""
+    again; 0: never.
+
+    `priors`: of models with a published figure (`runtime.sona.published`, or `known` by name, which knows better; both
+    in percent), where there are two of them or more, is expected base + (figure - their mean figure) / 100, whatever
+    they cost, and with the doubt `published_level`. The others are expected as without."""
 
     topics: TopicShape = field(default_factory=TopicShape)
     head: HeadPrior = field(default_factory=HeadPrior)
@@ -43,6 +49,9 @@ class LearnerConfig:
     relearn_first: int = 100
     trust: float = 16.0
     drift: float = 0.0
+    priors: bool = False
+    known: tuple[tuple[str, float], ...] = ()
+    published_level: float = 0.08
     allowance: float = 60.0
     allowance_share: float = 0.02
 
@@ -69,8 +78,12 @@ class Learner:
         self.config = config or LearnerConfig()
         self.topics = topics
         self.log_cost = float(np.mean([math.log(max(cost, 1e-9)) for cost in costs]))
-        levels = [self._expected(cost) for cost in costs]
-        self.head = QualityHead(models, levels, topics.width, self.config.head)
+        figures = [one for one in map(self._figure, models) if one is not None]
+        self.usual_figure = float(np.mean(figures)) if len(figures) > 1 else None
+        """What models' figures are compared with: the mean of those that were there at the beginning."""
+        expected = [self._expected(model, cost) for model, cost in zip(models, costs, strict=True)]
+        levels, doubts = [one for one, _ in expected], [doubt for _, doubt in expected]
+        self.head = QualityHead(models, levels, topics.width, self.config.head, doubts=doubts)
         self.drifts = [Drift() for _ in models]
         parts = self.config.parts
         self.refined = Refinement(models, len(topics.middle), parts) if parts.any else None
@@ -78,8 +91,18 @@ class Learner:
         self.heard = 0.0
         self.spent = 0.0
 
-    def _expected(self, cost: float) -> float:
-        return self.config.base + self.config.slope * (math.log(max(cost, 1e-9)) - self.log_cost)
+    def _figure(self, model: str) -> float | None:
+        if not self.config.priors:
+            return None
+        return dict(self.config.known).get(model, published(model))
+
+    def _expected(self, model: str, cost: float) -> tuple[float, float]:
+        """The quality that is expected of a model before any feedback, and the doubt about it."""
+        figure = self._figure(model)
+        if figure is not None and self.usual_figure is not None:
+            return self.config.base + (figure - self.usual_figure) / 100.0, self.config.published_level
+        by_price = self.config.slope * (math.log(max(cost, 1e-9)) - self.log_cost)
+        return self.config.base + by_price, self.config.head.own_level
 
     @property
     def models(self) -> list[str]:
@@ -178,7 +201,8 @@ class Learner:
         return self.heard == math.floor(first * 1.5**step)
 
     def add_model(self, model: str, cost: float) -> None:
-        self.head.add_model(model, self._expected(cost))
+        level, doubt = self._expected(model, cost)
+        self.head.add_model(model, level, doubt=doubt)
         self.drifts.append(Drift())
         if self.refined is not None:
             self.refined.add_model(model)

@@ -1,6 +1,7 @@
 """Plays a pack of outcomes to the learner, one prompt after the other, revealing only the chosen model's outcome.
 
-    for each order (seed) and each lambda: a learner that knows prices and nothing else
+    for each order (seed) and each lambda: a learner that knows prices and nothing else (`LearnerConfig.priors`: and
+                                           what was published of models that go by these names)
         choose → that outcome is revealed, its bill counts → learn
 
 The learner and its settings are those of production (`LearnerConfig`). As in the published protocol the topic map is

@@ -39,6 +39,7 @@ def dump(learner: Learner) -> bytes:
         "config": asdict(learner.config),
         "beta": learner.topics.beta,
         "log_cost": learner.log_cost,
+        "usual_figure": learner.usual_figure,
         "asked": learner.asked,
         "heard": learner.heard,
         "spent": learner.spent,
@@ -89,11 +90,12 @@ def load(payload: bytes) -> Learner:
             "curiosity": Curiosity(**said["curiosity"]),
             "watch": Watchfulness(**said["watch"]),
             "parts": _parts(said["parts"]),
+            "known": tuple((name, figure) for name, figure in said.get("known", ())),
         }
     )
     topics = TopicMap(beta=header["beta"], **{name: arrays[name] for name in _MAP})
     learner = Learner(header["models"], [1.0] * len(header["models"]), topics, config)
-    learner.log_cost = header["log_cost"]
+    learner.log_cost, learner.usual_figure = header["log_cost"], header.get("usual_figure")
     for name in _HEAD:
         setattr(learner.head, name, arrays[f"head_{name}"])
     learner.asked, learner.heard, learner.spent = header["asked"], header["heard"], header["spent"]

@@ -35,15 +35,17 @@ def seeds_of(said: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def replay(pack: Path, *, seeds: str, dataset: str, as_json: bool) -> None:
+def replay(pack: Path, *, seeds: str, dataset: str, priors: bool, as_json: bool) -> None:
     """One line of means over the orders. Raises `Ended` where the file is no pack."""
+    from runtime.sona.learner import LearnerConfig
     from runtime.sona.pack import BadPack
     from runtime.sona.replay import replay as play
 
     orders = seeds_of(seeds)
     with screen.waiting(f"reading {pack.name}") as say:
         try:
-            found = play(pack, seeds=orders, dataset=dataset or None, tell=_told(say, len(orders)))
+            how = LearnerConfig(priors=priors)
+            found = play(pack, seeds=orders, config=how, dataset=dataset or None, tell=_told(say, len(orders)))
         except BadPack as wrong:
             raise Ended(str(wrong)) from None
     said = found.as_json()

@@ -17,12 +17,18 @@ def replay(
     pack: Annotated[Path, typer.Argument(metavar="PACK.parquet", help="Columns prompt, q:MODEL and c:MODEL.")],
     seeds: Annotated[str, typer.Option(help="One order of the prompts each, as 0-4 or 0,1,2.")] = "0-4",
     dataset: Annotated[str, typer.Option(help="Only rows whose column `dataset` says this.")] = "",
+    priors: Annotated[
+        bool, typer.Option("--priors/--no-priors", help="Start from what was published of models by their names.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Play recorded outcomes to the learner as production has it, revealing only the chosen model's."""
+    """Play recorded outcomes to the learner as production has it, revealing only the chosen model's.
+
+    It knows prices and what it is shown, nothing else, unless --priors says so.
+    """
     from serve.cli import learn
 
-    learn.replay(pack, seeds=seeds, dataset=dataset, as_json=as_json)
+    learn.replay(pack, seeds=seeds, dataset=dataset, priors=priors, as_json=as_json)
 
 
 @learn_app.command("evaluate")
