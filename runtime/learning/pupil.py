@@ -187,8 +187,11 @@ class Pupil:
         policy = payload[4 + size :]
         pupil.learner = state.load(policy) if policy else None
         if pupil.learner is not None:
-            # What it may spend is the settings' to say, whatever they were when it was saved.
-            pupil.learner.config = replace(pupil.learner.config, allowance_share=how.explore_share)
+            # What it may spend, and what newcomers start from, is the settings' to say, whatever they were when it was
+            # saved. Those who are there go by what they learned.
+            pupil.learner.config = replace(
+                pupil.learner.config, allowance_share=how.explore_share, priors=how.priors, known=how.known
+            )
         return pupil
 
 

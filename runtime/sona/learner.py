@@ -51,7 +51,7 @@ class LearnerConfig:
     drift: float = 0.0
     priors: bool = False
     known: tuple[tuple[str, float], ...] = ()
-    published_level: float = 0.08
+    published_level: float = 0.1
     allowance: float = 60.0
     allowance_share: float = 0.02
 

@@ -131,6 +131,28 @@ async def test_settings_that_change_are_followed_and_nothing_is_lost(tmp_path: P
     await owner.close()
 
 
+@pytest.mark.parametrize(
+    ("learning", "models", "apart"),
+    [
+        ({}, {}, pytest.approx(0.147)),
+        ({"priors": False}, {}, 0.0),
+        ({}, {"a/gpt-4-1106-preview": {"quality": 0.5}}, pytest.approx(-0.2)),
+    ],
+)
+async def test_learning_starts_from_what_was_published_unless_the_settings_know_better(
+    tmp_path: Path, learning: dict[str, Any], models: dict[str, Any], apart: float
+) -> None:
+    names = ("a/gpt-4-1106-preview", "b/gpt-3.5-turbo")
+    owner = actor(tmp_path, warm_up=WARM_UP, models=models, **learning)
+    await owner.take([decided(number, candidates=names, costs_nanousd=(1_000, 1_000)) for number in range(10)])
+    assert await lesson(owner)
+    school = owner._school
+    assert school is not None
+    levels = school.summary("default").quality
+    assert levels[names[0]][0] - levels[names[1]][0] == apart
+    await owner.close()
+
+
 async def test_feedback_is_limited_by_key(tmp_path: Path) -> None:
     owner = actor(tmp_path, feedback_per_min=2)
     await owner.take([decided(1)])

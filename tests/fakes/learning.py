@@ -29,9 +29,10 @@ class Near(RuVectorRef):
         return await getattr(self.there, method)(*args)
 
 
-def actor(folder: Path, **learning: Any) -> RuVectorActor:
+def actor(folder: Path, *, models: dict[str, Any] | None = None, **learning: Any) -> RuVectorActor:
     """An actor with its state in this folder; the settings are those of its section."""
-    Store(folder).put_settings(Settings.model_validate({"learning": learning}).to_document())
+    said = {"learning": learning, "models": models or {}}
+    Store(folder).put_settings(Settings.model_validate(said).to_document())
     return RuVectorActor(str(folder))
 
 

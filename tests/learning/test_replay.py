@@ -113,6 +113,21 @@ def test_outcomes_of_models_not_chosen_change_nothing() -> None:
     assert np.array_equal(chosen, again)
 
 
+def test_models_names_say_nothing_unless_priors_are_asked_for(tmp_path: Path) -> None:
+    names = ["q:gpt-3.5-turbo", "q:gpt-4", "c:gpt-3.5-turbo", "c:gpt-4"]
+    plain = table().select(["prompt", "q:small", "q:large", "c:small", "c:large"])
+    known = plain.rename_columns(["prompt", *names])
+
+    def played(content: pa.Table, *, priors: bool = False) -> object:
+        how = replace(CONFIG, priors=priors)
+        return replay(written(tmp_path, content), seeds=(0,), config=how, embedder=HashedNgrams(64))
+
+    assert LearnerConfig().priors is False
+    assert played(plain) == played(known)
+    assert played(plain, priors=True) == played(plain)
+    assert played(known, priors=True) != played(known)
+
+
 def test_every_order_is_a_permutation_and_seeds_differ() -> None:
     assert sorted(order(50, 1)) == list(range(50))
     assert not np.array_equal(order(50, 1), order(50, 2))

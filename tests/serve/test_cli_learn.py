@@ -52,6 +52,12 @@ def test_replay_prints_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert found["seeds"] == 2
 
 
+def test_replay_takes_priors_when_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "learn", "replay", str(pack(tmp_path)), "--json", "--seeds", "0", "--priors")
+    assert code == 0
+    assert json.loads(out)["seeds"] == 1
+
+
 def test_replay_of_three_models_has_no_apgr_and_a_table_for_people(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
