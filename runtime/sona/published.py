@@ -3,24 +3,24 @@
 A warm start, no measurement of ours: what the learner expects of a model before anybody judged an answer of it. Figures
 are the makers' own where they published one, and not of one protocol (five-shot or a chain of thought, base model or
 chat): differences of a point or two mean nothing. A model without one in this table gets none, and is not guessed from
-its relatives. A figure is a fact and names its source:
+its relatives. A figure is a fact and names its source; those marked * were not looked up again when this was written:
 
   [simple]   github.com/openai/simple-evals, README at 0f2cf33
   [gpt4]     GPT-4 technical report, arXiv 2303.08774                [gpt5]     openai.com, introducing GPT-5
   [gptoss]   openai.com, introducing gpt-oss                         [claude2]  Anthropic, model card of Claude 2
   [claude3]  Anthropic, the Claude 3 model family                    [claude35] anthropic.com, Claude 3.5 Sonnet
-  [gem10]    Gemini, arXiv 2312.11805                                [gem15]    Gemini 1.5, arXiv 2403.05530
-  [gemma]    Gemma, arXiv 2403.08295                                 [gemma2]   Gemma 2, arXiv 2408.00118, and its card
-  [llama2]   Llama 2, arXiv 2307.09288                               [llama3]   cards of Llama 3, 3.1, 3.2, 3.3
+  [gem10]*   Gemini, arXiv 2312.11805                                [gem15]    Gemini 1.5, arXiv 2403.05530
+  [gemma]*   Gemma, arXiv 2403.08295                                 [gemma2]   Gemma 2, arXiv 2408.00118, and its card
+  [llama2]*  Llama 2, arXiv 2307.09288                               [llama3]   cards of Llama 3, 3.1, 3.2, 3.3
   [llama4]   card of Llama 4                                         [nem51]    developer.nvidia.com, Nemotron-51B
-  [mixtral]  Mixtral of experts, arXiv 2401.04088                    [mistral]  mistral.ai/news and cards, by model
-  [qwen15]   qwenlm.github.io/blog/qwen1.5                           [qwen2]    cards of Qwen2
-  [qwen25]   qwenlm.github.io/blog/qwen2.5-llm                       [qwencode] Qwen2.5-Coder, arXiv 2409.12186
-  [qwen3]    qwenlm.github.io/blog/qwen3, base model                 [yi]       cards of Yi
-  [phi3]     Phi-3, arXiv 2404.14219, and cards of Phi-3.5           [phi4]     Phi-4, arXiv 2412.08905; card of mini
+  [mixtral]  Mixtral of experts, arXiv 2401.04088                    [mistral]* mistral.ai/news and cards, by model
+  [qwen15]*  qwenlm.github.io/blog/qwen1.5                           [qwen2]    cards of Qwen2
+  [qwen25]*  qwenlm.github.io/blog/qwen2.5-llm                       [qwencode] Qwen2.5-Coder, arXiv 2409.12186
+  [qwen3]    qwenlm.github.io/blog/qwen3, base model                 [yi]*      cards of Yi
+  [phi3]*    Phi-3, arXiv 2404.14219, and cards of Phi-3.5           [phi4]     Phi-4, arXiv 2412.08905; card of mini
   [dsv2]     card of DeepSeek-V2                                     [dscoder]  DeepSeek-Coder-V2, arXiv 2406.11931
-  [dsv3]     card of DeepSeek-V3 and deepseek.com (V2.5)             [dsr1]     DeepSeek-R1, arXiv 2501.12948
-  [command]  cards of Command R and R+ (Open LLM Leaderboard)        [jamba]    card of Jamba 1.5
+  [dsv3]     card of DeepSeek-V3 and deepseek.com (V2.5)             [dsr1]*    DeepSeek-R1, arXiv 2501.12948
+  [command]* cards of Command R and R+ (Open LLM Leaderboard)        [jamba]    card of Jamba 1.5
   [nova]     Amazon Nova, technical report                           [grok]     x.ai/blog, Grok 1.5 and 2
   [kimi]     card of Kimi K2                                         [granite]  card of Granite 3.3
   [lmsys]    leaderboard_table_20230905.csv of LMSYS's Chatbot Arena
