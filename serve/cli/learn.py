@@ -50,7 +50,7 @@ def replay(pack: Path, *, seeds: str, dataset: str, priors: bool, as_json: bool)
             raise Ended(str(wrong)) from None
     said = found.as_json()
     if as_json:
-        screen.as_json(said)
+        screen.as_json({**said, "priors": priors})
         return
     names = [name for name in said if name != "seeds"]
     screen.console().print(screen.table(names, [[f"{said[name]:.3f}" for name in names]], right=names))

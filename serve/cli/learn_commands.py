@@ -19,12 +19,12 @@ def replay(
     dataset: Annotated[str, typer.Option(help="Only rows whose column `dataset` says this.")] = "",
     priors: Annotated[
         bool, typer.Option("--priors/--no-priors", help="Start from what was published of models by their names.")
-    ] = False,
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Play recorded outcomes to the learner as production has it, revealing only the chosen model's.
 
-    It knows prices and what it is shown, nothing else, unless --priors says so.
+    It knows prices, what it is shown and what was published of models; with --no-priors it begins with nothing.
     """
     from serve.cli import learn
 

@@ -12,6 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from runtime.memory.snapshot import write as write_snapshot
+from runtime.settings import Settings
 from runtime.sona.state import dump
 from runtime.sona.trajectory import write
 from serve.cli import main
@@ -52,10 +53,12 @@ def test_replay_prints_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert found["seeds"] == 2
 
 
-def test_replay_takes_priors_when_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = said(capsys, "learn", "replay", str(pack(tmp_path)), "--json", "--seeds", "0", "--priors")
-    assert code == 0
-    assert json.loads(out)["seeds"] == 1
+def test_replay_plays_as_production_does_and_begins_with_nothing_when_told_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("learn", "replay", str(pack(tmp_path)), "--json", "--seeds", "0")
+    found = [json.loads(said(capsys, *asked, *more)[1]) for more in ((), ("--no-priors",))]
+    assert [one["priors"] for one in found] == [Settings().learning.priors, False]
 
 
 def test_replay_of_three_models_has_no_apgr_and_a_table_for_people(
