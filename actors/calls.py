@@ -13,9 +13,9 @@ import random
 import secrets
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import aclosing
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from actors.clock import monotonic
@@ -26,11 +26,14 @@ from runtime.admitted import Admitted
 from runtime.assemble import Places
 from runtime.catalog import ModelInfo
 from runtime.dialects.openai_surface import parse_chat, parse_embed
+from runtime.metrics.meter import EMBEDDINGS
 from runtime.outcome import Embeddings, Failure, Outcome, StreamEnd, StreamEvent
 from runtime.price import CostEstimate
 from runtime.provider import Provider
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
 from runtime.request import EmbedRequest, Request
+
+Came = TypeVar("Came", bound=Outcome | Embeddings)
 
 Asked = Request | Mapping[str, Any]
 """A request, or the JSON body of an OpenAI chat completion as a dict."""
@@ -40,7 +43,11 @@ MOST_IN_FLIGHT, MOST_QUEUED = 1_500, 400
 
 
 class ServesCalls(ABC):
-    """Base of the actors that implement `Provider`. Subclasses say over which edge and which provider."""
+    """Base of the actors that implement `Provider`. Subclasses say over which edge and which provider.
+
+    `DOOR` is what requests are counted under that come in here; empty where they are not."""
+
+    DOOR = ""
 
     def __init__(self) -> None:
         self._edge: Edge | None = None
@@ -67,11 +74,11 @@ class ServesCalls(ABC):
             parsed = request if isinstance(request, Request) else parse_chat(request)
             if isinstance(parsed, Failure):
                 return parsed
-            came = monotonic()
-            provider = await self._provider()
-            if isinstance(provider, Failure):
-                return provider
-            return await self._admitted(provider).complete(_since(came, parsed))
+            with self._counting(parsed) as ending:
+                provider = await self._provider()
+                if isinstance(provider, Failure):
+                    return ending.of(provider)
+                return ending.of(await self._admitted(provider).complete(_since(ending.came, parsed)))
 
     async def stream(self, request: Asked, caller: str = "") -> AsyncGenerator[StreamEvent]:
         self.received["stream"] += 1
@@ -80,14 +87,16 @@ class ServesCalls(ABC):
             if isinstance(parsed, Failure):
                 yield StreamEnd(outcome=parsed)
                 return
-            came = monotonic()
-            provider = await self._provider()
-            if isinstance(provider, Failure):
-                yield StreamEnd(outcome=provider)
-                return
-            async with aclosing(self._admitted(provider).stream(_since(came, parsed))) as events:
-                async for event in events:
-                    yield event
+            with self._counting(parsed) as ending:
+                provider = await self._provider()
+                if isinstance(provider, Failure):
+                    yield StreamEnd(outcome=ending.of(provider))
+                    return
+                async with aclosing(self._admitted(provider).stream(_since(ending.came, parsed))) as events:
+                    async for event in events:
+                        if isinstance(event, StreamEnd):
+                            ending.of(event.outcome)
+                        yield event
 
     async def embed(self, request: EmbedRequest | Mapping[str, Any], caller: str = "") -> Embeddings | Failure:
         self.received["embed"] += 1
@@ -95,11 +104,11 @@ class ServesCalls(ABC):
             parsed = request if isinstance(request, EmbedRequest) else _embed_request(request)
             if isinstance(parsed, Failure):
                 return parsed
-            came = monotonic()
-            provider = await self._provider()
-            if isinstance(provider, Failure):
-                return provider
-            return await self._admitted(provider).embed(_since(came, parsed))
+            with self._counting(parsed, EMBEDDINGS) as ending:
+                provider = await self._provider()
+                if isinstance(provider, Failure):
+                    return ending.of(provider)
+                return ending.of(await self._admitted(provider).embed(_since(ending.came, parsed)))
 
     async def lifeline(self, caller: str) -> None:
         """A call that does not return: `actors.lifeline` says what for."""
@@ -153,6 +162,18 @@ class ServesCalls(ABC):
         if edge is not None:
             await edge.stop()
 
+    @contextmanager
+    def _counting(self, request: Request | EmbedRequest, operation: str = "") -> Iterator[_Ending]:
+        """Counts a request that came in by this actor's handle. One that has an id came in by a replica, which counts
+        it; one behind the manager's handle the manager has."""
+        ending = _Ending(monotonic())
+        try:
+            yield ending
+        finally:
+            if self.DOOR and not request.request_id and self._edge is not None:
+                took_s = monotonic() - ending.came
+                self._edge.meter.served(self.DOOR, request.model, ending.outcome, took_s, operation=operation)
+
     async def _ready_edge(self) -> Edge:
         if self._edge is not None:
             return self._edge
@@ -185,6 +206,18 @@ class ServesCalls(ABC):
         if self._edge is None:
             raise RuntimeError("calls are admitted only after the edge has started")
         return Admitted(provider, self._places.under(self._edge.settings.admission))
+
+
+@dataclass(slots=True)
+class _Ending:
+    """What a call came to; None if it was cancelled."""
+
+    came: float
+    outcome: Outcome | Embeddings | None = None
+
+    def of(self, outcome: Came) -> Came:
+        self.outcome = outcome
+        return outcome
 
 
 Timed = TypeVar("Timed", Request, EmbedRequest)

@@ -9,6 +9,7 @@ An edge never waits for an actor on a request's usual path. If the manager dies 
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import os
 import random
@@ -39,6 +40,9 @@ from runtime.gateway import Gateway
 from runtime.hooks.build import Rack, close
 from runtime.hooks.mounted import Mounted
 from runtime.ledger.purse import OwnerDead, Purse, PursePolicy
+from runtime.metrics.labels import Labels
+from runtime.metrics.meter import Meter
+from runtime.metrics.sums import Family, Sums, doors, levels
 from runtime.models import NANOUSD
 from runtime.settings import BadSettings, BreakerSettings, ProviderKind, ProviderSettings, Reach, Settings, Timeouts
 from runtime.standing import Standing
@@ -134,6 +138,8 @@ class Edge:
         self._told_counters: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
         self._hooks = Rack(SENSES.clock)
+        self.meter = Meter(Labels(self.settings), self.counters)
+        self._sums = Sums()
         self.gateway = Gateway(
             policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng, books=self.books, events=self.events
         )
@@ -194,6 +200,7 @@ class Edge:
             self.settings = Settings.from_document(snapshot.settings)
             self._follow_ledger_settings()
             self.learning.settings = self.settings.learning
+            self.meter.labels = Labels(self.settings)
             self._settings_version = snapshot.settings_version
         self.keys = {key.sha256: key for key in snapshot.keys}
         if (accounts := snapshot.accounts) is not None and accounts.stamp != self._accounts:
@@ -420,10 +427,10 @@ class Edge:
         self._sequence += 1
         now = SENSES.clock()
         self._told_in_flight = self._in_flight()
-        self._told_counters = self.counters.copy()
+        self._told_counters = self._counted().copy()
         gates = {name: built.upstream.standing.gate for name, built in self._built.items()}
         views, self._views = self._views, None
-        return EdgeReport(
+        report = EdgeReport(
             edge=self.name,
             sequence=self._sequence,
             node=self.node,
@@ -441,6 +448,30 @@ class Edge:
             counters={**self.counters, "actor_calls": self._actor_calls()},
             incarnation=self._stamp[0] if views is not None and self._stamp else 0,
             views=views or (),
+            served=self.meter.take(),
+        )
+        self._sums.add(report, self.meter.labels)
+        return report
+
+    def _counted(self) -> Counter[str]:
+        """The counters, with what stands in other places."""
+        if (books := self.books) is not None:
+            self.counters["rows_waiting"] = books.unshipped
+            self.counters["rows_lost"] = books.counters["lost"]
+            self.counters["rows_unwritten"] = books.counters["unwritten"]
+        return self.counters
+
+    def families(self) -> tuple[Family, ...]:
+        """What this process alone has counted: for scrapes while the manager is away."""
+        sums = copy.deepcopy(self._sums)
+        seen = self._workshop.observations.peek()
+        sums.take(self.name, self.meter.peek(), seen, self._counted(), self.meter.labels)
+        now = SENSES.clock()
+        shut = {name: built.upstream.standing.gate.why(now, "") for name, built in self._built.items()}
+        return (
+            *sums.families(),
+            *levels([self.counters]),
+            *doors(shut, dict.fromkeys(self._built, 0) | self._in_flight()),
         )
 
     def _has_news(self) -> bool:
@@ -449,10 +480,11 @@ class Edge:
         return (
             self._views is not None
             or bool(self._workshop.observations)
+            or bool(self.meter)
             or bool(in_flight)
             or bool(self._through_actors())
             or bool(self._waiting())
-            or told != (in_flight, self.counters)
+            or told != (in_flight, self._counted())
         )
 
     def _in_flight(self) -> dict[str, int]:

@@ -100,6 +100,10 @@ class EdgeLearning:
         return self.adviser.advise(entries, asked, how)
 
     def began(self, decision: Decision) -> None:
+        if decision.mode == "learned":
+            self._counters["decisions"] += 1
+            self._counters["explored"] += decision.gave_up > 0.0
+            self._counters["gave_up_nano"] += round(decision.gave_up * 1e9)
         if self.adviser is not None:
             self.adviser.began(decision)
 

@@ -37,7 +37,7 @@ from actors.leaving import Leaving
 from actors.ledger_actor import LedgerActor
 from actors.ledger_ref import LedgerRef
 from actors.local_model import LocalModelActor
-from actors.names import CACHE, COPY, LEDGER, LOCAL_MODEL, MANAGER, RUVECTOR, provider_actor
+from actors.names import CACHE, COPY, LEDGER, LOCAL_MODEL, MANAGER, REPLICA, RUVECTOR, provider_actor
 from actors.provider_actor import ProviderActor
 from actors.refs import AuthorityRef, LocalModelRef, Unreachable, last_line
 from actors.ruvector_actor import RuVectorActor
@@ -60,6 +60,9 @@ from runtime.feed import (
 from runtime.hooks.build import check as check_hooks
 from runtime.hooks.build import problems_of
 from runtime.learning.feedback import parse_feedback, told
+from runtime.metrics.labels import Labels
+from runtime.metrics.meter import HANDLE
+from runtime.metrics.sums import Family, Sums, doors, levels, single
 from runtime.outcome import Failure
 from runtime.provider import Provider
 from runtime.reports import ProviderStatus, Shut, UsagePeriod, UsageReport, locked_of
@@ -98,10 +101,12 @@ class ManagerActor(ServesCalls):
     the settings of that machine, and numbers itself by the clock: it must never be taken for an earlier one.
     """
 
+    DOOR = HANDLE
     CONTROL_METHODS = (
         *("poll", "report", "introduce", "announce"),
         *("watch", "unwatch", "tell_events"),
         *("current", "preview", "apply_settings", "add_key", "overview", "glance", "need_learning"),
+        "scrape",
         *("forget_answers", "cached_answers"),
     )
 
@@ -121,6 +126,8 @@ class ManagerActor(ServesCalls):
         self._waking = Waking(SENSES.clock())
         self._late: dict[str, list[Published]] = defaultdict(list)
         self._book = UsageBook()
+        self._sums = Sums()
+        self._labels = Labels(self._settings)
         self._published: dict[str, tuple[Published, float]] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._told = Told()
@@ -173,6 +180,7 @@ class ManagerActor(ServesCalls):
         with self._lock:
             if not self._view.apply(report, SENSES.clock()):
                 return
+            self._sums.add(report, self._labels)
             for batch in report.observed:
                 self._book.count(batch.provider, batch.model, batch.usage(), at_s=SENSES.wall())
         if report.incarnation == self._incarnation:
@@ -271,6 +279,7 @@ class ManagerActor(ServesCalls):
                 before = self._settings
                 with self._lock:
                     self._settings, self._document, self._settings_version = settings, document, version
+                    self._labels = Labels(settings)
                 if self._listeners.bus.wanted:
                     told = config_event(before, settings, version=version, at_s=SENSES.wall(), source=MANAGER)
                     self._listeners.bus.tell(told)
@@ -349,7 +358,7 @@ class ManagerActor(ServesCalls):
             used = self._book.report("hour", SENSES.wall())
             return {
                 "providers": [self._status(name) for name, one in self._settings.providers.items() if one.enabled],
-                "replicas": sum(edge.startswith("edge@") for edge in self._view.edges(SENSES.clock())),
+                "replicas": sum(edge.startswith(REPLICA) for edge in self._view.edges(SENSES.clock())),
                 "hour_s": used.start_s,
                 "incarnation": self._incarnation,
                 "used": {
@@ -357,6 +366,27 @@ class ManagerActor(ServesCalls):
                     for name, one in used.models.items()
                 },
             }
+
+    async def scrape(self) -> tuple[Family, ...]:
+        """What all processes have counted since this manager started, and how things stand."""
+        self._controls()
+        with self._lock:
+            edges = self._view.edges(SENSES.clock())
+            statuses = [self._status(name) for name, one in self._settings.providers.items() if one.enabled]
+            newest = self._settings_version
+            return (
+                *self._sums.families(),
+                *levels(report.counters for report in edges.values() if report is not None),
+                *doors(
+                    {one.provider: one.breaker for one in statuses}, {one.provider: one.in_flight for one in statuses}
+                ),
+                *single(
+                    replicas=sum(edge.startswith(REPLICA) for edge in edges),
+                    edges=len(edges),
+                    edges_behind=sum(self._following.get(edge) != newest for edge in edges),
+                    settings_version=newest,
+                ),
+            )
 
     # Group `control`: how it is kept going.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 NAMESPACE = "raygate"
 MANAGER = "manager"
+REPLICA = "edge@"
+"""How the names of replicas' edges begin."""
 LOCAL_MODEL = "local-model"
 LEDGER = "ledger"
 RUVECTOR = "ruvector"

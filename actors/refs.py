@@ -28,6 +28,7 @@ from runtime.catalog import ModelInfo
 from runtime.events import Event, Wish
 from runtime.feed import EdgeReport, Exchange, Published, Snapshot
 from runtime.gate import Gate
+from runtime.metrics.sums import Family
 from runtime.outcome import Embeddings, Failure, FailureKind, Outcome, StreamEnd, StreamEvent, StreamStart
 from runtime.price import CostEstimate
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
@@ -37,6 +38,8 @@ from runtime.standing import Standing, Vitals
 log = logging.getLogger("raygate.refs")
 
 CONTROL_TIMEOUT_S = 5.0
+SCRAPE_S = 3.0
+"""Prometheus waits ten seconds for all of a scrape, unless told otherwise."""
 GRACE_S = 5.0
 """On top of a request's own deadline, which the actor keeps by itself."""
 LONGEST_CALL_S = 600.0
@@ -413,6 +416,11 @@ class ManagerRef(RemoteProvider):
     async def report(self, report: EdgeReport) -> None:
         """Raises `Unreachable`; a report may then be sent again, its sequence number makes it count once."""
         await self.actor.call("report", report, timeout_s=CONTROL_TIMEOUT_S)
+
+    async def scrape(self) -> tuple[Family, ...]:
+        """The sums of all processes. Raises `Unreachable`."""
+        found: tuple[Family, ...] = await self.actor.call("scrape", timeout_s=SCRAPE_S)
+        return found
 
     async def watch(self, wish: Wish) -> tuple[Event, ...]:
         """What happened of this since the last call, as soon as there is something. Raises `Unreachable`."""

@@ -366,6 +366,7 @@ async def steps(bench: Bench) -> list[Row]:
         Row("books: intent, settlement, row", plain(written)),
         Row("decode", plain(lambda: dialect.decode(reply, target))),
         Row("price", plain(lambda: cost_of(usage, pricing))),
+        Row("count (metrics)", plain(lambda: edge.meter.served("openai", request.model, answer, 0.5))),
         Row("render", plain(lambda: orjson.dumps(surface.render(answer, request)))),
     ]
 

@@ -214,7 +214,7 @@ class Catalog:
         """Where it is served under its maker's name: OpenRouter's gpt-4o is openai/gpt-4o."""
         for provider, of in self._providers.items():
             if of.kind is ProviderKind.OPENROUTER and "/" not in name:
-                has = self._configured(provider, of) if of.models else _sold(of.kind)
+                has = self._configured(provider, of) if of.models else sold(of.kind)
                 found = (f"{maker}/{name}" for maker in MAKERS)
                 yield from ((provider, full) for full in found if full in has)
 
@@ -235,8 +235,9 @@ class Catalog:
 
 
 @lru_cache
-def _sold(kind: ProviderKind) -> frozenset[str]:
-    return frozenset((*rows(kind), *price_list.models(kind)))
+def sold(kind: ProviderKind) -> frozenset[str]:
+    """The models that our table and the price data list for a kind of provider."""
+    return frozenset((*rows(kind), *(price_list.models(kind) if kind in price_list.KINDS else ())))
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -16,6 +16,7 @@ from typing import Any
 from runtime.balance.pace import Timings, batch_of
 from runtime.cache.answers import Forget
 from runtime.keyring import KeyState
+from runtime.metrics.meter import Served
 from runtime.outcome import Blame, Completion, Embeddings, Failure, FailureKind
 from runtime.reports import ModelUsage
 from runtime.request import Json
@@ -307,7 +308,8 @@ class EdgeReport:
     `shut` is for how long this edge itself calls a provider no more, or a model ("provider/model"). Once after each
     start of a manager, `incarnation` is that manager's, and `views` are what is published shut as far as this edge
     knows, for authorities that may have started again, too. `through_actors` are its calls that a provider's actor
-    carries; that one counts them in its `in_flight`, and says by `relays` that they are others'.
+    carries; that one counts them in its `in_flight`, and says by `relays` that they are others'. `served` are
+    requests that have ended.
     """
 
     edge: str
@@ -324,6 +326,7 @@ class EdgeReport:
     relays: bool = False
     waiting: Mapping[str, int] = field(default_factory=dict)
     """Calls that wait for a place at a provider, in this process's queue."""
+    served: tuple[Served, ...] = ()
 
     def aged(self, elapsed_s: float) -> EdgeReport:
         """The same, told `elapsed_s` later: a wait is over when it would have been."""
@@ -486,7 +489,12 @@ class Observations:
 
     def take(self) -> tuple[Observed, ...]:
         """All sums so far; starts anew."""
-        taken, self._sums = self._sums, {}
+        taken = self.peek()
+        self._sums = {}
+        return taken
+
+    def peek(self) -> tuple[Observed, ...]:
+        """All sums so far; goes on."""
         now = self._clock()
         return tuple(
             Observed(
@@ -496,7 +504,7 @@ class Observations:
                 **{name: getattr(total, name) for name in _SUMMED},
                 **waits.left(now),
             )
-            for (provider, model, spell), (total, waits) in taken.items()
+            for (provider, model, spell), (total, waits) in self._sums.items()
         )
 
 

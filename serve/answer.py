@@ -70,6 +70,7 @@ async def complete(target: Calls, exchange: Exchange, request: Request) -> None:
     if isinstance(outcome, Failure):
         await answer_failure(exchange, outcome)
         return
+    exchange.outcome = outcome
     headers = _headers(outcome) + cost_headers(outcome.cost)
     body = exchange.surface.render(outcome, request)
     if isinstance(body, dict) and (had := _had_body(outcome)) is not None:
@@ -98,6 +99,7 @@ async def _stream(target: Calls, exchange: Exchange, request: Request, keep_aliv
         # A client must not take what it has for the whole.
         detail = f"the stream broke off inside Raygate; its log says more under request id {request.request_id}"
         failure = Failure(kind=FailureKind.INTERNAL, detail=detail)
+        exchange.outcome = failure
         await exchange.write(b"".join(renderer.render(StreamEnd(outcome=failure))))
     await exchange.write(b"", more=False)
 
@@ -119,6 +121,7 @@ async def _events(
                 if data := b"".join(renderer.render(event)):
                     await exchange.write(data)
                 if isinstance(event, StreamEnd):
+                    exchange.outcome = event.outcome
                     return True
         return False
     finally:

@@ -125,6 +125,15 @@ class GatewayApp:
             log.exception("request.failed", extra={"request_id": request_id, "path": exchange.path})
             detail = f"an error inside Raygate; its log says more under request id {request_id}"
             await answer_failure(exchange, Failure(kind=FailureKind.INTERNAL, detail=detail))
+        finally:
+            if exchange.came_at is not None:
+                self.edge.meter.served(
+                    exchange.surface.name,
+                    exchange.model,
+                    exchange.outcome,
+                    monotonic() - exchange.came_at,
+                    operation=exchange.operation,
+                )
 
     async def _route(self, exchange: Exchange, request_id: str) -> None:
         path = exchange.path.removeprefix("/v1").rstrip("/")
@@ -136,10 +145,13 @@ class GatewayApp:
         elif (chat := CHATS.get(path)) is not None:
             exchange.surface = chat.surface
             self._only(exchange, "POST")
+            exchange.came_at = monotonic()
             await self._chat(exchange, chat, request_id, await caller_of(exchange, self.edge))
         elif (route := route_of(path, exchange)) is not None:
             exchange.surface = route.surface
             self._only(exchange, route.method)
+            if route.operation:
+                exchange.came_at, exchange.operation = monotonic(), route.operation
             caller = await caller_of(exchange, self.edge) if route.key else Caller()
             await route.handle(self._asked(exchange, path, request_id, caller))
         else:
@@ -171,6 +183,7 @@ class GatewayApp:
         if isinstance(request, Failure):
             await answer_failure(exchange, request)
             return
+        exchange.model = request.model
         request = answer.controlled(request, exchange)
         target = self._within_limits(exchange, Admitted(self.target, admission), caller)
         if chat.surface is RUVLLM and self.edge.settings.learning.enabled:

@@ -20,6 +20,7 @@ from actors.edge import Edge
 from actors.environment import environment, node_id, state_folder
 from actors.launch.processes import MARK
 from actors.launch.ray_hook import LOOPBACK
+from actors.names import REPLICA
 from runtime import vocabulary
 from runtime.settings.model import AutoscaleSettings
 from serve.app import GatewayApp
@@ -53,7 +54,7 @@ async def open_edge() -> Edge:
     # Only where requests come in: it is 60 MB, and its reading holds up whatever else the process does.
     vocabulary.load_soon()
     await asyncio.to_thread(ensure_manager, state_folder(env), env)
-    edge = Edge(f"edge@{node_id()[:8]}:{os.getpid()}", node=node_id(), env=env, folder=state_folder(env))
+    edge = Edge(f"{REPLICA}{node_id()[:8]}:{os.getpid()}", node=node_id(), env=env, folder=state_folder(env))
     await edge.start()
     return edge
 

@@ -18,8 +18,9 @@ from runtime.dialects.responses_surface import ResponsesSurface
 from runtime.dialects.responses_surface import parse_request as parse_responses
 from runtime.dialects.ruvllm.surface import RuvLLMSurface
 from runtime.dialects.surface import Surface
+from runtime.metrics.meter import EMBEDDINGS
 from runtime.request import Json
-from serve import explain, learning, listings, ruvllm, vectors
+from serve import explain, learning, listings, metrics, ruvllm, vectors
 from serve.asked import Asked
 from serve.http import OPENAI, Exchange
 
@@ -49,12 +50,13 @@ CHATS: Mapping[str, Chat] = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Any other path. `key`: only for callers with a key."""
+    """Any other path. `key`: only for callers with a key. `operation`: requests that are counted, as what."""
 
     method: str
     handle: Callable[[Asked], Awaitable[None]]
     surface: Surface = OPENAI
     key: bool = True
+    operation: str = ""
 
 
 ROUTES: Mapping[str, Route] = {
@@ -66,16 +68,17 @@ ROUTES: Mapping[str, Route] = {
     "/version": Route("GET", listings.version, key=False),
     "/openapi.json": Route("GET", listings.openapi_document, key=False),
     "/docs": Route("GET", listings.docs, key=False),
+    "/metrics": Route("GET", metrics.answer, key=False),
     "/models": Route("GET", listings.models),
-    "/embeddings": Route("POST", vectors.embeddings),
+    "/embeddings": Route("POST", vectors.embeddings, operation=EMBEDDINGS),
     "/route/explain": Route("POST", explain.explain),
     "/messages/count_tokens": Route("POST", listings.count_tokens, ANTHROPIC),
     "/api/version": Route("GET", listings.ollama_version, OLLAMA, key=False),
     "/api/tags": Route("GET", listings.tags, OLLAMA),
     "/api/ps": Route("GET", listings.running, OLLAMA),
     "/api/show": Route("POST", listings.show, OLLAMA),
-    "/api/embed": Route("POST", vectors.embed, OLLAMA),
-    "/api/embeddings": Route("POST", vectors.older_embed, OLLAMA),
+    "/api/embed": Route("POST", vectors.embed, OLLAMA, operation=EMBEDDINGS),
+    "/api/embeddings": Route("POST", vectors.older_embed, OLLAMA, operation=EMBEDDINGS),
     "/stats": Route("GET", ruvllm.stats, RUVLLM),
     "/session": Route("POST", ruvllm.session, RUVLLM),
     "/feedback": Route("POST", ruvllm.feedback, RUVLLM),

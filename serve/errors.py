@@ -34,6 +34,7 @@ async def answer_failure(
     exchange: Exchange, failure: Failure, *, status: int | None = None, headers: Headers | None = None
 ) -> None:
     """Answer with an error; where an answer has begun already, there is nothing left to say."""
+    exchange.outcome = failure
     if exchange.started:
         return
     usual, said, body = exchange.surface.error(replace(failure, request_id=exchange.request_id))

@@ -14,6 +14,7 @@ import orjson
 
 from runtime.dialects.openai_surface import OpenAISurface
 from runtime.dialects.surface import Surface
+from runtime.outcome import Embeddings, Outcome
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -50,9 +51,13 @@ class Exchange:
         "_receive",
         "_send",
         "alone",
+        "came_at",
         "headers",
         "method",
+        "model",
         "more_headers",
+        "operation",
+        "outcome",
         "path",
         "peer",
         "query_string",
@@ -73,6 +78,12 @@ class Exchange:
         """What else the answer's head is to say, as things stand when it begins."""
         self.request_id = ""
         self.alone = False
+        self.came_at: float | None = None
+        """When a request came that is counted; None for all others."""
+        self.operation = ""
+        self.model = ""
+        self.outcome: Outcome | Embeddings | None = None
+        """What it came to, as far as that is known."""
         self.started = False
         self.surface: Surface = OPENAI
         self._receive = receive

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
-
 from runtime.dialects.anthropic import render as anthropic
 from runtime.dialects.anthropic.parse import parse_count
 from runtime.dialects.ollama.installed import (
@@ -22,12 +19,7 @@ from runtime.tokens import expected_tokens
 from serve import openapi
 from serve.asked import Asked, no_such_model, refuse
 from serve.http import Headers
-
-try:
-    VERSION = installed_version("raygate")
-except PackageNotFoundError:
-    # Ray ships a working directory as it stands, without installing it.
-    VERSION = "unpackaged"
+from serve.version import VERSION
 
 _TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
 _PAGE: Headers = [

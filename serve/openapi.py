@@ -56,6 +56,13 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/sona/metrics", "What was learned of each model.", "", "Object", _RUVLLM),
     Operation("post", "/v1/sona/learn", "Saves what was learned, and says how it stands.", "Object", "Object", _RUVLLM),
     Operation("post", "/v1/hnsw/search", "The nearest of what was asked before.", "Search", "Found", _RUVLLM),
+    Operation(
+        "get",
+        "/metrics",
+        "Figures of the whole cluster for Prometheus; an admin's key, unless they are public.",
+        "",
+        "Text",
+    ),
     Operation("get", "/health", "Alive.", key=False),
     Operation("get", "/health/readiness", "Ready to answer.", key=False),
     Operation("get", "/version", "Raygate's version.", key=False),

@@ -41,6 +41,7 @@ async def _embedded(asked: Asked, request: EmbedRequest | Failure) -> Embeddings
     if (refused := may_ask(asked.caller, request.model)) is not None:
         refuse(refused)
     asked.edge.counters["requests"] += 1
+    asked.exchange.model = request.model
     deadline_s = asked.edge.gateway.policy.deadline_s
     request = replace(
         request,
@@ -52,6 +53,7 @@ async def _embedded(asked: Asked, request: EmbedRequest | Failure) -> Embeddings
     found = await asked.exchange.unless_gone(asked.calls.embed(request))
     if isinstance(found, Failure):
         refuse(found)
+    asked.exchange.outcome = found
     return found
 
 

@@ -345,6 +345,16 @@ class LearningSettings(_Part):
     feedback_per_min: Count = 120
 
 
+class MetricsSettings(_Part):
+    """Figures for Prometheus, at `/metrics`. They need an admin's key unless they are `public`. `ray`: the manager also
+    shows their sums to Ray's own exporter, every five seconds; null: where Ray's dashboard is on.
+    """
+
+    enabled: bool = True
+    public: bool = False
+    ray: bool | None = None
+
+
 class RaySettings(_Part):
     """How to find or start Ray. Without an `address` a local one is started."""
 
@@ -414,6 +424,7 @@ class Settings(_Part):
     learning: LearningSettings = LearningSettings()
     hooks: tuple[Hook, ...] = ()
     alerts: AlertSettings = AlertSettings()
+    metrics: MetricsSettings = MetricsSettings()
     ray: RaySettings = RaySettings()
     local: LocalSettings = LocalSettings()
     providers: dict[str, ProviderSettings] = {}

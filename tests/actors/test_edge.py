@@ -15,6 +15,7 @@ from runtime.cache import About, Forget
 from runtime.edge_provider import EdgeProvider
 from runtime.feed import EdgeReport, Endpoint, KeyInfo, Published, Snapshot
 from runtime.outcome import Failure, FailureKind
+from runtime.request import ask
 from runtime.settings import BadSettings
 from tests.cache.test_answers import ANSWER
 
@@ -336,3 +337,16 @@ async def test_a_redis_that_nobody_names_or_has_is_no_tier_and_no_error(edge: Ed
     said["cache"]["url"] = "nonsense://"
     edge.apply(Snapshot(incarnation=1, version=2, settings_version=2, settings=said))
     assert edge.gateway.policy.shared is None
+
+
+async def test_an_edge_tells_its_own_figures_while_the_manager_is_away_and_reports_them_once(edge: Edge) -> None:
+    edge.apply(snapshot(1, providers={"alpha": ALPHA}))
+    answer = await edge.gateway.complete(ask("hi", model="alpha/say"))
+    edge.meter.served("openai", "alpha/say", answer, 0.1)
+    for _ in range(2):  # before its report, and after it
+        found = {family.name: dict(family.samples) for family in edge.families()}
+        assert found["raygate_requests_total"] == {("openai", "alpha/say", "ok"): 1}
+        assert found["raygate_attempts_total"] == {("alpha", "say", "ok"): 1}
+        assert found["raygate_breaker_state"][("alpha", "closed")] == 1
+        edge._report()
+    assert edge._report().served == ()

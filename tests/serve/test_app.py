@@ -25,6 +25,8 @@ from runtime.gateway import Gateway
 from runtime.ledger.accounts import Pass, sha256_of
 from runtime.ledger.leases import Claims, Grants
 from runtime.ledger.purse import Purse
+from runtime.metrics.labels import Labels
+from runtime.metrics.meter import Meter
 from runtime.outcome import Completion, Delta, Failure, FailureKind, StreamEnd, StreamEvent, StreamStart
 from runtime.request import Request, ask
 from runtime.settings import Settings
@@ -53,6 +55,7 @@ class FakeEdge:
         self.settings = settings
         self.keys = {sha256_of(KEY): KeyInfo(sha256=sha256_of(KEY), name="test", tenant="us")}
         self.counters: Counter[str] = Counter()
+        self.meter = Meter(Labels(settings), self.counters)
         self.ready = True
         self.stamp = (1, 1)
         self.manager = Manager()
