@@ -38,7 +38,7 @@ PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests
 
 .PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres \
 	test-redis test-cluster test-clients test-ui prove-wire bench bench-peers bench-balance bench-learning bench-ledger \
-	bench-scale docs fmt lock clean
+	bench-scale docs grafana fmt lock clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.runtime
@@ -143,6 +143,11 @@ bench-learning: $(VENV)/.dev
 # Renews the pages that are made from code.
 docs: $(VENV)/.dev
 	@$(BIN)/python -m runtime.settings.reference docs/configuration.md
+	@$(BIN)/python -m runtime.metrics.page docs/operations.md
+
+# Renews the dashboard and the alert rules in deploy/grafana.
+grafana: $(VENV)/.dev
+	@$(BIN)/python -m deploy.grafana.build
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff format .

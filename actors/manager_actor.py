@@ -39,6 +39,7 @@ from actors.ledger_ref import LedgerRef
 from actors.local_model import LocalModelActor
 from actors.names import CACHE, COPY, LEDGER, LOCAL_MODEL, MANAGER, REPLICA, RUVECTOR, provider_actor
 from actors.provider_actor import ProviderActor
+from actors.ray_metrics import EVERY_S, Mirror
 from actors.refs import AuthorityRef, LocalModelRef, Unreachable, last_line
 from actors.ruvector_actor import RuVectorActor
 from actors.store import Store
@@ -128,6 +129,7 @@ class ManagerActor(ServesCalls):
         self._book = UsageBook()
         self._sums = Sums()
         self._labels = Labels(self._settings)
+        self._mirror = Mirror()
         self._published: dict[str, tuple[Published, float]] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._told = Told()
@@ -370,6 +372,9 @@ class ManagerActor(ServesCalls):
     async def scrape(self) -> tuple[Family, ...]:
         """What all processes have counted since this manager started, and how things stand."""
         self._controls()
+        return self._families()
+
+    def _families(self) -> tuple[Family, ...]:
         with self._lock:
             edges = self._view.edges(SENSES.clock())
             statuses = [self._status(name) for name, one in self._settings.providers.items() if one.enabled]
@@ -401,6 +406,7 @@ class ManagerActor(ServesCalls):
             self._control = _ControlLoop()
             self._control.keep(_forever("supervise", self._supervise, every_s=HEARTBEAT_TICKS * TICK_S))
             self._control.keep(_forever("models", self._look_after_copies, every_s=TICK_S))
+            self._control.keep(_forever("ray_metrics", self._show_to_ray, every_s=EVERY_S))
             self._control.keep(_forever("ledger", self._follow_ledger, every_s=0.0))
             self._control.keep(
                 _forever(
@@ -411,6 +417,11 @@ class ManagerActor(ServesCalls):
                 )
             )
         return self._control
+
+    async def _show_to_ray(self) -> None:
+        ours = self._settings
+        if ours.ray.dashboard if ours.metrics.ray is None else ours.metrics.ray:
+            self._mirror.show(self._families())
 
     def _hurry(self, provider: str) -> None:
         if (known := self._authorities.get(provider)) is not None:

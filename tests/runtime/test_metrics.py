@@ -18,7 +18,7 @@ from runtime.metrics.meter import MOST_CELLS, Meter
 from runtime.metrics.named import BY_NAME, METRICS, SECONDS, TOKENS
 from runtime.metrics.sums import Family, Sums, budgets, doors, levels, parts, single
 from runtime.metrics.text import rendered, wants_open
-from runtime.outcome import Attempt, Completion, Cost, Failure, FailureKind, Usage
+from runtime.outcome import Attempt, Completion, Failure, FailureKind, Usage
 from runtime.settings import Settings
 
 SETTINGS = Settings.model_validate(
