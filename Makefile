@@ -14,7 +14,7 @@ export HNSWLIB_NO_NATIVE := 1
 
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 LOCK    := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
-           --extra local --extra parquet --extra postgres pyproject.toml
+           --extra local --extra parquet --extra postgres --extra otel pyproject.toml
 
 # Fake upstreams that others wrote, for tests alone.
 UPSTREAMS := .upstreams

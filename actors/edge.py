@@ -30,6 +30,7 @@ from actors.names import JOURNALS
 from actors.passes import Passes
 from actors.refs import AuthorityRef, ManagerRef, ProviderRef, Unreachable, last_line
 from actors.till import Till
+from actors.tracing import opened
 from runtime.assemble import Workshop, breaker_policy, places, policy_of
 from runtime.catalog import Catalog
 from runtime.edge_provider import EdgeProvider
@@ -140,8 +141,15 @@ class Edge:
         self._hooks = Rack(SENSES.clock)
         self.meter = Meter(Labels(self.settings), self.counters)
         self._sums = Sums()
+        # A provider's actor carries out attempts of others, who tell of them.
+        self.traces = None if own else opened(env)
         self.gateway = Gateway(
-            policy_of(self.settings, {}), clock=SENSES.clock, rng=self._rng, books=self.books, events=self.events
+            policy_of(self.settings, {}),
+            clock=SENSES.clock,
+            rng=self._rng,
+            books=self.books,
+            events=self.events,
+            traces=self.traces,
         )
 
     @property
@@ -182,6 +190,8 @@ class Edge:
         await self.learning.stop()
         await self.cache.stop()
         await self.till.stop()
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.close)
         if self.books is not None:
             await self.books.stop()
 

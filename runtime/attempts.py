@@ -22,10 +22,11 @@ from runtime.failover import Failover, Fits, GiveUp, RetryBudget, anyone
 from runtime.hedge import AnswerTimes, HedgeBudget
 from runtime.ledger.billing import NO_FLAGS, Flag
 from runtime.models import Feature
-from runtime.outcome import HEDGED, UNASKED, Attempt, Completion, Embeddings, Failure, StreamEvent
+from runtime.outcome import HEDGED, UNASKED, Attempt, Completion, Embeddings, Failure, FailureKind, StreamEvent
 from runtime.plan import Policy, Route, larger_of
 from runtime.request import EmbedRequest, Request
 from runtime.telling import tell_attempt, tell_fallback
+from runtime.tracing import Span, Trace, Traces, Value
 from runtime.values import maker
 
 new_attempt = maker(Attempt)
@@ -70,6 +71,8 @@ class Run:
     elsewhere_s: float = 0.0
     fits: Fits = anyone
     events: Bus | None = None
+    traces: Traces | None = None
+    _spans: dict[Candidate, tuple[Trace, float]] = field(default_factory=dict)
 
     @property
     def flags(self) -> Flag:
@@ -95,6 +98,50 @@ class Run:
         )
         if (events := self.events) is not None and events.wanted:
             tell_attempt(events, self.request.request_id, self.attempts[-1])
+        if self._spans:
+            self._traced(
+                candidate, "" if word == "ok" and failure is None else str(failure.kind if failure else word), now
+            )
+
+    def traced(self, candidate: Candidate, now: float) -> Trace | None:
+        """Where the attempt that begins now is in the request's trace, if it is in one."""
+        above = self.request.trace
+        if above is None or self.traces is None:
+            return above
+        below = self.traces.child(above)
+        self._spans[candidate] = below, now
+        return below
+
+    def untold(self, now: float) -> None:
+        """Attempts that were under way when the request was given up."""
+        for candidate in tuple(self._spans):
+            self._traced(candidate, FailureKind.CANCELLED.value, now)
+
+    def _traced(self, candidate: Candidate, error: str, now: float) -> None:
+        trace, began = self._spans.pop(candidate, (None, 0.0))
+        if trace is None or self.traces is None or self.request.trace is None:
+            return
+        operation = "chat" if isinstance(self.request, Request) else "embeddings"
+        of = self.policy.catalog.settings.providers.get(candidate.provider)
+        said: dict[str, Value] = {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": of.kind.value if of is not None else candidate.provider,
+            "gen_ai.request.model": candidate.model,
+            "raygate.provider": candidate.provider,
+        }
+        if error:
+            said["error.type"] = error
+        self.traces.tell(
+            Span(
+                name=f"{operation} {candidate.model}",
+                trace=trace,
+                parent_id=self.request.trace.span_id,
+                began=began,
+                ended=now,
+                attributes=said,
+                error=error,
+            )
+        )
 
     def window(self, candidate: Candidate) -> int | None:
         info = self.policy.catalog.info(candidate.provider, candidate.model)
@@ -117,6 +164,7 @@ class Attempts:
     """One gateway's. Belongs to one event loop."""
 
     def __init__(self, *, clock: Callable[[], float], sleep: Sleep, rng: random.Random, events: Bus) -> None:
+        self.traces: Traces | None = None
         self._clock = clock
         self._events = events
         self._sleep = sleep
@@ -140,6 +188,7 @@ class Attempts:
         run.failover = Failover(plan, route.retry, self._rng, self._retries, run)
         run.candidate = run.failover.first()
         run.events = self._events
+        run.traces = self.traces
         return run
 
     async def reach(self, run: Run, ask: Asking[T]) -> T | Failure:

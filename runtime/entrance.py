@@ -152,6 +152,8 @@ class Entrance:
             call = self._encoded(encode, request, key)
             if isinstance(call, Failure):
                 return self._let_go(ticket, call)
+        if request.trace is not None:
+            call = replace(call, headers={**call.headers, **request.trace.headers})
         if self.books is None:
             return call, ticket, NO_ENTRY
         # The attempt is paid for and written down before anybody is asked; or nobody is, and the ticket is void.

@@ -38,6 +38,7 @@ from runtime.request import EmbedRequest, Request
 from runtime.single_flight import SingleFlight
 from runtime.telling import tell_outcome, tell_request
 from runtime.together import Together
+from runtime.tracing import Traces
 from runtime.values import replace
 
 __all__ = ["Gateway", "Policy", "Route", "Sleep"]
@@ -58,6 +59,7 @@ class Gateway(Together):
         rng: random.Random,
         books: Books | None = None,
         events: Bus | None = None,
+        traces: Traces | None = None,
     ) -> None:
         super().__init__(policy)
         self.events = events or Bus(_no_time)
@@ -66,6 +68,7 @@ class Gateway(Together):
         self._rng = rng
         self._turns = Turns()
         self._attempts = Attempts(clock=clock, sleep=sleep, rng=rng, events=self.events)
+        self._attempts.traces = traces
         self._once = SingleFlight(clock, self._gave)
 
     def tell_cache(self, told: Callable[[CacheNews], None] | None) -> None:
@@ -148,6 +151,7 @@ class Gateway(Together):
             outcome = self._finished(await self._attempts.reach(run, _ask_whole), run)
             return outcome
         finally:
+            run.untold(self._clock())
             self._learn(plan, request, outcome)
 
     async def _stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
@@ -198,6 +202,7 @@ class Gateway(Together):
             came_to = self._finished(ended if told is None else told.joined(ended), run)
             yield StreamEnd(outcome=came_to)
         finally:
+            run.untold(self._clock())
             self._learn(plan, request, came_to)
 
     async def _taken_up(self, run: Run, told: Continuation, outcome: Outcome, spent_s: float) -> Live | None:
@@ -360,7 +365,8 @@ async def _ask_vectors(run: Run, candidate: Candidate, now: float, flags: Flag) 
     if not isinstance(run.request, EmbedRequest):
         raise TypeError("vectors are asked for by an EmbedRequest")
     billing = routed(run.request, flags)
-    asked = replace(run.request, model=candidate.model, deadline_s=run.left_s(now), billing=billing)
+    trace = run.traced(candidate, now)
+    asked = replace(run.request, model=candidate.model, deadline_s=run.left_s(now), billing=billing, trace=trace)
     return await run.policy.upstreams[candidate.provider].embed(asked)
 
 
@@ -377,6 +383,7 @@ def _addressed(run: Run, candidate: Candidate, now: float, flags: Flag) -> Reque
         deadline_s=run.left_s(now),
         limits=run.route.limits,
         billing=routed(run.request, flags),
+        trace=run.traced(candidate, now),
     )
 
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from runtime.ledger.billing import Billing
+from runtime.tracing import Trace
 from runtime.wire import crosses
 
 Json = Any
@@ -309,6 +310,7 @@ class Request:
     `no_store`: its answer is neither taken from those that are remembered or under way, nor remembered itself.
     `max_age_s`: a remembered answer must be younger; with 0 a new one is asked for, and remembered. `only_if_cached`: a
     remembered answer or none. `cache_tags` are words by which the answer can be forgotten.
+    `trace` is where it is in a trace, if anybody traces.
     `legacy_functions`: the client spoke of `functions`, OpenAI's word before `tools`, and must be answered so.
     """
 
@@ -340,6 +342,7 @@ class Request:
     max_age_s: float | None = None
     only_if_cached: bool = False
     cache_tags: tuple[str, ...] = ()
+    trace: Trace | None = None
 
 
 @crosses
@@ -363,6 +366,7 @@ class EmbedRequest:
     extra: Mapping[str, Json] = field(default_factory=dict)
     dialect: str = ""
     billing: Billing | None = None
+    trace: Trace | None = None
 
 
 def user(text: str) -> Message:

@@ -25,7 +25,7 @@ from runtime.dialects.ollama.render import Shape
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 from runtime.request import Json
-from serve import admin, answer
+from serve import admin, answer, traced
 from serve.asked import Asked, no_such_model
 from serve.auth import Caller, caller_of
 from serve.endpoints import CHATS, RUVLLM, Chat, route_of, surface_of, with_betas
@@ -126,14 +126,13 @@ class GatewayApp:
             detail = f"an error inside Raygate; its log says more under request id {request_id}"
             await answer_failure(exchange, Failure(kind=FailureKind.INTERNAL, detail=detail))
         finally:
-            if exchange.came_at is not None:
+            if (came_at := exchange.came_at) is not None:
+                now, operation = monotonic(), exchange.operation
                 self.edge.meter.served(
-                    exchange.surface.name,
-                    exchange.model,
-                    exchange.outcome,
-                    monotonic() - exchange.came_at,
-                    operation=exchange.operation,
+                    exchange.surface.name, exchange.model, exchange.outcome, now - came_at, operation=operation
                 )
+                if exchange.traced is not None:
+                    traced.ended(exchange, self.edge, came_at, now)
 
     async def _route(self, exchange: Exchange, request_id: str) -> None:
         path = exchange.path.removeprefix("/v1").rstrip("/")
@@ -185,6 +184,7 @@ class GatewayApp:
             return
         exchange.model = request.model
         request = answer.controlled(request, exchange)
+        request = traced.begun(exchange, self.edge, request)
         target = self._within_limits(exchange, Admitted(self.target, admission), caller)
         if chat.surface is RUVLLM and self.edge.settings.learning.enabled:
             target = InSession(target, self.edge.learning, caller)

@@ -15,6 +15,8 @@ import orjson
 from runtime.dialects.openai_surface import OpenAISurface
 from runtime.dialects.surface import Surface
 from runtime.outcome import Embeddings, Outcome
+from runtime.request import EmbedRequest, Request
+from runtime.tracing import Trace
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -64,6 +66,7 @@ class Exchange:
         "request_id",
         "started",
         "surface",
+        "traced",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,6 +87,8 @@ class Exchange:
         self.model = ""
         self.outcome: Outcome | Embeddings | None = None
         """What it came to, as far as that is known."""
+        self.traced: tuple[Trace, str, Request | EmbedRequest] | None = None
+        """Where it is in a trace, below which span, and what was asked."""
         self.started = False
         self.surface: Surface = OPENAI
         self._receive = receive

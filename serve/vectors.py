@@ -10,6 +10,7 @@ from runtime.dialects.ollama.embed import render_embeddings as render_ollama
 from runtime.dialects.openai_surface import parse_embed, render_embeddings
 from runtime.outcome import Embeddings, Failure
 from runtime.request import EmbedRequest, Json
+from serve import traced
 from serve.answer import cost_headers, queue_header, source_headers
 from serve.asked import Asked, refuse
 from serve.auth import may_ask
@@ -50,6 +51,7 @@ async def _embedded(asked: Asked, request: EmbedRequest | Failure) -> Embeddings
         billing=asked.caller.billing,
         deadline_s=deadline_s,
     )
+    request = traced.begun(asked.exchange, asked.edge, request)
     found = await asked.exchange.unless_gone(asked.calls.embed(request))
     if isinstance(found, Failure):
         refuse(found)

@@ -21,7 +21,7 @@ from runtime.values import replace
 _TRAVEL = frozenset(
     (
         *("request_id", "deadline_s", "limits", "stream", "stream_usage", "metadata", "cache", "legacy_functions"),
-        *("no_store", "max_age_s", "only_if_cached", "cache_tags", "billing"),
+        *("no_store", "max_age_s", "only_if_cached", "cache_tags", "billing", "trace"),
     )
 )
 _KEYED = tuple(field.name for field in fields(Request) if field.name not in _TRAVEL)

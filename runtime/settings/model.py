@@ -355,6 +355,13 @@ class MetricsSettings(_Part):
     ray: bool | None = None
 
 
+class TracesSettings(_Part):
+    """What spans hold, where OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`) ask for traces. `content`:
+    also what was asked and answered."""
+
+    content: bool = False
+
+
 class RaySettings(_Part):
     """How to find or start Ray. Without an `address` a local one is started."""
 
@@ -425,6 +432,7 @@ class Settings(_Part):
     hooks: tuple[Hook, ...] = ()
     alerts: AlertSettings = AlertSettings()
     metrics: MetricsSettings = MetricsSettings()
+    traces: TracesSettings = TracesSettings()
     ray: RaySettings = RaySettings()
     local: LocalSettings = LocalSettings()
     providers: dict[str, ProviderSettings] = {}

@@ -42,14 +42,16 @@ def settings_of(*names: str, **said: Any) -> Settings:
 
 
 class Recording(ScriptedTransport):
-    """`sent` are the bodies of all calls, in order."""
+    """`sent` are the bodies of all calls, in order, `headers` their headers."""
 
     def __init__(self, script: Script, sleep: Sleep) -> None:
         super().__init__(script, sleep)
         self.sent: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
 
     async def open(self, call: HttpCall, limits: Limits) -> HttpStream | Fault:
         self.sent.append(call.body)
+        self.headers.append(dict(call.headers))
         return await super().open(call, limits)
 
 

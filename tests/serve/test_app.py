@@ -56,6 +56,7 @@ class FakeEdge:
         self.keys = {sha256_of(KEY): KeyInfo(sha256=sha256_of(KEY), name="test", tenant="us")}
         self.counters: Counter[str] = Counter()
         self.meter = Meter(Labels(settings), self.counters)
+        self.traces: Any = None
         self.ready = True
         self.stamp = (1, 1)
         self.manager = Manager()

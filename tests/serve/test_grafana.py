@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as read
 
 from actors.manager_actor import ManagerActor
 from deploy.grafana import build
-from runtime.dialects.scripted import Step
+from runtime.dialects.scripted import Reset, Step
 from runtime.feed import EdgeReport
 from runtime.metrics.named import METRICS
 from tests.fakes.providers import fails
@@ -54,7 +54,7 @@ class Ledger:
 
 async def exposed(folder: Path) -> dict[str, set[str]]:
     """Each metric that a scrape shows after some traffic, with its labels."""
-    app = served(Step(text="a"), Step(text="b"), fails("unavailable"))
+    app = served(Step(text="a"), Step(text="b"), fails(Reset()))
     app.edge.ledger = Ledger()
     app.edge.manager = Cluster(folder, app)  # type: ignore[assignment]  # as much of one as a scrape needs
     await app(chat())

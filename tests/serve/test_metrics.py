@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families as read
 
-from runtime.dialects.scripted import Step
+from runtime.dialects.scripted import Reset, Step
 from runtime.feed import KeyInfo
 from runtime.ledger.accounts import sha256_of
 from runtime.metrics.sums import Sums
@@ -75,7 +75,7 @@ async def test_only_admins_see_figures_unless_they_are_public() -> None:
 
 
 async def test_every_way_in_and_every_way_to_fail_is_counted() -> None:
-    app = served(Step(text="a"), Step(text="b"), fails("unavailable"), Step(text="c"))
+    app = served(Step(text="a"), Step(text="b"), fails(Reset()), Step(text="c"))
     await app(chat())
     await app(chat(stream=True))
     await app(chat())
