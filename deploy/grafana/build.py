@@ -138,6 +138,16 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
+            "What is remembered",
+            "short",
+            (
+                ("raygate_cache_entries", "answers"),
+                ("raygate_cache_bytes / 1e6", "megabytes"),
+                (rate("raygate_cache_misses_total"), "misses per second"),
+                (rate("raygate_cache_evicted_total"), "evicted per second"),
+            ),
+        ),
+        Panel(
             "Budgets",
             "percentunit",
             (("raygate_budget_used_ratio", "{{scope}} {{id}}, {{period}}"),),

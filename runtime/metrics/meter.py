@@ -187,9 +187,12 @@ class Meter:
         return attempts[-1].model if before is None else before.model
 
     def _given(self, answer: Completion) -> None:
-        """Nobody was asked for it. What it saved is what its tokens cost by the list."""
-        self._counters[answer.attempts[0].outcome] += 1
+        """Nobody was asked for it. What a remembered one saved the cache knows, of a shared one the list of prices."""
+        word = answer.attempts[0].outcome
+        self._counters[word] += 1
+        if word == CACHED:
+            return
         info = self.labels.catalog.info(answer.provider, answer.model)
         price = cost_of(answer.usage, info.pricing if info else None)
         if price is not None:
-            self._counters["saved_nanousd"] += price.total_nanousd
+            self._counters["shared_saved_nanousd"] += price.total_nanousd

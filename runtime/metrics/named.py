@@ -105,6 +105,10 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "raygate_saved_usd_total", "counter", "What those answers would have cost, where a price is known.", nano=True
     ),
+    Metric("raygate_cache_misses_total", "counter", "Requests whose answer was looked for and not remembered."),
+    Metric("raygate_cache_evicted_total", "counter", "Remembered answers that had to make room for others."),
+    Metric("raygate_cache_entries", "gauge", "Answers that the processes remember."),
+    Metric("raygate_cache_bytes", "gauge", "The memory that those answers take."),
     Metric("raygate_client_gone_total", "counter", "Requests whose client left before the end."),
     Metric("raygate_waited_total", "counter", "Requests that waited for a place in a replica."),
     Metric("raygate_shed_total", "counter", "Requests that were sent away, as there was no place in a replica."),
@@ -161,7 +165,10 @@ PLAIN = {
     "retries": "raygate_retries_total",
     "failovers": "raygate_failovers_total",
     "hedges": "raygate_hedges_total",
-    "saved_nanousd": "raygate_saved_usd_total",
+    "cache_saved_nanousd": "raygate_saved_usd_total",
+    "shared_saved_nanousd": "raygate_saved_usd_total",
+    "cache_misses": "raygate_cache_misses_total",
+    "cache_evicted": "raygate_cache_evicted_total",
     "client_gone": "raygate_client_gone_total",
     "waited": "raygate_waited_total",
     "shed": "raygate_shed_total",
@@ -171,7 +178,12 @@ PLAIN = {
 }
 """Which of the processes' own counters is which metric without labels."""
 
-LEVELS = {"waiting": "raygate_waiting", "rows_waiting": "raygate_ledger_rows_waiting"}
+LEVELS = {
+    "waiting": "raygate_waiting",
+    "rows_waiting": "raygate_ledger_rows_waiting",
+    "cache_entries": "raygate_cache_entries",
+    "cache_bytes": "raygate_cache_bytes",
+}
 """The same of those that say how many there are now."""
 
 

@@ -122,7 +122,10 @@ class Sums:
         for name, sums in self._spreads.items():
             found.append(Family(name=name, samples=tuple((at, one.told()) for at, one in sorted(sums.items()))))
         plain = self._plain
-        found += [Family(name=name, samples=(((), plain[word]),)) for word, name in PLAIN.items()]
+        totals: Counter[str] = Counter()
+        for word, name in PLAIN.items():
+            totals[name] += plain[word]
+        found += [Family(name=name, samples=(((), total),)) for name, total in totals.items()]
         hits: Samples = {("cached",): plain["cached"], ("shared",): plain["shared"]}
         chosen: Samples = {("true",): plain["explored"], ("false",): plain["decisions"] - plain["explored"]}
         found += [_family("raygate_cache_hits_total", hits), _family("raygate_decisions_total", chosen)]

@@ -115,12 +115,13 @@ def test_several_attempts_are_retries_failovers_and_hedges() -> None:
 def test_what_was_had_already_is_a_hit_and_says_what_it_saved() -> None:
     one, sums = meter(), Sums()
     had = Completion(
-        id="1", model="m", provider="a", attempts=(tried("cached"),), usage=Usage(input_tokens=30, output_tokens=5)
+        id="1", model="m", provider="a", attempts=(tried("shared"),), usage=Usage(input_tokens=30, output_tokens=5)
     )
     one.served("openai", "a/m", had, 0.001)
     sums.add(told(one), LABELS)
-    assert values(sums, "raygate_cache_hits_total") == {("cached",): 1, ("shared",): 0}
+    assert values(sums, "raygate_cache_hits_total") == {("cached",): 0, ("shared",): 1}
     assert values(sums, "raygate_saved_usd_total")[()] == 30 * 1_000 + 5 * 2_000
+    sums.add(EdgeReport(edge="f", sequence=1, counters={"cache_saved_nanousd": 0, "cached": 1}), LABELS)
     assert "raygate_saved_usd_total 0.00004\n" in rendered(sums.families())
     assert not values(sums, "gen_ai_client_token_usage"), "nobody was asked"
 
