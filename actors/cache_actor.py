@@ -10,7 +10,10 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
+from actors import logs
 from actors.clock import monotonic
+from actors.environment import environment
+from actors.names import CACHE
 from runtime.cache.answers import About, Forget
 from runtime.cache.shared import SharedAnswers, TakenUp
 
@@ -21,6 +24,7 @@ class CacheActor:
     CONTROL_METHODS = ()
 
     def __init__(self, max_bytes: int) -> None:
+        logs.begin(CACHE, environment())
         self._answers = SharedAnswers(max_bytes=max_bytes)
         self._news: dict[bytes, asyncio.Event] = {}
 

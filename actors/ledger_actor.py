@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 from ray.exceptions import RayTaskError
 
+from actors import logs
 from actors.alerts import Alerts
 from actors.books import ProcessBooks
 from actors.clock import SENSES
@@ -72,6 +73,7 @@ class LedgerActor:
     CONTROL_METHODS = ()
 
     def __init__(self, folder: str) -> None:
+        logs.begin(LEDGER, environment())
         self._folder = Path(folder)
         self._ledger: Ledger | None = None
         self._opening: asyncio.Task[Ledger | StoreFailure] | None = None

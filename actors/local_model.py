@@ -29,8 +29,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from actors import logs
 from actors.clock import SENSES
 from actors.environment import environment, node_id
+from actors.names import LOCAL_MODEL
 from runtime.wire import crosses
 
 log = logging.getLogger("raygate.local_model")
@@ -51,6 +53,7 @@ class LocalModelActor:
     CONTROL_METHODS = ("serve",)
 
     def __init__(self) -> None:
+        logs.begin(LOCAL_MODEL, environment())
         self._server: Any = None
         self._endpoint: tuple[str, str, str] | None = None
         self._serving: tuple[int, int, int] | None = None

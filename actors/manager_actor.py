@@ -22,7 +22,7 @@ from typing import Any
 
 from ray.exceptions import RayError
 
-from actors import supervisor
+from actors import logs, supervisor
 from actors.cache_actor import CacheActor
 from actors.cache_ref import CacheRef
 from actors.calls import ServesCalls
@@ -112,6 +112,7 @@ class ManagerActor(ServesCalls):
     )
 
     def __init__(self, folder: str, apart: bool = False) -> None:  # noqa: FBT001, FBT002  # Ray passes it on
+        logs.begin(MANAGER, environment())
         super().__init__()
         self._folder = Path(folder)
         if apart:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ray.exceptions import RayTaskError
 
+from actors import logs
 from actors.calls import ServesCalls
 from actors.clock import SENSES
 from actors.edge import Edge
@@ -44,6 +45,7 @@ class ProviderActor(ServesCalls):
     CONTROL_METHODS = ("exchange", "permit", "trip", "reopen")
 
     def __init__(self, provider: str) -> None:
+        logs.begin(provider_actor(provider), environment())
         super().__init__()
         self._name = provider
         self._authority: Authority | None = None

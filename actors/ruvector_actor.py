@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from actors import logs
 from actors.clock import SENSES
-from actors.environment import node_id
+from actors.environment import environment, node_id
 from actors.names import RUVECTOR
 from actors.refs import last_line
 from actors.store import Store
@@ -73,6 +74,7 @@ class RuVectorActor:
     CONTROL_METHODS = ()
 
     def __init__(self, folder: str) -> None:
+        logs.begin(RUVECTOR, environment())
         self._folder = Path(folder)
         self._kept = Store(self._folder)
         self._incarnation = self._kept.next_incarnation(RUVECTOR)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import serve as ray_serve
 from ray.serve.config import AutoscalingConfig
 
+from actors import logs
 from actors.connection import ensure_manager
 from actors.edge import Edge
 from actors.environment import environment, node_id, state_folder
@@ -68,6 +69,7 @@ def build() -> GatewayApp:
 
 def build_counted() -> GatewayApp:
     """The same without the shortcut: Serve counts the requests under way, and autoscales by them."""
+    logs.begin("replica", environment())
     if MARK in environment():
         _keep_to_loopback()
     return GatewayApp(open_edge)

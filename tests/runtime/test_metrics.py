@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from runtime.feed import EdgeReport, Observed
 from runtime.metrics.labels import Labels
 from runtime.metrics.meter import MOST_CELLS, Meter
 from runtime.metrics.named import BY_NAME, METRICS, SECONDS, TOKENS
+from runtime.metrics.page import renewed
 from runtime.metrics.sums import Family, Sums, budgets, doors, levels, parts, single
 from runtime.metrics.text import rendered, wants_open
 from runtime.outcome import Attempt, Completion, Failure, FailureKind, Usage
@@ -224,3 +226,8 @@ def test_money_is_summed_and_told_without_rounding(costs: list[int]) -> None:
         sums.add(EdgeReport(edge=f"e{number}", sequence=1, observed=(seen,)), LABELS)
     lines = [line for line in rendered(sums.families()).splitlines() if line.startswith("raygate_cost_usd_total{")]
     assert sum((Decimal(line.rpartition(" ")[2]) for line in lines), Decimal(0)) == Decimal(sum(costs)) / 10**9
+
+
+def test_the_page_of_operations_has_the_table_as_it_is() -> None:
+    path = Path(__file__).parents[2] / "docs" / "operations.md"
+    assert renewed(path.read_text()) == path.read_text(), "run make docs"
