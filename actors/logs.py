@@ -31,7 +31,8 @@ def _set_up(logger: logging.Logger, process: str, env: Mapping[str, str]) -> Non
         if isinstance(handler.formatter, Lines):
             logger.removeHandler(handler)
     wanted = env.get(LEVEL, "").strip().lower()
-    handler = logging.StreamHandler(sys.stderr)
+    # Serve puts a text of its own before whatever is written to the replaced one.
+    handler = logging.StreamHandler(sys.__stderr__)
     handler.setFormatter(Lines(process, content=env.get(CONTENT) == "1"))
     logger.addHandler(handler)
     logger.setLevel((wanted if wanted in LEVELS else "info").upper())

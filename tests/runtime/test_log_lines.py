@@ -79,3 +79,7 @@ def test_a_field_takes_no_name_of_ours_and_no_more_than_its_room() -> None:
     said = line(error=None, why="x" * 10_000, level="mine")
     assert (said["level"], said["field.level"]) == ("warning", "mine")
     assert len(said["why"]) == LONGEST + 1
+
+
+def _refuse(said: str) -> None:
+    raise ValueError(f"cannot read {said!r}")
