@@ -14,9 +14,9 @@ from serve.asked import Asked, refuse
 from serve.auth import Caller, caller_of
 from serve.errors import Refused
 from serve.http import Headers
-from serve.listings import VERSION
 from serve.ui.files import ASK, FOR_EVER, SAFE, files, send
 from serve.ui.live import FIRST, Row, Teller, Watch, event, follow, slim
+from serve.version import VERSION
 
 PREFIX = "/ui"
 MOST_WATCHERS = 64
