@@ -88,7 +88,7 @@ def test_a_trace_goes_through_actors_and_on_to_the_provider(
             env=env,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=True,
         )
         said = json.loads(up.stdout)
