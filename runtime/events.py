@@ -7,7 +7,7 @@
     request    a chat begins, after the hooks before it                    RequestEvent
     attempt    one try at one provider is over                             AttemptEvent
     fallback   the next candidate is asked                                 FallbackEvent
-    cache      an answer was given that was there already                  CacheEvent
+    cache      an answer was there already, was not, or is remembered now    CacheEvent
     response   a chat was answered                                         ResponseEvent
     error      a chat came to nothing, or broke off                        ErrorEvent
     breaker    a provider or one of its models opens or closes             BreakerEvent
@@ -93,7 +93,9 @@ class FallbackEvent:
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEvent:
-    """`how` is `cached` for an answer that was remembered, `shared` for one that an equal request got."""
+    """`how` is `hit` for an answer that was remembered, by its words or by its meaning (`cosine`); `shared` for one
+    that an equal request got at the same time; `miss` where this process remembers none; `stored` for one that it
+    remembers from now on. `key` names the remembered answer to whoever wants it forgotten."""
 
     type: ClassVar[str] = "cache"
     at_s: float = 0.0
@@ -102,6 +104,10 @@ class CacheEvent:
     provider: str = ""
     model: str = ""
     how: str = ""
+    key: str = ""
+    age_s: float = 0.0
+    cosine: float | None = None
+    saved_nanousd: int = 0
 
 
 @crosses

@@ -15,7 +15,6 @@ from contextlib import aclosing
 from runtime.attempts import Attempts, Live, Run, Sleep, spent_s
 from runtime.balance.entry import Candidate
 from runtime.balance.turns import Turns
-from runtime.cache.news import CacheNews
 from runtime.continuation import Continuation, continuable
 from runtime.events import Bus
 from runtime.ledger.billing import Flag
@@ -69,11 +68,7 @@ class Gateway(Together):
         self._turns = Turns()
         self._attempts = Attempts(clock=clock, sleep=sleep, rng=rng, events=self.events)
         self._attempts.traces = traces
-        self._once = SingleFlight(clock, self._gave)
-
-    def tell_cache(self, told: Callable[[CacheNews], None] | None) -> None:
-        """Have somebody hear of every hit, miss and answer that is remembered; None for nobody. It must not block."""
-        self._once.told = told
+        self._once = SingleFlight(clock, self._gave, self.events)
 
     async def complete(self, request: Request) -> Outcome:
         hooks = self.policy.hooks

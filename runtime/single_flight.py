@@ -22,9 +22,9 @@ from typing import NamedTuple, Protocol
 
 from runtime.cache.answers import About, AnswerCache, Caching
 from runtime.cache.key import key_of
-from runtime.cache.news import CacheNews, CacheWord
 from runtime.cache.semantic import Meanings
 from runtime.cache.shared import Lead, SharedTier
+from runtime.events import Bus
 from runtime.flight import Flight, as_stream, follow, lead
 from runtime.outcome import (
     CACHED,
@@ -37,6 +37,7 @@ from runtime.outcome import (
     StreamEvent,
 )
 from runtime.request import Request
+from runtime.telling import tell_cache
 from runtime.values import replace
 
 ENOUGH = 0.5
@@ -82,13 +83,13 @@ class _Asked(NamedTuple):
 class SingleFlight:
     """Stands before the calls of one gateway. Belongs to its event loop; `clock` is monotonic seconds.
 
-    `told`, where there is one, hears of whatever concerns the cache.
+    `events` hear of whatever concerns the cache.
     """
 
-    def __init__(self, clock: Callable[[], float], gave: Gave = lambda *_: None) -> None:
+    def __init__(self, clock: Callable[[], float], gave: Gave = lambda *_: None, events: Bus | None = None) -> None:
         self.shared = 0
         self.cached = 0
-        self.told: Callable[[CacheNews], None] | None = None
+        self._bus = events
         self._clock = clock
         self._gave = gave
         self._under_way: dict[bytes, Flight] = {}
@@ -220,9 +221,9 @@ class SingleFlight:
         self._tell("hit" if word == CACHED else "shared", request, key, given)
         return given
 
-    def _tell(self, word: CacheWord, request: Request, key: bytes, given: Completion | None = None) -> None:
-        if self.told is not None:
-            self.told(CacheNews.of(word, request, key, given))
+    def _tell(self, how: str, request: Request, key: bytes, given: Completion | None = None) -> None:
+        if self._bus is not None and self._bus.wanted:
+            tell_cache(self._bus, how, request, key, given)
 
     def _to_join(self, key: bytes, rules: Rules, now: float, until: float) -> Flight | None:
         flight = self._under_way.get(key)

@@ -22,7 +22,7 @@ from runtime.events import (
 from runtime.feed import DoorState, Published
 from runtime.learning.values import FeedbackGiven
 from runtime.ledger.book import Notice
-from runtime.outcome import CACHED, SHARED, Attempt, Failure, Outcome
+from runtime.outcome import CACHED, SHARED, Attempt, Completion, Failure, Outcome
 from runtime.request import Request
 from runtime.settings import Settings
 from runtime.settings.difference import difference
@@ -71,18 +71,6 @@ def tell_outcome(bus: Bus, request: Request, outcome: Outcome, took_s: float, *,
             )
         )
         return
-    for one in tries:
-        if one.outcome in _HAD:
-            bus.tell(
-                CacheEvent(
-                    at_s=bus.now(),
-                    source=bus.source,
-                    request_id=request.request_id,
-                    provider=one.provider,
-                    model=one.model,
-                    how=one.outcome,
-                )
-            )
     bus.tell(
         ResponseEvent(
             at_s=bus.now(),
@@ -97,6 +85,25 @@ def tell_outcome(bus: Bus, request: Request, outcome: Outcome, took_s: float, *,
             attempts=asked,
             took_s=took_s,
             streamed=request.stream,
+        )
+    )
+
+
+def tell_cache(bus: Bus, how: str, request: Request, key: bytes, given: Completion | None = None) -> None:
+    """A hit, a miss, or an answer that is remembered from now on."""
+    known = next((one.remembered for one in given.attempts if one.remembered), None) if given else None
+    bus.tell(
+        CacheEvent(
+            at_s=bus.now(),
+            source=bus.source,
+            request_id=request.request_id,
+            provider=given.provider if given else "",
+            model=given.model if given else "",
+            how=how,
+            key=known.key if known else key.hex(),
+            age_s=known.age_s if known else 0.0,
+            cosine=known.cosine if known else None,
+            saved_nanousd=given.cost.saved_nanousd if given and given.cost else 0,
         )
     )
 

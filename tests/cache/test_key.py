@@ -30,6 +30,7 @@ from runtime.request import (
     ask,
     user,
 )
+from runtime.tracing import Trace
 
 ASKED = ask("2+2?")
 OTHERWISE: dict[str, Any] = {
@@ -63,6 +64,7 @@ TRAVEL: dict[str, Any] = {
     "max_age_s": 1.0,
     "only_if_cached": True,
     "cache_tags": ("a",),
+    "trace": Trace(trace_id="a" * 32, span_id="b" * 16),
 }
 
 

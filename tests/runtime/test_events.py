@@ -174,7 +174,7 @@ async def test_a_remembered_answer_is_told_as_such() -> None:
     with made.gateway.events.subscribe(["cache"]) as reader:
         await made.answer()
         (event,) = reader.take()
-    assert said(event)["how"] == "cached"
+    assert said(event)["how"] == "hit"
 
 
 # Of the cluster.
