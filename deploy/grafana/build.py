@@ -148,6 +148,16 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
+            "The cache by meaning",
+            "short",
+            (
+                (rate("raygate_cache_semantic_looked_total"), "looked per second"),
+                (rate("raygate_cache_semantic_hits_total"), "hits per second"),
+                (rate("raygate_cache_semantic_judged_total"), "judged per second"),
+                (rate("raygate_cache_semantic_judged_wrong_total"), "judged wrong per second"),
+            ),
+        ),
+        Panel(
             "Budgets",
             "percentunit",
             (("raygate_budget_used_ratio", "{{scope}} {{id}}, {{period}}"),),

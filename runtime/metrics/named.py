@@ -107,6 +107,16 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("raygate_cache_misses_total", "counter", "Requests whose answer was looked for and not remembered."),
     Metric("raygate_cache_evicted_total", "counter", "Remembered answers that had to make room for others."),
+    Metric(
+        "raygate_cache_semantic_looked_total",
+        "counter",
+        "Misses for which an answer to the same meaning was looked for.",
+    ),
+    Metric("raygate_cache_semantic_hits_total", "counter", "Of these, how many were given one."),
+    Metric("raygate_cache_semantic_judged_total", "counter", "Of the hits, how many somebody judged by feedback."),
+    Metric(
+        "raygate_cache_semantic_judged_wrong_total", "counter", "Of the judged ones, how many were bad: false hits."
+    ),
     Metric("raygate_cache_entries", "gauge", "Answers that the processes remember."),
     Metric("raygate_cache_bytes", "gauge", "The memory that those answers take."),
     Metric("raygate_client_gone_total", "counter", "Requests whose client left before the end."),
@@ -169,6 +179,10 @@ PLAIN = {
     "shared_saved_nanousd": "raygate_saved_usd_total",
     "cache_misses": "raygate_cache_misses_total",
     "cache_evicted": "raygate_cache_evicted_total",
+    "cache_semantic_looked": "raygate_cache_semantic_looked_total",
+    "cache_semantic_hits": "raygate_cache_semantic_hits_total",
+    "cache_semantic_judged": "raygate_cache_semantic_judged_total",
+    "cache_semantic_judged_wrong": "raygate_cache_semantic_judged_wrong_total",
     "client_gone": "raygate_client_gone_total",
     "waited": "raygate_waited_total",
     "shed": "raygate_shed_total",
