@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Live
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("raygate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("raygate")
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,7 @@ def answer_changing(request: Request) -> bytes:
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS, default=dict)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(requests, requests, st.sampled_from(sorted(OTHERWISE)))
 def test_two_requests_that_differ_in_an_answer_changing_field_never_share_a_key(
     one: Request, other: Request, field: str

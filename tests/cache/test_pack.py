@@ -49,7 +49,7 @@ answers = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(answers)
 def test_an_answer_comes_back_as_it_was(answer: Completion) -> None:
     about = About(tenant="t", tags=("a", "b"), model="m")

@@ -406,4 +406,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestSharedAgainstAModel = Model.TestCase
-TestSharedAgainstAModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestSharedAgainstAModel.settings = settings(max_examples=60, stateful_step_count=30)

@@ -95,20 +95,20 @@ words = st.lists(
 ).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(words)
 def test_a_text_is_the_same_as_itself_whatever_its_case_and_end(text: str) -> None:
     assert why_not(text, text) is None
     assert why_not(text, f"  {text} ? ") is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(words, words)
 def test_it_does_not_matter_which_is_asked_first(one: str, other: str) -> None:
     assert (why_not(one, other) is None) == (why_not(other, one) is None)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     words,
     st.sampled_from(["not", "never", "7", "Berlin", "`code`", "without", "30 km", "elephants"]),
@@ -120,7 +120,7 @@ def test_a_word_that_matters_is_never_overlooked(text: str, word: str, at: int) 
     assert why_not(text, " ".join(parts)) is not None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_no_text_is_too_odd(one: str, other: str) -> None:
     why_not(one, other)

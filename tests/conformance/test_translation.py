@@ -43,7 +43,7 @@ from tests.wire.abroad import lost as lost_abroad
 from tests.wire.meaning import turns
 
 Json = Any
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 every_dialect = pytest.mark.parametrize("dialect", CHAT_DIALECTS)
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=8).filter(str.strip)

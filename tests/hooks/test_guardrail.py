@@ -77,7 +77,7 @@ def played(hook: Guardrail, pieces: list[str]) -> tuple[str, bool]:
     return gone, False
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.sampled_from(["cat", "egory", "launch", " ", "  ", "code", "con", "dog", ".", "x", "\n", "é"]), max_size=12

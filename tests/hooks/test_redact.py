@@ -179,7 +179,7 @@ def test_arguments_of_a_call_are_whole_json_again() -> None:
 # In a stream.
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 60), max_size=12))
 def test_however_a_stream_is_cut_it_reads_as_the_whole(cuts: list[int]) -> None:
     whole = "See [EMAIL_1]: [not one], [EMAIL_12] [EMAIL_1][EMAIL_2] ["

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
@@ -148,7 +148,6 @@ def test_outcomes_of_the_same_pattern_add_up_and_new_patterns_are_taken() -> Non
     ]
 
 
-@settings(deadline=None)
 @given(st.floats(1.0, 1e9), st.floats(0.0, 1.0))
 def test_nobody_foreign_counts_for_more_than_what_was_seen_here(claimed: float, quality: float) -> None:
     liar = Bundle(provenance=ORIGIN, patterns=(pattern(0, claimed, claimed * quality),))

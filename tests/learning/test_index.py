@@ -68,7 +68,7 @@ def test_a_label_added_again_is_replaced(make: Callable[[], VectorIndex]) -> Non
 
 
 @each
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=120))
 def test_any_history_leaves_exactly_what_was_not_removed(
     make: Callable[[], VectorIndex], history: list[tuple[bool, int]]

@@ -52,7 +52,7 @@ ROWS = st.builds(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(ROWS)
 def test_a_row_that_was_written_is_read_as_it_was(row: Trajectory) -> None:
     assert parse(json.loads(json.dumps(row.as_json()))) == row

@@ -461,7 +461,7 @@ class Interleaving(RuleBasedStateMachine):
 
 
 TestInterleaving = Interleaving.TestCase
-TestInterleaving.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestInterleaving.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_reasons_are_told_apart() -> None:

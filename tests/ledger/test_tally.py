@@ -60,7 +60,7 @@ def test_what_comes_and_goes_leaves_nothing(batch: list[Row]) -> None:
     assert all(minus(minus(counts_of(values))) == counts_of(values) for values in flats)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batches=st.lists(st.lists(rows(), max_size=6), max_size=6))
 def test_whatever_comes_in_whatever_order_sums_changes_and_rows_agree(batches: list[list[Row]]) -> None:
     with closing(connect(Path(":memory:"))) as db:

@@ -269,7 +269,7 @@ class BoundedVisits(Visits):
 
 
 TestVisits = Visits.TestCase
-TestVisits.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestVisits.settings = settings(max_examples=60, stateful_step_count=40)
 TestBoundedVisits = BoundedVisits.TestCase
 TestBoundedVisits.settings = TestVisits.settings
 

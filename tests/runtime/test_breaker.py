@@ -181,7 +181,7 @@ def test_breakers_that_share_their_spells_never_have_the_same_one() -> None:
         seen.add(both[at % 2].spell)
 
 
-@settings(max_examples=60, stateful_step_count=40, deadline=None)
+@settings(max_examples=60, stateful_step_count=40)
 class Laws(RuleBasedStateMachine):
     out = Pile("out")
     """Permits under way."""

@@ -10,7 +10,7 @@ import httpx2
 import openai
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Completion as Answer
 
@@ -261,7 +261,6 @@ deltas_of_texts = st.lists(st.builds(Delta, choice=st.integers(0, 2), text=st.te
 
 
 # The SDK builds its types on first use.
-@settings(deadline=None)
 @given(deltas_of_texts, st.booleans())
 def test_streamed_and_whole_answers_say_the_same(deltas: list[Delta], echo: bool) -> None:
     request = parsed({**PLAIN, "echo": echo})

@@ -426,7 +426,7 @@ def test_a_view_says_what_was_published_and_what_was_asked_for() -> None:
     assert view.models["m"].retry_in_s == 35.0
 
 
-@settings(max_examples=20, stateful_step_count=40, deadline=None)
+@settings(max_examples=20, stateful_step_count=40)
 class Laws(RuleBasedStateMachine):
     """Of several models at one edge, in any order of events."""
 

@@ -267,7 +267,7 @@ steps = st.builds(
 )
 
 
-@how(max_examples=60, deadline=None)
+@how(max_examples=60)
 @given(
     played=st.lists(st.lists(steps, min_size=1, max_size=3), min_size=1, max_size=4),
     max_attempts=st.integers(1, 5),

@@ -209,7 +209,7 @@ def test_a_key_is_never_shown_whole() -> None:
     assert Key("sk-0123456789abcdef").shown == "…cdef"
 
 
-@settings(max_examples=20, stateful_step_count=40, deadline=None)
+@settings(max_examples=20, stateful_step_count=40)
 class Laws(RuleBasedStateMachine):
     """No key is used before its wait is over; there is always a way back."""
 

@@ -13,7 +13,7 @@ import openai
 import orjson
 import pydantic
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.lib.streaming.responses import ResponseStreamEvent
 from openai.types.responses import Response as Answer
@@ -812,7 +812,6 @@ pieces = (
 
 
 # The SDK builds its types on first use.
-@settings(deadline=None)
 @given(st.lists(pieces, max_size=12), st.sampled_from([FinishReason.STOP, FinishReason.LENGTH]))
 def test_streamed_and_whole_answers_say_the_same(deltas: list[Delta], finish: FinishReason) -> None:
     deltas = [*deltas, Delta(finish_reason=finish)]

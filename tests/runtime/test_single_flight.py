@@ -427,7 +427,7 @@ async def test_whoever_wants_to_know_hears_of_it_and_not_of_what_was_said() -> N
 # What always holds.
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["join", "stream", "leave", "go", "end"]), st.integers(0, 1), st.integers(0, 9)),

@@ -88,7 +88,7 @@ def _required(cls: Any) -> set[str]:
 
 
 each_type = pytest.mark.parametrize("cls", REGISTRY.values(), ids=REGISTRY.keys())
-some = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+some = settings(max_examples=12, suppress_health_check=list(HealthCheck))
 
 
 @each_type

@@ -67,7 +67,7 @@ RICH: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("path", RICH)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(path_in=st.lists(st.integers(0, 9), max_size=6), new=JSON, stream=st.booleans())
 def test_no_body_breaks_us(path: str, path_in: list[int], new: object, stream: bool) -> None:
     body = mutate({**RICH[path], "stream": stream}, path_in, new)

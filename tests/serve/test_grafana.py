@@ -11,6 +11,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as read
 
+from actors.held import Held
 from actors.manager_actor import ManagerActor
 from deploy.grafana import build
 from runtime.dialects.scripted import Reset, Step
@@ -41,8 +42,8 @@ class Cluster:
             observed=self._app.rig.observations.take(),
             counters={**edge.counters, "waiting": 0, "rows_waiting": 0, "decisions": 2, "explored": 1},
         )
-        self.actor._settings, self.actor._labels = edge.settings, edge.meter.labels
-        self.actor._view.apply(report, 0.0)
+        self.actor._held, self.actor._labels = Held(1, edge.settings.to_document()), edge.meter.labels
+        self.actor._roster.view.apply(report, 0.0)
         self.actor._sums.add(report, edge.meter.labels)
         return self.actor._families()
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.ledger import journal
@@ -18,9 +18,6 @@ from runtime.outcome import Cost, FailureKind, Usage
 from tests.runtime.ledger.rows_of import intent, intents, row, settlement, settlements
 
 SEED = seed_of("w1", 1)
-
-
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def frame(record: Record, seed: int = SEED) -> bytes:
@@ -40,7 +37,6 @@ def records(draw: st.DrawFn) -> list[Record]:
     return written
 
 
-@UNHURRIED
 @given(records())
 def test_what_was_written_is_read(written: list[Record]) -> None:
     found = read(MAGIC + b"".join(map(frame, written)), SEED)
@@ -48,7 +44,6 @@ def test_what_was_written_is_read(written: list[Record]) -> None:
     assert found.unread == 0
 
 
-@UNHURRIED
 @given(st.lists(st.tuples(intents, settlements), max_size=4))
 def test_what_is_packed_for_the_ledger_is_unpacked_there(pairs: list[tuple[Intent, Settlement]]) -> None:
     rows = tuple(Row(intent=one, settlement=two) for one, two in pairs)
@@ -61,7 +56,6 @@ def test_what_is_no_row_is_not_swallowed(packed: bytes) -> None:
         unpack(packed)
 
 
-@UNHURRIED
 @given(records(), st.data())
 def test_a_crash_at_any_byte_leaves_every_whole_record_once(written: list[Record], data: st.DataObject) -> None:
     frames = [frame(record) for record in written]
@@ -83,7 +77,6 @@ def test_a_crash_at_any_byte_leaves_every_whole_record_once(written: list[Record
         assert (Flag.LOST in one.settlement.flags) >= (one.intent.attempt not in settled)
 
 
-@UNHURRIED
 @given(records(), st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=4))
 def test_what_is_damaged_is_never_taken_for_a_record(written: list[Record], blows: list[tuple[int, int]]) -> None:
     whole = bytearray(MAGIC + b"".join(map(frame, written)))
