@@ -101,15 +101,9 @@ def _request(body: dict[str, Json]) -> Request:
         stream_usage=stream and (usage or False),
         user=opt_text(body, "user", "user"),
         metadata=opt_obj(body, "metadata", "metadata") or {},
-        cost=extension.cost,
-        deadline_s=extension.deadline_s,
-        provider_options=extension.provider_options,
-        no_store=extension.no_store,
-        max_age_s=extension.max_age_s,
-        only_if_cached=extension.only_if_cached,
-        cache_tags=extension.cache_tags,
         extra=extra,
         dialect="openai",
+        **extension,
     )
 
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TypedDict
 
 from runtime.dialects.fields import Wrong, obj, opt_bool, opt_nanousd, opt_number, opt_obj, opt_text, texts
 from runtime.request import CostLimits, Json
@@ -23,16 +23,16 @@ _OURS = frozenset(
 _OF_CACHE = frozenset(("no_store", "no_cache", "max_age_s", "only_if_cached", "tags"))
 
 
-class Extension(NamedTuple):
-    """What it says, as the fields of a `Request`."""
+class Extension(TypedDict, total=False):
+    """What it says, as the fields of a `Request`; those that it does not name are left out."""
 
-    cost: CostLimits = CostLimits()
-    deadline_s: float | None = None
-    provider_options: Mapping[str, Mapping[str, Json]] = {}
-    no_store: bool = False
-    max_age_s: float | None = None
-    only_if_cached: bool = False
-    cache_tags: tuple[str, ...] = ()
+    cost: CostLimits
+    deadline_s: float | None
+    provider_options: Mapping[str, Mapping[str, Json]]
+    no_store: bool
+    max_age_s: float | None
+    only_if_cached: bool
+    cache_tags: tuple[str, ...]
 
 
 def extension_of(body: Mapping[str, Json]) -> Extension:

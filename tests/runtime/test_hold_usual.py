@@ -10,22 +10,8 @@ from hypothesis import strategies as st
 from runtime.hold import _dearest, _of_text, bounds_of, hold
 from runtime.models import ModelInfo, Pricing
 from runtime.request import CacheHint, Message, Request, Role, Sampling, TextPart, ask
+from tests.runtime.test_hold import tiers as pricings
 
-prices = st.integers(0, 10**10)
-maybe = st.none() | prices
-pricings = st.builds(
-    Pricing,
-    input=prices,
-    output=prices,
-    cached_input=maybe,
-    cache_write=maybe,
-    cache_write_1h=maybe,
-    audio_input=maybe,
-    audio_output=maybe,
-    web_search=maybe,
-    reasoning=maybe,
-    per_request=prices,
-)
 messages = st.builds(
     Message,
     role=st.sampled_from([Role.SYSTEM, Role.USER, Role.ASSISTANT]),
