@@ -180,12 +180,20 @@ LONG = "One word follows another until there are enough of them to break off in 
 async def test_a_stream_that_breaks_in_the_middle_is_no_answer(
     row: Row, fault: str, kind: FailureKind, llmock: str
 ) -> None:
-    """What was shown cannot be taken back: the caller is told, and asks again."""
+    """What was shown cannot be taken back: the caller is told, and asks again.
+
+    On a busy machine all that comes before the fault may come in one piece with it: nothing was shown then, and the
+    gateway asks again by itself.
+    """
     _script(llmock, "reply", text=LONG, times=2)
     _script(llmock, "stream_fault", kind=fault, after_chunks=4, stall_seconds=0.9)
     request = replace(asked(_text()), model=f"{PROVIDER}/{row.model}")
     async with stack(row, llmock) as made:
         broken = await streamed(made.gateway, request)
+        assert broken.outcome.attempts[0].outcome == kind.value
+        if len(broken.outcome.attempts) > 1:
+            assert completion(broken.outcome).text == broken.text == LONG
+            return
         assert failure(broken.outcome).kind is kind
         again = completion(await made.patiently(request, "stream"))
     assert again.text == LONG
