@@ -19,7 +19,7 @@ from actors.connection import ensure_manager, join, start_ray
 from actors.keys import BOOTSTRAP_FILE, bootstrap_key
 from actors.launch import head
 from actors.launch.processes import listeners
-from actors.names import COPY, LOCAL_MODEL, MANAGER, NAMESPACE, provider_actor
+from actors.names import MANAGER, NAMESPACE
 from runtime.feed import KeyInfo
 from runtime.settings import BadSettings, Problem, ProviderKind, Settings, effective
 from runtime.settings.difference import Change, difference
@@ -168,7 +168,6 @@ def down(folder: Path, *, say: Say) -> int | None:
 
 def leave(address: str) -> None:
     """Take Raygate out of somebody else's Ray: its application and its actors, nothing more."""
-    import ray
     from ray import serve as ray_serve
 
     from actors import supervisor
@@ -176,14 +175,9 @@ def leave(address: str) -> None:
     join(Path(), None, address)
     _quiet_serve()
     ray_serve.delete(APPLICATION)
-    named = ray.util.list_named_actors(all_namespaces=True)
-    for actor in named:
-        if actor["namespace"] == NAMESPACE and _is_ours(actor["name"]):
-            supervisor.remove(actor["name"])
-
-
-def _is_ours(name: str) -> bool:
-    return name in (MANAGER, LOCAL_MODEL) or name.startswith((provider_actor(""), COPY))
+    # The manager goes first: it would make the others anew.
+    for actor in (MANAGER, *sorted(supervisor.existing() - {MANAGER})):
+        supervisor.remove(actor)
 
 
 def _serve(settings: Settings, port: int) -> None:
