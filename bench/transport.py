@@ -20,11 +20,11 @@ from itertools import islice
 import uvloop
 
 from runtime.dialects.base import HttpCall, HttpReply
-from runtime.transport.aiohttp_transport import AiohttpTransport
 from runtime.transport.base import Fault, Limits, Transport
+from runtime.transport.http1 import Http1Transport
 from runtime.transport.httpx_transport import HttpxTransport
 
-TRANSPORTS: dict[str, Callable[[], Transport]] = {"aiohttp": AiohttpTransport, "httpx": HttpxTransport}
+TRANSPORTS: dict[str, Callable[[], Transport]] = {"http1": Http1Transport, "httpx": HttpxTransport}
 LIMITS = Limits()
 BODY = b'{"messages": "' + b"x" * 1000 + b'"}'
 CHUNKS = 100

@@ -51,8 +51,8 @@ from runtime.settings import (
 from runtime.sona.presets import TASTES
 from runtime.standing import Standing
 from runtime.token_ratio import Ratios
-from runtime.transport.aiohttp_transport import AiohttpTransport
 from runtime.transport.base import Limits, Transport
+from runtime.transport.http1 import Http1Transport
 from runtime.transport.scripted import ScriptedTransport
 from runtime.transport.spread import Spread
 
@@ -139,8 +139,8 @@ class Workshop:
             except BadScript as error:
                 raise BadSettings([Problem("", f"providers.{name}", str(error))]) from None
         if endpoint is not None and endpoint.copies:
-            return Spread(AiohttpTransport(), endpoint.base_url, endpoint.copies, self.senses.clock)
-        return AiohttpTransport()
+            return Spread(Http1Transport(), endpoint.base_url, endpoint.copies, self.senses.clock)
+        return Http1Transport()
 
 
 def breaker_policy(settings: Settings) -> BreakerPolicy:

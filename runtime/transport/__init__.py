@@ -1,1 +1,1 @@
-"""Network I/O: the protocol (`base`), the fast default (`aiohttp_transport`), the httpx-shaped second."""
+"""Network I/O: the protocol (`base`), the fast default (`http1`), the httpx-shaped second."""

@@ -7,7 +7,7 @@ holds sockets until `close`; a bounded pool, as an injected client may have, fil
 Semantics and limits are those of the default, less what httpx does not show:
 
 - A body that ended too early and a body that turned into garbage are one exception. Both are `TRUNCATED` here.
-- A kept connection that broke is tried once more, under the rule of `aiohttp_transport`, but half a header cannot be
+- A kept connection that broke is tried once more, under the rule of `http1`, but half a header cannot be
   told from none, and the second try may meet another kept connection.
 - `first_byte_s` starts at sending where the client reports it, as httpx's own connections do. Elsewhere (a
   `MockTransport`) connecting and waiting share `connect_s + first_byte_s`.
@@ -211,7 +211,7 @@ class _Exchange:
                 self._scope.reschedule(self._no_later_than_total(self._sent_at + self.limits.first_byte_s))
 
     def went_stale(self, fault: Fault, *, within_s: float) -> bool:
-        """The call died of a kept connection that the server was closing: see `aiohttp_transport`."""
+        """The call died of a kept connection that the server was closing: see `http1`."""
         return (
             fault.kind is FaultKind.RESET
             and not self._fresh

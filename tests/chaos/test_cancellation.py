@@ -6,7 +6,7 @@ import asyncio
 import random
 
 from runtime.edge_provider import EdgeProvider
-from runtime.transport.aiohttp_transport import AiohttpTransport
+from runtime.transport.http1 import Http1Transport
 from tests.chaos.cells import ask, rig
 from tests.chaos.faults import Drip, Fault, Hang, Phase, Pretend
 from tests.chaos.size import sized
@@ -65,9 +65,6 @@ async def test_after_mass_cancellations_everything_works_and_nothing_is_left() -
 def idle(provider: EdgeProvider) -> int:
     """The connections that the transport keeps for the next call."""
     transport = provider.transport
-    assert isinstance(transport, AiohttpTransport)
-    assert transport._session is not None
-    connector = transport._session.connector
-    assert connector is not None
-    assert not connector._acquired
-    return sum(map(len, connector._conns.values()))
+    assert isinstance(transport, Http1Transport)
+    assert not transport.under_way
+    return transport.idle

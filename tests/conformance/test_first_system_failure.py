@@ -15,7 +15,7 @@ from runtime.dialects.base import Target
 from runtime.dialects.scripted import Hang, Refuse, Status, Step
 from runtime.outcome import Completion, Failure, FailureKind, Outcome
 from runtime.request import CostLimits, Message, Request, Role, TextPart, Tool, ask
-from runtime.transport.aiohttp_transport import AiohttpTransport
+from runtime.transport.http1 import Http1Transport
 from tests.fakes.clock import HeldSleep, turns
 from tests.fakes.providers import Rig, fails, kind, rig, streamed
 from tests.fakes.upstream import closed_port
@@ -99,7 +99,7 @@ async def test_requests_that_have_ended_are_not_under_way() -> None:
 
 async def test_one_failed_check_does_not_shut_a_provider_for_good() -> None:
     made = rig(OK)
-    scripted, made.provider.transport = made.provider.transport, AiohttpTransport()
+    scripted, made.provider.transport = made.provider.transport, Http1Transport()
     made.provider.spec = replace(
         made.provider.spec, target=Target(provider="one", base_url=f"http://127.0.0.1:{closed_port()}")
     )

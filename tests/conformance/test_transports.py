@@ -11,19 +11,13 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
-import aiohttp
 import httpx
 import pytest
-from aiohttp import client_exceptions
-from aiohttp.client_reqrep import ConnectionKey, RequestInfo
-from aiohttp.http_exceptions import ContentEncodingError
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from runtime.dialects.base import HttpCall, HttpReply
-from runtime.transport import aiohttp_transport, httpx_transport
-from runtime.transport.aiohttp_transport import AiohttpTransport
+from runtime.transport import httpx_transport
 from runtime.transport.base import Fault, FaultKind, HttpStream, Limits, Transport
+from runtime.transport.http1 import Http1Transport
 from runtime.transport.httpx_transport import HttpxTransport
 from tests.fakes.upstream import (
     GARBAGE,
@@ -70,7 +64,7 @@ class Row:
 
 
 TRANSPORTS = {
-    "aiohttp": Row(AiohttpTransport),
+    "http1": Row(Http1Transport),
     "httpx": Row(
         HttpxTransport,
         tells_garbage_from_truncation=False,
@@ -141,7 +135,7 @@ async def test_reply_is_whole_and_its_header_names_are_lower_case(transport: Tra
 
 async def test_request_arrives_as_it_was_made(transport: Transport, upstream: Upstream) -> None:
     upstream.on("/x", reply())
-    body = bytes(range(256)) * 8192  # 2 MiB: aiohttp has a path of its own for large bodies
+    body = bytes(range(256)) * 8192  # 2 MiB: more than the system takes in one go
     await transport.send(post(upstream.url + "/x", body), limits())
     await transport.send(HttpCall(method="GET", url=upstream.url + "/x", headers={"X-Mine": "1"}), limits())
     sent, got = upstream.requests
@@ -653,55 +647,10 @@ async def test_close_ends_calls_that_are_connecting(transport: Transport) -> Non
 # What one library is about.
 
 
-AIOHTTP_EXCEPTIONS = [
-    each
-    for each in vars(client_exceptions).values()
-    if isinstance(each, type) and issubclass(each, client_exceptions.ClientError)
-]
-
-
-@pytest.mark.parametrize("cls", AIOHTTP_EXCEPTIONS)
-def test_every_exception_of_aiohttp_is_known(cls: type[Exception]) -> None:
-    key = ConnectionKey("h", 1, False, True, None, None, None)
-    info = RequestInfo(URL(f"http://h/?key={SECRET}"), "POST", CIMultiDictProxy(CIMultiDict()))
-    refused = OSError(111, "Connection refused")
-    kinds: set[FaultKind] = set(FaultKind)
-    args: tuple[object, ...] = ()
-    match cls.__name__:
-        case "ConnectionTimeoutError":
-            kinds = {FaultKind.CONNECT_TIMEOUT}
-        case "ServerTimeoutError" | "SocketTimeoutError":
-            kinds = {FaultKind.FIRST_BYTE_TIMEOUT}
-        case "UnixClientConnectorError":
-            kinds, args = {FaultKind.REFUSED}, ("/socket", key, refused)
-        case "ServerFingerprintMismatch":
-            kinds, args = {FaultKind.REFUSED}, (b"a", b"b", "h", 1)
-        case _ if issubclass(cls, client_exceptions.ClientConnectorError):
-            kinds, args = {FaultKind.REFUSED}, (key, refused)
-        case _ if issubclass(cls, client_exceptions.ClientResponseError):
-            kinds, args = {FaultKind.PROTOCOL}, (info, ())
-        case _ if issubclass(cls, client_exceptions.InvalidURL | client_exceptions.NonHttpUrlClientError):
-            kinds, args = {FaultKind.REFUSED}, (f"http://?key={SECRET}",)
-        case _ if issubclass(cls, client_exceptions.ClientConnectionError):
-            kinds = {FaultKind.RESET}
-        case _:
-            pass
-    assert kind_of(aiohttp_transport.fault_before_headers(cls(*args))) in kinds
-    kind_of(aiohttp_transport.fault_in_body(cls(*args)))
-
-
-def test_body_that_cannot_be_unpacked_is_not_truncated() -> None:
-    error = aiohttp.ClientPayloadError()
-    assert aiohttp_transport.fault_in_body(error).kind is FaultKind.TRUNCATED
-    error.__cause__ = ContentEncodingError("")
-    assert aiohttp_transport.fault_in_body(error).kind is FaultKind.PROTOCOL
-
-
 @pytest.mark.parametrize("error", [OSError(9, "bad"), TimeoutError(), ConnectionResetError(104, "x"), RuntimeError()])
 def test_every_exception_of_the_system_is_known(error: Exception) -> None:
-    for module in (aiohttp_transport, httpx_transport):
-        kind_of(module.fault_before_headers(error))
-        kind_of(module.fault_in_body(error))
+    kind_of(httpx_transport.fault_before_headers(error))
+    kind_of(httpx_transport.fault_in_body(error))
 
 
 HTTPX_EXCEPTIONS = [
@@ -720,11 +669,10 @@ def test_every_exception_of_httpx_is_known(cls: type[Exception]) -> None:
 
 
 async def test_bugs_are_not_faults() -> None:
-    for module in (aiohttp_transport, httpx_transport):
-        with pytest.raises(ZeroDivisionError):
-            module.fault_before_headers(ZeroDivisionError())
-        with pytest.raises(ZeroDivisionError):
-            module.fault_in_body(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        httpx_transport.fault_before_headers(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        httpx_transport.fault_in_body(ZeroDivisionError())
 
 
 async def test_injected_httpx_client_stays_its_owners() -> None:
