@@ -17,6 +17,7 @@ from runtime.dialects.surface import Surface
 from runtime.outcome import Embeddings, Outcome
 from runtime.request import EmbedRequest, Request
 from runtime.tracing import Trace
+from serve.line import Line
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -29,6 +30,9 @@ DRAIN_FACTOR = 8
 answer only once they have sent everything."""
 
 JSON = (b"content-type", b"application/json")
+
+LINE = "raygate.line"
+"""Where a scope has the server's end of its request, if it has."""
 
 OPENAI = OpenAISurface()
 
@@ -50,6 +54,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_line",
         "_receive",
         "_send",
         "alone",
@@ -93,6 +98,7 @@ class Exchange:
         self.surface: Surface = OPENAI
         self._receive = receive
         self._send = send
+        self._line: Line | None = scope.get(LINE)
 
     def header(self, name: bytes) -> str:
         """A header's value, "" where it is missing."""
@@ -105,6 +111,10 @@ class Exchange:
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises `TooLarge`, once the client is ready to hear it, and `ClientGone`."""
+        if self._line is not None and (whole := self._line.body()) is not None:
+            if len(whole) > limit:
+                raise TooLarge
+            return whole
         parts: list[bytes] = []
         size = 0
         while True:
@@ -133,14 +143,13 @@ class Exchange:
         assert task is not None  # noqa: S101  # whoever awaits runs in one
         before, gone, over = task.cancelling(), False, False
 
-        def leave(watch: asyncio.Task[None]) -> None:
+        def leave() -> None:
             nonlocal gone
-            if not over and not watch.cancelled():
+            if not over and not gone:
                 gone = True
                 task.cancel()
 
-        watch = asyncio.ensure_future(self._gone())
-        watch.add_done_callback(leave)
+        stop = self._watch(leave)
         try:
             return await work
         except asyncio.CancelledError:
@@ -149,28 +158,51 @@ class Exchange:
             raise
         finally:
             over = True
-            watch.cancel()
+            stop()
             if gone:
                 task.uncancel()
+
+    def _watch(self, leave: Callable[[], None]) -> Callable[[], object]:
+        """`leave` is called once the client has left, until what is returned is called."""
+        if (line := self._line) is not None:
+            line.watch(leave)
+            return line.unwatch
+        watch = asyncio.ensure_future(self._gone())
+        watch.add_done_callback(lambda watch: None if watch.cancelled() else leave())
+        return watch.cancel
 
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def start(self, status: int, headers: Headers) -> None:
+    def _head(self, headers: Headers) -> Headers:
         self.started = True
         if self.request_id:
             named = self.request_id.encode("latin-1", "replace")
             headers = [*headers, (b"request-id", named), *([(b"x-request-id", named)] if self.alone else ())]
         if self.more_headers is not None:
             headers = [*headers, *self.more_headers()]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        return headers
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """The head of an answer that comes in pieces."""
+        headers = self._head(headers)
+        if self._line is not None:
+            await self._line.begin(status, headers)
+        else:
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        if self._line is not None:
+            await self._line.chunk(data, more=more)
+        else:
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def reply(self, status: int, body: bytes, headers: Headers) -> None:
         """A whole answer."""
+        if self._line is not None:
+            await self._line.whole(status, self._head(headers), body)
+            return
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.write(body, more=False)
 

@@ -8,8 +8,7 @@ request, which cost more than all that we do for it. What of that is needed here
 that leaves (`Exchange.unless_gone`), limits of requests at once (`runtime.admission`), the request's id. Draining
 waits for requests all the same: uvicorn ends only after the last of them.
 
-An answer that comes whole leaves in one write: uvicorn makes two, of its head and its body, and each is a call of the
-system (`Joined`).
+From there on the application talks to the HTTP server itself where that is one that we know (`serve.line`).
 
 Serve finds us by `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`, its own way to put middleware around an HTTP server; in a
 process without a replica of ours (Serve's proxies) everything goes Serve's own way.
@@ -18,8 +17,10 @@ process without a replica of ours (Serve's proxies) everything goes Serve's own 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import cache
 from typing import Any, ClassVar
+
+from serve.http import LINE
+from serve.line import line_of
 
 CALLBACK = "serve.shortcut:middlewares"
 
@@ -27,46 +28,6 @@ TIME_LIMIT = b"x-request-timeout-seconds"
 """Serve's own limit for one request; whoever asks for it gets it."""
 
 _Call = Callable[[Any, Any, Any], Awaitable[None]]
-
-
-class Joined:
-    """What uvicorn writes one answer to. A head that names its body's length waits for that body, which comes at once;
-    everything else goes on as it is."""
-
-    __slots__ = ("_begun", "_head", "_to")
-
-    def __init__(self, to: Any) -> None:
-        self._to = to
-        self._begun = False
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif not self._begun and not data.startswith(b"HTTP/1.1 100"):
-            self._begun = True
-            if b"\r\ncontent-length: " in data:
-                self._head = data
-                return
-        self._to.write(data)
-
-    def is_closing(self) -> bool:
-        return bool(self._to.is_closing())
-
-    def close(self) -> None:
-        if self._head:
-            self.write(b"")
-        self._to.close()
-
-
-@cache
-def _cycles() -> type[Any]:
-    """Uvicorn's half of a request, as its faster parser has it; no such thing where that is not installed."""
-    try:
-        from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-    except ImportError:
-        return Joined
-    return RequestResponseCycle
 
 
 class Shortcut:
@@ -85,8 +46,7 @@ class Shortcut:
             and not scope["path"].startswith("/-/")
             and not any(name == TIME_LIMIT for name, _ in scope["headers"])
         ):
-            if scope["method"] != "HEAD" and isinstance(cycle := getattr(send, "__self__", None), _cycles()):
-                cycle.transport = Joined(cycle.transport)
+            scope[LINE] = line_of(scope, send)
             await call(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from serve.http import Exchange
-from serve.shortcut import TIME_LIMIT, Joined, Shortcut, middlewares
+from serve.shortcut import TIME_LIMIT, Shortcut, middlewares
 
 
 class Taken:
@@ -85,49 +85,3 @@ async def test_every_answer_bears_the_requests_id_once(alone: bool) -> None:
     names = [name for name, value in said[0]["headers"] if value == b"req_1"]
     # Serve adds its own, where it has a part in it.
     assert names == ([b"request-id", b"x-request-id"] if alone else [b"request-id"])
-
-
-class Wire:
-    def __init__(self) -> None:
-        self.said: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.said.append(data)
-
-    def close(self) -> None:
-        self.said.append(b"closed")
-
-    def is_closing(self) -> bool:
-        return False
-
-
-@pytest.mark.parametrize(
-    ("written", "said"),
-    [
-        ([b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", b"hi"], [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"]),
-        ([b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", b""], [b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]),
-        (
-            [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", b"hi"],
-            [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"],
-        ),
-        # A stream has no length, and nothing of it waits, whatever its words are.
-        (
-            [b"HTTP/1.1 200 OK\r\n\r\n", b"\r\ncontent-length: 1", b"x"],
-            [b"HTTP/1.1 200 OK\r\n\r\n", b"\r\ncontent-length: 1", b"x"],
-        ),
-    ],
-)
-def test_a_whole_answer_leaves_in_one_write_and_a_stream_as_it_comes(written: list[bytes], said: list[bytes]) -> None:
-    wire = Wire()
-    joined = Joined(wire)
-    for one in written:
-        joined.write(one)
-    assert wire.said == said
-
-
-def test_a_head_whose_body_never_comes_is_not_lost() -> None:
-    wire = Wire()
-    joined = Joined(wire)
-    joined.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
-    joined.close()
-    assert wire.said == [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", b"closed"]
