@@ -22,13 +22,14 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any
 
 import orjson
 
 from runtime.ledger.rows import NO_FLAGS, NO_USAGE, NOBODY, Account, Flag, Intent, Row, Settlement
 from runtime.outcome import Cost, FailureKind, Usage
-from runtime.values import fields_said
+from runtime.values import fields_said, maker
 
 MAGIC = b"raygate1"
 
@@ -42,7 +43,10 @@ _INTENT, _SETTLEMENT = 1, 2
 _MOST_INT = 2**63 - 1
 
 Record = Intent | Settlement
-T = TypeVar("T", Usage, Cost)
+new_intent, new_settlement, new_row = maker(Intent), maker(Settlement), maker(Row)
+new_usage, new_cost = maker(Usage), maker(Cost)
+flags_of = lru_cache(maxsize=2**12)(Flag)
+"""An enum looks a value up for a microsecond."""
 
 
 # Writing.
@@ -193,32 +197,32 @@ def unpack(packed: bytes) -> tuple[Row, ...]:
     """The rows that were packed. Raises `ValueError` where they are no rows."""
     rows = []
     for pair in orjson.loads(packed):
-        match [_record(one) for one in pair] if isinstance(pair, list) else pair:
-            case [Intent() as intent, Settlement() as settlement]:
-                rows.append(Row(intent=intent, settlement=settlement))
-            case _:
-                raise ValueError(f"not a row: {pair}")
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"not a row: {pair}")
+        intent, settlement = _record(pair[0]), _record(pair[1])
+        if not isinstance(intent, Intent) or not isinstance(settlement, Settlement):
+            raise ValueError(f"not a row: {pair}")  # noqa: TRY004  # of bytes, not of ours
+        rows.append(new_row(intent=intent, settlement=settlement))
     return tuple(rows)
 
 
 def _record(said: Any) -> Record | None:
     """None for a kind that a later version has added."""
+    if not isinstance(said, list) or len(said) < 3 or not isinstance(said[1], str) or not isinstance(said[2], int):
+        return None
     try:
-        match said:
-            case [1, str(attempt), int(at_ms), *rest]:
-                return _intent(attempt, at_ms, rest)
-            case [2, str(attempt), int(at_ms), str(outcome), *rest]:
-                return _settlement(attempt, at_ms, outcome, rest)
-            case _:
-                pass
-    except (ValueError, TypeError):  # the fields of another
+        if said[0] == _INTENT:
+            return _intent(said)
+        if said[0] == _SETTLEMENT and len(said) > 3 and isinstance(said[3], str):
+            return _settlement(said)
+    except (ValueError, TypeError, AttributeError):  # the fields of another
         pass
     return None
 
 
-def _intent(attempt: str, at_ms: int, rest: list[Any]) -> Intent:
-    request_id, whose, route, provider, model, hold, lease, flags = _filled(rest, ("", None, "", "", "", None, "", 0))
-    return Intent(
+def _intent(said: list[Any]) -> Intent:
+    _, attempt, at_ms, request_id, whose, route, provider, model, hold, lease, flags = _filled(said, _NO_INTENT)
+    return new_intent(
         attempt=attempt,
         at_ms=at_ms,
         request_id=request_id,
@@ -228,37 +232,47 @@ def _intent(attempt: str, at_ms: int, rest: list[Any]) -> Intent:
         model=model,
         hold_nanousd=hold,
         lease=lease,
-        flags=Flag(flags),
+        flags=flags_of(flags),
     )
 
 
+_NO_INTENT = (_INTENT, "", 0, "", None, "", "", "", None, "", 0)
+_NO_SETTLEMENT = (_SETTLEMENT, "", 0, "", None, None, 0.0, None, 0, False)
+_NO_ACCOUNT = ("", "", "", (), False)
+
+
 def _account(whose: list[Any]) -> Account:
-    key, team, org, tags, strict = _filled(whose, ("", "", "", (), False))
-    return Account(key=key, team=team, org=org, tags=tuple(tags), strict=strict)
+    key, team, org, tags, strict = _filled(whose, _NO_ACCOUNT)
+    return _known_account(key, team, org, tuple(tags), strict)
 
 
-def _settlement(attempt: str, at_ms: int, outcome: str, rest: list[Any]) -> Settlement:
-    usage, cost, latency_ms, ttft_ms, flags, unsent = _filled(rest, (None, None, 0.0, None, 0, False))
-    return Settlement(
+@lru_cache(maxsize=2**10)
+def _known_account(key: str, team: str, org: str, tags: tuple[str, ...], strict: bool) -> Account:  # noqa: FBT001  # as it is written
+    return Account(key=key, team=team, org=org, tags=tags, strict=strict)
+
+
+def _settlement(said: list[Any]) -> Settlement:
+    _, attempt, at_ms, outcome, usage, cost, latency_ms, ttft_ms, flags, unsent = _filled(said, _NO_SETTLEMENT)
+    return new_settlement(
         attempt=attempt,
         at_ms=at_ms,
         outcome=outcome,
-        usage=NO_USAGE if usage is None else _known(Usage, usage, _USAGE),
-        cost=None if cost is None else _known(Cost, cost, _COST),
+        usage=NO_USAGE if usage is None else new_usage(**_known(usage, _USAGE)),
+        cost=None if cost is None else new_cost(**_known(cost, _COST)),
         latency_ms=latency_ms or 0.0,
         ttft_ms=ttft_ms,
-        flags=Flag(flags),
+        flags=flags_of(flags),
         unsent=unsent,
     )
 
 
 def _filled(said: list[Any], defaults: tuple[Any, ...]) -> list[Any]:
     """As many as this version knows."""
-    return [*said, *defaults[len(said) :]][: len(defaults)]
+    return said if len(said) == len(defaults) else [*said, *defaults[len(said) :]][: len(defaults)]
 
 
-def _known(cls: type[T], said: dict[str, Any], fields: frozenset[str]) -> T:
-    return cls(**{name: value for name, value in said.items() if name in fields})
+def _known(said: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
+    return said if said.keys() <= fields else {name: value for name, value in said.items() if name in fields}
 
 
 # What is made of it.
@@ -279,7 +293,7 @@ class Pairing:
                 continue
             intent = self.open.pop(record.attempt, None)
             if intent is not None and not record.unsent:
-                rows.append(Row(intent=intent, settlement=record))
+                rows.append(new_row(intent=intent, settlement=record))
         return rows
 
     def lost(self) -> list[Row]:
