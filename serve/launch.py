@@ -6,6 +6,7 @@ import json
 import re
 import urllib.request
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from ipaddress import ip_address
@@ -23,8 +24,8 @@ from actors.names import MANAGER, NAMESPACE
 from runtime.feed import KeyInfo
 from runtime.settings import BadSettings, Problem, ProviderKind, Settings, effective
 from runtime.settings.difference import Change, difference
+from serve.serving import APPLICATION, over, quiet, read_ahead, serving_at
 
-APPLICATION = "raygate"
 LOOPBACK_HOSTS = frozenset(("127.0.0.1", "localhost", "::1"))
 READY_S = 90.0
 EMBEDDED_S = 20.0
@@ -95,39 +96,37 @@ def up(
             # In somebody else's Ray our gateway may listen already; then its port is taken, and rightly.
             port = _port(settings) if settings.ray.address is None else settings.port
             url = f"http://{_reachable(settings.host)}:{port}"
+        reading = read_ahead()
+        serving: Future[None] | None = None
         if run is None and settings.ray.address is None:
             say("starting Ray")
             run = start_ray(folder, env, settings, url=url)
         try:
+            reading.join()
             say("joining Ray")
             join(folder, run, settings.ray.address)
             detected = effective(settings, env)
             say("starting the manager")
             ran = _manager()
             manager = ran or ensure_manager(folder, env, settings)
+            if not ran:
+                # It has its settings, and replicas wait for it: nobody else need.
+                serving = _gateway(run, url, settings, folder)
             _add_key(manager, key)
             say("handing over the settings")
-            warnings, hold = detected.warnings, detected.settings
             if not ran:
-                applied = hand_over(manager, hold)
-            elif keep:
-                version, hold = current(manager)
-                applied, warnings = Applied(version=version), ()
+                applied, hold, warnings = hand_over(manager, detected.settings), detected.settings, detected.warnings
             else:
-                wanted = preview(manager, settings)
-                warnings, hold = wanted.warnings, wanted.after
-                applied = apply(manager, wanted, run=run, sleep=sleep)
-            if not _answers(url):
-                say("starting the gateway")
-                if run is not None:
-                    # Serve keeps its port for life: a later `up` must ask for the same one.
-                    head.record(folder, replace(run, url=url))
-                _serve(settings, int(url.rsplit(":", 1)[1]))
+                applied, hold, warnings = _agreed(manager, settings, run=run, keep=keep, sleep=sleep)
+            say("starting the gateway")
+            serving = serving or _gateway(run, url, settings, folder)
+            serving.result()
             say("waiting for the first model")
             _await_ready(url, sleep)
             missing = _await_embedded(manager, hold, sleep)
         except BaseException:
             if run is not None and not adopted:
+                over(serving)
                 _depart()
                 head.stop(folder, run, keep_logs=True)
             raise
@@ -173,22 +172,34 @@ def leave(address: str) -> None:
     from actors import supervisor
 
     join(Path(), None, address)
-    _quiet_serve()
+    quiet()
     ray_serve.delete(APPLICATION)
     # The manager goes first: it would make the others anew.
     for actor in (MANAGER, *sorted(supervisor.existing() - {MANAGER})):
         supervisor.remove(actor)
 
 
-def _serve(settings: Settings, port: int) -> None:
-    from ray import serve as ray_serve
+def _agreed(
+    manager: Any, settings: Settings, *, run: head.Run | None, keep: bool, sleep: Callable[[float], None]
+) -> tuple[Applied, Settings, tuple[str, ...]]:
+    """What became of these settings where others held, those that hold now, and what is to be said of them."""
+    if keep:
+        version, hold = current(manager)
+        return Applied(version=version), hold, ()
+    wanted = preview(manager, settings)
+    return apply(manager, wanted, run=run, sleep=sleep), wanted.after, wanted.warnings
 
-    from serve.deploy import deployment
 
-    _quiet_serve()
-    ray_serve.start(proxy_location="EveryNode", http_options={"host": settings.host, "port": port})
-    application = deployment(replicas=settings.replicas, autoscale=settings.autoscale)
-    ray_serve.run(application, name=APPLICATION, route_prefix="/")
+def _gateway(run: head.Run | None, url: str, settings: Settings, folder: Path) -> Future[None]:
+    """Done once our application's replicas are there, at once where they are already."""
+    if _answers(url):
+        there: Future[None] = Future()
+        there.set_result(None)
+        return there
+    if run is not None:
+        # Serve keeps its port for life: a later `up` must ask for the same one.
+        head.record(folder, replace(run, url=url))
+    return serving_at(settings, int(url.rsplit(":", 1)[1]))
 
 
 def _manager() -> Any:
@@ -371,7 +382,7 @@ def _drain(folder: Path, run: head.Run) -> None:
         from ray import serve as ray_serve
 
         join(folder, run, None)
-        _quiet_serve()
+        quiet()
         ray_serve.shutdown()  # type: ignore[no-untyped-call]  # Ray's
     except (ConnectionError, RuntimeError, TimeoutError):
         pass
@@ -384,9 +395,3 @@ def _depart() -> None:
     import ray
 
     ray.shutdown()
-
-
-def _quiet_serve() -> None:
-    import logging
-
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
