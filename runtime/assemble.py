@@ -17,8 +17,8 @@ from runtime.cache import AnswerCache, Caching
 from runtime.cache.semantic import Meanings
 from runtime.cache.shared import SharedTier
 from runtime.catalog import Catalog
-from runtime.dialects.base import Target
-from runtime.dialects.registry import DIALECTS
+from runtime.dialects.base import Dialect, Target
+from runtime.dialects.own import BadDialect, find
 from runtime.dialects.scripted import BadScript, parse_script
 from runtime.edge_provider import EdgeProvider
 from runtime.entrance import AskPermit, ProviderSpec, Senses, nobody_to_ask
@@ -119,7 +119,7 @@ class Workshop:
         standing.limit(places(ours, settings), self.senses.clock, self.rng)
         return EdgeProvider(
             spec=_spec(name, ours, settings, endpoint, self.env),
-            dialect=DIALECTS[DIALECT_OF[ours.kind]],
+            dialect=_dialect(name, ours),
             transport=self._transport(name, ours, endpoint),
             catalog=catalog,
             standing=standing,
@@ -141,6 +141,13 @@ class Workshop:
         if endpoint is not None and endpoint.copies:
             return Spread(Http1Transport(), endpoint.base_url, endpoint.copies, self.senses.clock)
         return Http1Transport()
+
+
+def _dialect(name: str, ours: ProviderSettings) -> Dialect:
+    try:
+        return find(ours.dialect or DIALECT_OF[ours.kind])
+    except BadDialect as bad:
+        raise BadSettings([Problem("", f"providers.{name}.dialect", str(bad))]) from None
 
 
 def breaker_policy(settings: Settings) -> BreakerPolicy:

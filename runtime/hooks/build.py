@@ -17,6 +17,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from runtime.dialects.own import BadDialect
+from runtime.dialects.own import find as find_dialect
 from runtime.hooks.chain import Chain
 from runtime.hooks.mounted import Mounted
 from runtime.settings import BadSettings, HookSettings, Problem, Settings, nearest
@@ -59,8 +61,14 @@ class Broken:
 
 
 def problems_of(settings: Settings, env: Mapping[str, str]) -> list[Problem]:
-    """All that is wrong with the hooks, each with the key of it. Each hook is made once, to see that it can be."""
+    """All that is wrong with the code that the settings name, dialects and hooks, each with the key of it. Each is made
+    once, to see that it can be."""
     found: list[Problem] = []
+    for name, one in settings.providers.items():
+        try:
+            find_dialect(one.dialect or "openai")
+        except BadDialect as bad:
+            found.append(Problem("", f"providers.{name}.dialect", str(bad)))
     for at, ours in enumerate(settings.hooks):
         try:
             _discard(make(ours, env))

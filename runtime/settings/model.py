@@ -136,10 +136,12 @@ class ProviderSettings(_Part):
     `retry_attempts` and `timeout_s` replace `retry.per_provider` and `timeouts.total_s` for this provider.
     `api_keys` are several keys, instead of one `api_key`: they take turns, and one that is refused or throttled stands
     aside.
+    `dialect` of a `custom` provider that does not speak OpenAI's: another one's name, or `module:Class` of yours.
     `script` is what a `scripted` provider plays. `managed`: Raygate runs the server itself, and knows where it listens.
     """
 
     kind: ProviderKind
+    dialect: str = ""
     base_url: str = ""
     api_key: Secret | None = None
     api_keys: tuple[Secret, ...] = ()
@@ -187,6 +189,8 @@ class ProviderSettings(_Part):
             )
         if self.api_key is not None and self.api_keys:
             raise PydanticCustomError("api_keys", "has both `api_key` and `api_keys`: put all keys into `api_keys`")
+        if self.dialect and self.kind is not ProviderKind.CUSTOM:
+            raise PydanticCustomError("dialect", "only a provider of kind `custom` has a `dialect` to choose")
         if self.script is not None and self.kind is not ProviderKind.SCRIPTED:
             raise PydanticCustomError("script", "only a provider of kind `scripted` plays a `script`")
         return self

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runtime.dialects.base import HttpCall, HttpReply, Target
 from runtime.dialects.ruvllm import RuvLLM, parse_request
-from runtime.dialects.ruvllm.whole import MAX_REPLY_BYTES
+from runtime.dialects.whole import MAX_REPLY_BYTES
 from runtime.fold import fold
 from runtime.outcome import Completion, Delta, Failure, FailureKind, FinishReason, Outcome, Usage
 from runtime.request import (

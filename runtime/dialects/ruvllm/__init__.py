@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from runtime.dialects.base import HttpCall, HttpReply, Target
 from runtime.dialects.encoding import get
-from runtime.dialects.ruvllm.decode import decode_health, decode_query
+from runtime.dialects.ruvllm.decode import completion_of, decode_health, decode_query
 from runtime.dialects.ruvllm.encode import NAME, encode_query, headers_of
 from runtime.dialects.ruvllm.parse import parse_request
-from runtime.dialects.ruvllm.whole import WholeReply
 from runtime.dialects.status import refused
+from runtime.dialects.whole import WholeReply
 from runtime.outcome import Embeddings, Failure, FailureKind, Outcome
 from runtime.request import EmbedRequest, Request
 
@@ -36,7 +36,7 @@ class RuvLLM:
         return decode_query(reply, target)
 
     def decoder(self, target: Target) -> WholeReply:
-        return WholeReply(target)
+        return WholeReply(target, completion_of)
 
     def encode_embed(self, request: EmbedRequest, target: Target) -> HttpCall | Failure:
         return _cannot(target, "makes no embeddings; ask another provider for them")

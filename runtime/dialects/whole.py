@@ -7,33 +7,36 @@ reading ── bytes ─────────────► reading
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import orjson
 
 from runtime.dialects.base import Target
 from runtime.dialects.reading import NOT_REPORTED
-from runtime.dialects.ruvllm.decode import completion_of
 from runtime.dialects.sse import MAX_EVENT_BYTES
 from runtime.dialects.status import failure_of_error, interrupted, malformed
 from runtime.fold import deltas_of
 from runtime.outcome import Completion, Delta, Outcome
+from runtime.request import Json
 
 MAX_REPLY_BYTES = MAX_EVENT_BYTES
 
 
 class WholeReply:
-    """A `ChunkDecoder`."""
+    """A `ChunkDecoder`. `read` says what a JSON object that is no error means."""
 
-    __slots__ = ("_held", "_outcome", "_size", "_target")
+    __slots__ = ("_held", "_outcome", "_reads", "_size", "_target")
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, read: Callable[[dict[str, Json], Target], Outcome]) -> None:
         self._target = target
+        self._reads = read
         self._held: list[bytes] = []
         self._size = 0
         self._outcome: Outcome | None = None
 
     @property
     def id(self) -> str:
-        """The server gives none."""
+        """Known with the rest, when there is nothing left to read."""
         return ""
 
     @property
@@ -82,4 +85,4 @@ class WholeReply:
             return malformed(self._target, "the reply is not a JSON object; check base_url")
         if body.get("error"):
             return failure_of_error(body["error"], self._target)
-        return completion_of(body, self._target)
+        return self._reads(body, self._target)
