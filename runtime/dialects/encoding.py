@@ -13,7 +13,7 @@ from runtime.dialects.fields import Wrong
 from runtime.dialects.paths import place
 from runtime.dialects.status import refused
 from runtime.outcome import Failure, FailureKind
-from runtime.request import Effort, EmbedRequest, Json, Message
+from runtime.request import Effort, EmbedRequest, Json, Message, Request
 from runtime.values import maker
 
 new_http_call = maker(HttpCall)
@@ -109,6 +109,31 @@ def put_options(
             dropped.append(f"provider_options.{name}")
         else:
             body[name] = value
+
+
+def beyond_text(request: Request) -> list[str]:
+    """The fields of this request, by name, that ask for more than an answer to its messages; tools left out."""
+    sampling, wanted, choice = request.sampling, request.response_format, request.tool_choice
+    named = {
+        "temperature": sampling.temperature is not None,
+        "top_p": sampling.top_p is not None,
+        "top_k": sampling.top_k is not None,
+        "max_tokens": sampling.max_tokens is not None,
+        "frequency_penalty": sampling.frequency_penalty is not None,
+        "presence_penalty": sampling.presence_penalty is not None,
+        "stop": bool(sampling.stop),
+        "seed": sampling.seed is not None,
+        "choices": request.choices != 1,
+        "tool_choice": choice is not None and choice.mode in ("required", "function"),
+        "parallel_tool_calls": request.parallel_tool_calls is not None,
+        "response_format": wanted is not None and wanted.kind == "json_object",
+        "reasoning": request.reasoning is not None,
+        "user": request.user is not None,
+        "metadata": bool(request.metadata),
+        "cache": request.cache is not None,
+    }
+    extra = wanted.extra if wanted is not None else {}
+    return [name for name, meant in named.items() if meant] + [f"response_format.{path}" for path in extra]
 
 
 def invented_id(answer: str, position: int) -> str:

@@ -13,20 +13,21 @@ Settings cross between processes, code does not: each process imports the module
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from importlib import import_module
 from typing import cast
 
 import orjson
 
 from runtime.dialects.base import ChunkDecoder, Dialect, HttpCall, HttpReply, Target
-from runtime.dialects.encoding import get, post
+from runtime.dialects.encoding import MARK, beyond_text, get, post
 from runtime.dialects.registry import DIALECTS
-from runtime.dialects.status import failure_of_reply, object_of, refused
+from runtime.dialects.status import failure_of_reply, malformed, object_of, refused
 from runtime.dialects.whole import WholeReply
 from runtime.outcome import Embeddings, Failure, FailureKind, Outcome
-from runtime.request import EmbedRequest, Json, Request
+from runtime.request import EmbedRequest, Json, Request, Role, TextPart
 
-__all__ = ["BadDialect", "Plain", "find", "get", "object_of", "post", "refused"]
+__all__ = ["BadDialect", "Plain", "find", "get", "malformed", "object_of", "post", "refused", "text_alone"]
 
 
 class BadDialect(ValueError):
@@ -73,6 +74,22 @@ class Plain:
         return failure_of_reply(reply, target) if reply.status >= 500 else None
 
 
+def text_alone(request: Request, target: Target, *, carries: Collection[str] = ()) -> list[str] | Failure:
+    """For an API of turns of text, and the fields that it `carries`: what of this request it has no place for, by name;
+    a failure where the request would mean something else without it (pictures, tools, a schema)."""
+    for position, message in enumerate(request.messages):
+        if message.role is Role.TOOL or any(not isinstance(part, TextPart) for part in message.parts):
+            return _cannot(target, "takes text alone; ask another provider", param=f"messages[{position}].content")
+    if request.tools:
+        return _cannot(target, "calls no tools; leave them out, or ask another provider", param="tools[0]")
+    if request.response_format is not None and request.response_format.kind == "json_schema":
+        return _cannot(target, "keeps to no JSON schema; ask another provider", param="response_format")
+    return [
+        *(name for name in beyond_text(request) if name not in carries),
+        *(path for path in request.extra if not path.startswith(MARK)),
+    ]
+
+
 def find(name: str) -> Dialect:
     """The dialect of this name, or at this `module:Class`. Raises `BadDialect`."""
     if name in DIALECTS:
@@ -100,5 +117,5 @@ def find(name: str) -> Dialect:
 _ASKED = tuple(name for name, one in vars(Plain).items() if callable(one) and not name.startswith("_"))
 
 
-def _cannot(target: Target, what: str) -> Failure:
-    return refused(target, FailureKind.UNSUPPORTED, f"{target.provider} {what}")
+def _cannot(target: Target, what: str, *, param: str | None = None) -> Failure:
+    return refused(target, FailureKind.UNSUPPORTED, f"{target.provider} {what}", param=param)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.dialects.base import HttpCall, Target
-from runtime.dialects.encoding import post, put_extra, put_options
+from runtime.dialects.encoding import beyond_text, post, put_extra, put_options
 from runtime.dialects.ruvllm.transcript import fold_messages
 from runtime.dialects.status import refused
 from runtime.outcome import Failure, FailureKind
@@ -62,25 +62,4 @@ def _refusal(request: Request, target: Target) -> Failure | None:
 
 def _unsaid(request: Request, target: Target) -> list[str]:
     """The fields of this request for which the query has no place."""
-    sampling, wanted, choice = request.sampling, request.response_format, request.tool_choice
-    named = {
-        "model": target.model not in ("", DEFAULT_MODEL),
-        "temperature": sampling.temperature is not None,
-        "top_p": sampling.top_p is not None,
-        "top_k": sampling.top_k is not None,
-        "max_tokens": sampling.max_tokens is not None,
-        "frequency_penalty": sampling.frequency_penalty is not None,
-        "presence_penalty": sampling.presence_penalty is not None,
-        "stop": bool(sampling.stop),
-        "seed": sampling.seed is not None,
-        "choices": request.choices != 1,
-        "tool_choice": choice is not None and choice.mode in ("required", "function"),
-        "parallel_tool_calls": request.parallel_tool_calls is not None,
-        "response_format": wanted is not None and wanted.kind == "json_object",
-        "reasoning": request.reasoning is not None,
-        "user": request.user is not None,
-        "metadata": bool(request.metadata),
-        "cache": request.cache is not None,
-    }
-    extra = wanted.extra if wanted is not None else {}
-    return [name for name, meant in named.items() if meant] + [f"response_format.{path}" for path in extra]
+    return [*(["model"] if target.model not in ("", DEFAULT_MODEL) else []), *beyond_text(request)]
