@@ -146,6 +146,7 @@ bench-learning: $(VENV)/.dev
 docs: $(VENV)/.dev
 	@$(BIN)/python -m runtime.settings.reference docs/configuration.md
 	@$(BIN)/python -m runtime.metrics.page docs/operations.md
+	@$(BIN)/python -m serve.api_page docs/api.md
 
 # Renews the dashboard and the alert rules in deploy/grafana.
 grafana: $(VENV)/.dev

@@ -216,16 +216,20 @@ def _content(schema: str, media_type: str = "application/json") -> Json:
     return {"content": {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
 
 
-def page(version: str) -> str:
-    """The same for people, as one page without scripts."""
-    told = [
+def told() -> list[tuple[str, str, str, str]]:
+    """All of them, each as method, path, what it does and what it needs."""
+    return [
         *((one.method.upper(), one.path, one.summary, "key" if one.key else "") for one in OPERATIONS),
         *((way.method, admin_openapi.path_of(way), way.summary, "admin's key") for way in WAYS),
     ]
+
+
+def page(version: str) -> str:
+    """The same for people, as one page without scripts."""
     rows = "".join(
         f"<tr><td><code>{method}</code></td><td><code>{escape(path)}</code></td>"
         f"<td>{escape(summary)}</td><td>{needs}</td></tr>"
-        for method, path, summary, needs in told
+        for method, path, summary, needs in told()
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Raygate</title>'
