@@ -2,6 +2,7 @@
 
     <!-- not run: why -->     before a block: it is parsed, and nothing more
     <!-- until ^C -->         before a block: its last command never ends by itself
+    <!-- apply -->            before settings: the commands that follow are for a Raygate with these
 
 A block without a language is a picture. `…` in what a console shows stands for anything.
 """
@@ -20,7 +21,7 @@ SHELL = ("sh", "console")
 LANGUAGES = (*SHELL, "python", "yaml", "json")
 
 _FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
-_NOTE = re.compile(r"<!-- (not run: .+?|until \^C) -->\n*\Z", re.DOTALL)
+_NOTE = re.compile(r"<!-- (not run: (?:(?!-->).)+|until \^C|apply) -->\n*\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Block:
     text: str
     unrun: str = ""
     endless: bool = False
+    applied: bool = False
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -58,6 +60,7 @@ def blocks(page: Path) -> Iterator[Block]:
             text=found[3],
             unrun=" ".join(said.removeprefix("not run: ").split()) if said.startswith("not run") else "",
             endless=said == "until ^C",
+            applied=said == "apply",
         )
 
 

@@ -22,6 +22,7 @@ import yaml
 
 from runtime.settings import Settings
 from runtime.settings.prices import PriceList
+from serve.api_page import renewed
 from serve.cli.commands import app
 from tests.docs.pages import LANGUAGES, PAGES, ROOT, SHELL, Block, blocks, inline, typed, words
 
@@ -166,3 +167,8 @@ def _wrong_option(command: Any, path: str, given: list[str], *, whole: bool) -> 
 def _anchors(page: Path) -> Iterator[str]:
     for heading in re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE):
         yield re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_table_of_paths_is_as_they_are() -> None:
+    path = ROOT / "docs" / "api.md"
+    assert path.read_text() == renewed(path.read_text()), "make docs renews it"
