@@ -53,6 +53,7 @@ from runtime.metrics.labels import Labels
 from runtime.metrics.meter import HANDLE
 from runtime.metrics.sums import Family, Sums, doors, levels, single
 from runtime.outcome import Failure
+from runtime.panels import Explanation
 from runtime.provider import Provider
 from runtime.reports import ProviderStatus, UsagePeriod, UsageReport
 from runtime.request import Request
@@ -503,7 +504,7 @@ class ManagerActor(ServesCalls):
             return parsed
         edge = await self._ready_edge()
         told = edge.gateway.explain(parsed)
-        return told if isinstance(told, Failure) else await edge.learning.explained(parsed, told)
+        return told if isinstance(told, Failure) else Explanation(await edge.learning.explained(parsed, told))
 
     async def clear_cache(self) -> int:
         """Forget all remembered answers, in every process. Returns how many there were here, and in the shared tier."""

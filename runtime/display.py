@@ -23,7 +23,7 @@ _BOX = (
     "border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-radius:6px;padding:.6em .8em;margin:.3em 0"
 )
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere"
-_SMALL = "font-size:.85em;opacity:.7;margin-top:.5em"
+SMALL = "font-size:.85em;opacity:.7;margin-top:.5em"
 
 
 def usd(nanousd: int) -> str:
@@ -40,6 +40,16 @@ def usd(nanousd: int) -> str:
 def cost_text(cost: Cost | None) -> str:
     """An unknown cost says so; it never looks like a small one."""
     return "cost unknown" if cost is None else usd(cost.total_nanousd)
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """One line of at most so many characters.
+
+    >>> shortened("a  b"), shortened("word " * 20, 10)
+    ('a b', 'word word…')
+    """
+    line = " ".join(text[: 4 * most].split())
+    return line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 1].rstrip()}…"
 
 
 def summary(completion: Completion) -> str:
@@ -71,22 +81,22 @@ def completion_html(completion: Completion) -> str:
         for call in completion.tool_calls
     ]
     if len(completion.choices) > 1:
-        parts.append(f'<div style="{_SMALL}">and {len(completion.choices) - 1} more in <code>choices</code></div>')
+        parts.append(f'<div style="{SMALL}">and {len(completion.choices) - 1} more in <code>choices</code></div>')
     if choice and choice.finish_reason not in (None, "stop", "tool_calls"):
-        parts.append(f'<div style="{_SMALL}">ended early: {escape(str(choice.finish_reason))}</div>')
+        parts.append(f'<div style="{SMALL}">ended early: {escape(str(choice.finish_reason))}</div>')
     if completion.dropped:
         parts.append(
-            f'<div style="{_SMALL}">not carried to this provider: {escape(", ".join(completion.dropped))}</div>'
+            f'<div style="{SMALL}">not carried to this provider: {escape(", ".join(completion.dropped))}</div>'
         )
-    parts.append(f'<div style="{_SMALL}">{escape(summary(completion))}</div>')
-    return _boxed([*parts, _attempts(completion.attempts) if len(completion.attempts) > 1 else ""])
+    parts.append(f'<div style="{SMALL}">{escape(summary(completion))}</div>')
+    return boxed([*parts, _attempts(completion.attempts) if len(completion.attempts) > 1 else ""])
 
 
 def failure_html(failure: Failure) -> str:
     """What failed, why, and what was tried."""
     wait = "" if failure.retry_after_s is None else f" Try again in {failure.retry_after_s:.1f} s."
     where = _where(failure.provider, failure.model)
-    return _boxed(
+    return boxed(
         [
             f"<div><strong>{escape(failure.kind)}</strong>{' · ' + escape(where) if where else ''}</div>",
             f'<div style="{_TEXT}">{escape(failure.detail or "no detail was given")}{wait}</div>',
@@ -147,8 +157,9 @@ def _attempts(attempts: tuple[Attempt, ...]) -> str:
         f"<td>{attempt.elapsed_s * 1000:.0f} ms</td><td>{escape(attempt.detail)}</td></tr>"
         for attempt in attempts
     )
-    return f'<table style="{_SMALL};text-align:left"><tbody>{rows}</tbody></table>'
+    return f'<table style="{SMALL};text-align:left"><tbody>{rows}</tbody></table>'
 
 
-def _boxed(parts: list[str]) -> str:
+def boxed(parts: list[str]) -> str:
+    """The frame that all of our pieces have."""
     return f'<div class="raygate" style="{_BOX}">{"".join(parts)}</div>'

@@ -221,6 +221,11 @@ class Completion:
 
         return f"{self.text}\n{summary(self)}"
 
+    def __repr__(self) -> str:
+        from runtime.display import shortened, summary
+
+        return f"<Completion {shortened(self.text)!r} · {summary(self)}>"
+
     def _repr_html_(self) -> str:
         from runtime.display import completion_html
 
@@ -418,6 +423,9 @@ class Failure:
         where = "/".join(part for part in (self.provider, self.model) if part)
         wait = f" (try again in {self.retry_after_s:.1f} s)" if self.retry_after_s is not None else ""
         return f"{self.kind}{f' from {where}' if where else ''}: {self.detail or 'no detail was given'}{wait}"
+
+    def __repr__(self) -> str:
+        return f"<Failure {self}>"
 
     def _repr_html_(self) -> str:
         from runtime.display import failure_html

@@ -67,6 +67,18 @@ class CostEstimate:
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
+    def __repr__(self) -> str:
+        from runtime.display import cost_text
+
+        return (
+            f"<CostEstimate {cost_text(self.cost)} for {self.prompt_tokens} in + {self.completion_tokens} out tokens>"
+        )
+
+    def _repr_html_(self) -> str:
+        from runtime.panels import estimate_html
+
+        return estimate_html(self)
+
 
 def cost_of(usage: Usage, pricing: Pricing | None) -> Cost | None:
     """The cost of these tokens and searches, or None where a price of any of them is unknown.

@@ -28,6 +28,15 @@ class HealthReport:
     parts: tuple[HealthReport, ...] = ()
     extra: Mapping[str, Json] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{one.provider} {'healthy' if one.healthy else 'ill'}" for one in self.parts or (self,))
+        return f"<HealthReport {shown}>"
+
+    def _repr_html_(self) -> str:
+        from runtime.panels import health_html
+
+        return health_html(self)
+
 
 @crosses
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +89,18 @@ class ProviderStatus:
     def load(self) -> float | None:
         """In flight, as a share of what is allowed; None without a limit."""
         return self.in_flight / self.max_in_flight if self.max_in_flight else None
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{one.provider} {one.breaker or ('answering' if one.available else 'away')}"
+            for one in self.parts or (self,)
+        )
+        return f"<ProviderStatus {shown}>"
+
+    def _repr_html_(self) -> str:
+        from runtime.panels import status_html
+
+        return status_html(self)
 
 
 @crosses
@@ -159,6 +180,16 @@ class UsageReport:
     @property
     def average_latency_s(self) -> float | None:
         return self.total.average_latency_s
+
+    def __repr__(self) -> str:
+        from runtime.display import usd
+
+        return f"<UsageReport {self.period}: {self.requests:,} requests, {usd(self.cost_nanousd)}>"
+
+    def _repr_html_(self) -> str:
+        from runtime.panels import usage_html
+
+        return usage_html(self)
 
 
 def add_usage(parts: Iterable[ModelUsage]) -> ModelUsage:
