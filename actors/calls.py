@@ -26,13 +26,16 @@ from runtime.admitted import Admitted
 from runtime.assemble import Places
 from runtime.catalog import ModelInfo
 from runtime.dialects.openai_surface import parse_chat, parse_embed
-from runtime.metrics.meter import EMBEDDINGS
+from runtime.metrics.meter import CHAT, EMBEDDINGS
 from runtime.outcome import Embeddings, Failure, Outcome, StreamEnd, StreamEvent
 from runtime.price import CostEstimate
 from runtime.provider import Provider
 from runtime.reports import HealthReport, ProviderStatus, UsagePeriod, UsageReport
 from runtime.request import EmbedRequest, Request
+from runtime.request_span import request_span
+from runtime.tracing import Trace
 
+Timed = TypeVar("Timed", Request, EmbedRequest)
 Came = TypeVar("Came", bound=Outcome | Embeddings)
 
 Asked = Request | Mapping[str, Any]
@@ -78,7 +81,7 @@ class ServesCalls(ABC):
                 provider = await self._provider()
                 if isinstance(provider, Failure):
                     return ending.of(provider)
-                return ending.of(await self._admitted(provider).complete(_since(ending.came, parsed)))
+                return ending.of(await self._admitted(provider).complete(self._begun(ending, parsed)))
 
     async def stream(self, request: Asked, caller: str = "") -> AsyncGenerator[StreamEvent]:
         self.received["stream"] += 1
@@ -92,7 +95,7 @@ class ServesCalls(ABC):
                 if isinstance(provider, Failure):
                     yield StreamEnd(outcome=ending.of(provider))
                     return
-                async with aclosing(self._admitted(provider).stream(_since(ending.came, parsed))) as events:
+                async with aclosing(self._admitted(provider).stream(self._begun(ending, parsed))) as events:
                     async for event in events:
                         if isinstance(event, StreamEnd):
                             ending.of(event.outcome)
@@ -108,7 +111,7 @@ class ServesCalls(ABC):
                 provider = await self._provider()
                 if isinstance(provider, Failure):
                     return ending.of(provider)
-                return ending.of(await self._admitted(provider).embed(_since(ending.came, parsed)))
+                return ending.of(await self._admitted(provider).embed(self._begun(ending, parsed)))
 
     async def lifeline(self, caller: str) -> None:
         """A call that does not return: `actors.lifeline` says what for."""
@@ -166,13 +169,44 @@ class ServesCalls(ABC):
     def _counting(self, request: Request | EmbedRequest, operation: str = "") -> Iterator[_Ending]:
         """Counts a request that came in by this actor's handle. One that has an id came in by a replica, which counts
         it; one behind the manager's handle the manager has."""
-        ending = _Ending(monotonic())
+        ending = _Ending(monotonic(), operation or CHAT)
         try:
             yield ending
         finally:
             if self.DOOR and not request.request_id and self._edge is not None:
                 took_s = monotonic() - ending.came
                 self._edge.meter.served(self.DOOR, request.model, ending.outcome, took_s, operation=operation)
+            self._traced(ending)
+
+    def _begun(self, ending: _Ending, request: Timed) -> Timed:
+        """The request as it is passed on: with a trace of its own, where there are traces and its caller has none."""
+        passed = _since(ending.came, request)
+        edge = self._edge
+        traces = None if edge is None else edge.traces
+        if traces is None or passed.trace is not None:
+            return passed
+        trace = traces.begin(None, ending.operation)
+        ending.traced = trace, passed
+        return replace(passed, trace=trace)
+
+    def _traced(self, ending: _Ending) -> None:
+        edge = self._edge
+        if ending.traced is None or edge is None or edge.traces is None:
+            return
+        trace, request = ending.traced
+        span = request_span(
+            request,
+            ending.outcome,
+            trace=trace,
+            parent_id="",
+            began=ending.came,
+            ended=monotonic(),
+            surface=self.DOOR,
+            operation=ending.operation,
+            kind_of=edge.meter.labels.kind,
+            content=edge.settings.traces.content,
+        )
+        edge.traces.tell(span)
 
     async def _ready_edge(self) -> Edge:
         if self._edge is not None:
@@ -210,17 +244,16 @@ class ServesCalls(ABC):
 
 @dataclass(slots=True)
 class _Ending:
-    """What a call came to; None if it was cancelled."""
+    """What a call came to, None if it was cancelled; and its trace with what was asked, if we began one."""
 
     came: float
+    operation: str
     outcome: Outcome | Embeddings | None = None
+    traced: tuple[Trace, Request | EmbedRequest] | None = None
 
     def of(self, outcome: Came) -> Came:
         self.outcome = outcome
         return outcome
-
-
-Timed = TypeVar("Timed", Request, EmbedRequest)
 
 
 def _since(came: float, request: Timed) -> Timed:

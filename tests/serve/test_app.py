@@ -76,6 +76,9 @@ class FakeEdge:
     async def _present(self, sha256: str) -> Pass | Failure:
         return Failure(kind=FailureKind.BAD_KEY) if self.ledger is None else await self.ledger.present(sha256)
 
+    async def start(self) -> None:
+        self.stopped = False
+
     async def stop(self) -> None:
         self.stopped = True
 

@@ -9,17 +9,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from actors.calls import ServesCalls
+from actors.edge import Edge
 from actors.tracing import OpenTelemetry, opened, wanted
 from runtime.assemble import policy_of
 from runtime.dialects.scripted import Reset, Step
 from runtime.gateway import Gateway
+from runtime.metrics.meter import HANDLE
+from runtime.request import ask
 from runtime.tracing import LONGEST_STATE, Trace, read
 from tests.fakes.chance import Steady
 from tests.fakes.providers import fails
@@ -213,3 +218,50 @@ def test_a_context_of_a_later_version_is_understood_and_a_state_is_bounded() -> 
     found = read(f"01{PARENT[2:]}-more", "a=" + "x" * LONGEST_STATE)
     assert found == Trace(trace_id=PARENT[3:35], span_id=PARENT[36:52])
     assert read(PARENT, "a=1\r\nx: y") == Trace(trace_id=PARENT[3:35], span_id=PARENT[36:52])
+
+
+class Handle(ServesCalls):
+    """What a notebook calls, without Ray between."""
+
+    DOOR = HANDLE
+
+    def __init__(self, app: Served) -> None:
+        super().__init__()
+        self._app = app
+
+    def _make_edge(self) -> Edge:
+        return cast("Edge", self._app.edge)
+
+    def _provider_of(self, edge: Edge) -> Gateway:
+        return edge.gateway
+
+
+async def test_a_call_from_a_notebook_is_a_span_above_its_attempts(receiver: Receiver) -> None:
+    app = traced(fails(Reset()), Step(text="hello"))
+    outcome = await Handle(app).complete({"model": "one/m", "messages": [{"role": "user", "content": "a secret"}]})
+    (request,), attempts = await spans(app, receiver)
+    said = attributes(request)
+    assert said["raygate.surface"] == HANDLE
+    assert said["raygate.request_id"] == outcome.request_id
+    assert said["raygate.attempts"] == 2
+    assert said["gen_ai.usage.output_tokens"] == outcome.unwrap().usage.output_tokens
+    assert {one.parent_span_id for one in attempts} == {request.span_id}
+    assert not request.parent_span_id
+    assert "secret" not in str(request)
+
+
+async def test_a_stream_from_a_notebook_that_fails_is_a_span_with_its_error(receiver: Receiver) -> None:
+    app = traced(fails(Reset()), fails(Reset()), fails(Reset()), fails(Reset()))
+    events = [one async for one in Handle(app).stream(ask("hi", model="one/m"))]
+    (request,), _ = await spans(app, receiver)
+    assert attributes(request)["error.type"] == events[-1].outcome.kind.value
+    assert request.status.code == Status.STATUS_CODE_ERROR
+
+
+async def test_a_call_that_is_in_a_trace_begins_none(receiver: Receiver) -> None:
+    app = traced(Step(text="hello"))
+    above = app.edge.traces.begin(None, "chat")
+    await Handle(app).complete(replace(ask("hi", model="one/m"), trace=above))
+    requests, (attempt,) = await spans(app, receiver)
+    assert requests == []
+    assert attempt.parent_span_id.hex() == above.span_id
