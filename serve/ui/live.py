@@ -34,7 +34,8 @@ CALM, SELDOM = 8, 10
 QUIET_S = 15.0
 """After so much silence a comment is sent, so that proxies keep the connection."""
 ASK_S = 1.0
-"""How often it is looked whether the key is still good, and whether the settings have changed."""
+"""How often it is looked whether the key is good and whether the settings have changed, while something moves; else
+with each look: what revokes a key or changes the settings moves the stamp."""
 LONGEST_S = 600.0
 """Then the stream ends, and the page asks anew: of another replica, maybe, and with a key that is still good."""
 
@@ -112,18 +113,20 @@ class Watch:
 
     async def _look(self) -> None:
         while True:
-            self._looks.append(await self._once(self._looks[-1]))
-            news, self._news = self._news, asyncio.Event()
-            news.set()
+            if (seen := await self._once(self._looks[-1])) is not None:
+                self._looks.append(seen)
+                news, self._news = self._news, asyncio.Event()
+                news.set()
             await self._sleep(EVERY_S)
 
-    async def _once(self, last: Seen) -> Seen:
+    async def _once(self, last: Seen) -> Seen | None:
+        """What is seen now; None where nothing moves and it is not worth a look: then nobody is woken either."""
         stamp = self._stamp()
         if stamp != self._known:
             self._known, self._calm = stamp, 0
         self._calm += 1
         if self._calm > CALM and self._calm % SELDOM:
-            return Seen(last.number + 1, self._wall(), last.state, (), last.seq, last.away)
+            return None
         away: dict[str, str] = {}
         state = last.state
         try:

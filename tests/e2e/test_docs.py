@@ -116,7 +116,7 @@ class Reader:
 
     def _listen(self, block: Block, what: str, command: list[str], given: str) -> str:
         """What it wrote until it told of a request that was made meanwhile; then it gets its ^C."""
-        file, name = self.there / "heard", f"heard-at-{block.line}"
+        file, name = self.there / "heard", f"req_heard_{block.line}"
         with file.open("w") as out, self.live.client() as client:
             running = subprocess.Popen(
                 command,

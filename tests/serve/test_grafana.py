@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +123,13 @@ def test_the_files_can_be_read() -> None:
     assert len(ids) == len(set(ids))
     (group,) = yaml.safe_load((build.HERE / "alerts.yaml").read_text())["groups"]
     assert all({"alert", "expr", "for", "labels", "annotations"} == rule.keys() for rule in group["rules"])
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool, which Debian's package prometheus has")
+def test_prometheus_itself_takes_the_rules() -> None:
+    said = subprocess.run(
+        ["promtool", "check", "rules", str(build.HERE / "alerts.yaml")], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    (group,) = build.alerts()["groups"]
+    assert f"{len(group['rules'])} rules found" in said.stdout
