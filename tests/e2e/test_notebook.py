@@ -25,7 +25,7 @@ def test_quickstart_runs(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     html = [output["data"]["text/html"] for output in shown if "text/html" in output.get("data", {})]
-    assert len(html) == 3, "two completions and a failure show themselves"
+    assert len(html) == 6, "two completions, a failure, an estimate, the status and the usage show themselves"
     assert "smollm2-135m" in html[0]
     assert any(output.get("name") == "stdout" and output["text"].strip() for output in shown), "the stream printed"
 
