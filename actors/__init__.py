@@ -32,12 +32,18 @@ def connect(config: Path | str | None = None, *, hooks: Sequence[object] | None 
 
 
 def listen(*types: str, most: int = 1_000, prompts: bool = False) -> Listening:
-    """What happens in the whole cluster, once this process is connected: all of it, or events of these types.
+    """What happens in the whole cluster, once this process is connected: all of it, or events of these types. Raises
+    RuntimeError in one that is not.
 
     async with actors.listen("response", "error") as events:
         async for event in events:
             print(event)
     """
+    import ray
+
     from actors.events import Listening
 
+    if not ray.is_initialized():
+        # Asked for an actor, Ray would start a second cluster by itself, and look for it there.
+        raise RuntimeError("this process is in no Ray: call actors.connect() first")
     return Listening(types, most=most, prompts=prompts)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import ray
 
+import actors
 from actors.events import EventsOut, Listeners, Listening
 from actors.refs import Unreachable
 from runtime.events import AttemptEvent, Bus, Event, LostEvent, ResponseEvent, Wish
@@ -161,3 +163,11 @@ def test_a_listener_that_died_is_forgotten() -> None:
 def test_a_type_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="no events of type 'requests'"):
         Listening(["requests"])
+
+
+def test_who_is_not_connected_is_told_so_and_starts_no_second_ray() -> None:
+    if ray.is_initialized():
+        pytest.skip("other tests of this process have joined a Ray")
+    with pytest.raises(RuntimeError, match=r"actors\.connect"):
+        actors.listen("response")
+    assert not ray.is_initialized()

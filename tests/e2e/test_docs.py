@@ -83,7 +83,7 @@ class Reader:
 
     def _run(self, block: Block, one: Typed) -> None:
         parts = one.text.split("; ")
-        if all(re.match(r'[A-Z]+=("[^"]*"|\S*)$', part) for part in parts):
+        if all(re.match(r"[A-Z]+=(\".*\"|\$\(.*\)|\S*)$", part) for part in parts):
             self.assigned += f"{one.text}\n"
         command = f"{PRELUDE}{self._here(self.assigned + one.text)}\n"
         said = self._end(block, one.text, ["bash", "-c", command])
