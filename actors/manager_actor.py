@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +89,7 @@ class ManagerActor(ServesCalls):
     CONTROL_METHODS = (
         *("poll", "report", "introduce", "announce"),
         *("watch", "unwatch", "tell_events"),
-        *("current", "preview", "apply_settings", "add_key", "overview", "glance", "need_learning"),
+        *("current", "preview", "apply_settings", "add_key", "only_key", "overview", "glance", "need_learning"),
         "scrape",
         *("forget_answers", "cached_answers"),
     )
@@ -267,9 +267,16 @@ class ManagerActor(ServesCalls):
         return version
 
     async def add_key(self, key: KeyInfo) -> None:
+        await self._keep(self._store.add_key, key)
+
+    async def only_key(self, key: KeyInfo) -> None:
+        """All others of its name let nobody in any more."""
+        await self._keep(self._store.only_key, key)
+
+    async def _keep(self, how: Callable[[KeyInfo], None], key: KeyInfo) -> None:
         self._controls()
         async with self._storing:
-            await asyncio.to_thread(self._store.add_key, key)
+            await asyncio.to_thread(how, key)
             self._keys = await asyncio.to_thread(self._store.keys)
         self._publish()
 

@@ -78,6 +78,14 @@ class Store:
                 "insert or replace into key values (?, ?, ?, ?)", (key.sha256, key.name, key.tenant, int(key.admin))
             )
 
+    def only_key(self, key: KeyInfo) -> None:
+        """Add a key in the place of all others of its name."""
+        with self._open() as db:
+            db.execute("delete from key where name = ?", (key.name,))
+            db.execute(
+                "insert or replace into key values (?, ?, ?, ?)", (key.sha256, key.name, key.tenant, int(key.admin))
+            )
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self._path, timeout=10.0)) as db:

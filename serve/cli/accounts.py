@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from actors.environment import environment, state_folder
 from runtime.ledger.accounts import dollars
 from runtime.ledger.periods import Period
 from serve.cli import http, place, screen
@@ -75,6 +76,27 @@ def revoke(account: str, *, url: str, key: str, as_json: bool) -> None:
         screen.as_json(gone)
         return
     print(f"{gone['id']} ({gone['name'] or 'without a name'}) lets nobody in any more.")
+
+
+def renew(*, as_json: bool) -> None:
+    """Another first key. Raises `Ended`."""
+    from serve import first_key, launch
+
+    env = environment()
+    folder = state_folder(env)
+    try:
+        with screen.waiting("telling the manager"):
+            made = first_key.renew(folder, env, place.cluster_address(folder))
+    except launch.LaunchFailed as failed:
+        raise Ended(str(failed)) from None
+    if as_json:
+        screen.as_json({"key": made.key, "key_file": str(made.key_file)})
+        return
+    if made.key is None:
+        print(f"The first key is the one that the environment names; no other one is ({made.key_file}).")
+        return
+    print(made.key)
+    print(f"the first key, shown this once; it lies in {made.key_file}, and the old one is over", file=sys.stderr)
 
 
 def set_budget(scope: str, account: str, budget: Mapping[str, Any], *, url: str, key: str, as_json: bool) -> None:

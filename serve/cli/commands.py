@@ -278,6 +278,17 @@ def revoke_key(
     accounts.revoke(account, url=url, key=key, as_json=as_json)
 
 
+@keys_app.command("renew")
+def renew_key(as_json: Json = False) -> None:
+    """Make another first key; the old one lets nobody in any more, within a second everywhere.
+
+    On the machine on which Raygate was started. Other keys stay as they are.
+    """
+    from serve.cli import accounts
+
+    accounts.renew(as_json=as_json)
+
+
 @app.command()
 def spend(  # noqa: PLR0917  # typer calls it by name
     by: Annotated[str, typer.Option(help="Of org, team, key, tag, route, provider, model; commas between.")] = "model",

@@ -57,6 +57,16 @@ def test_a_key_of_the_same_hash_is_replaced(tmp_path: Path) -> None:
     assert store.keys() == (KeyInfo(sha256="a", name="two", admin=True),)
 
 
+def test_an_only_key_takes_the_place_of_all_of_its_name(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add_key(KeyInfo(sha256="a", name="bootstrap", admin=True))
+    store.add_key(KeyInfo(sha256="b", name="bootstrap", admin=True))
+    store.add_key(KeyInfo(sha256="c", name="another"))
+    store.only_key(KeyInfo(sha256="d", name="bootstrap", admin=True))
+    kept = store.keys()
+    assert [one.sha256 for one in kept] == ["c", "d"]
+
+
 def test_the_first_key_is_shown_once(tmp_path: Path) -> None:
     info, fresh = bootstrap_key(tmp_path)
     assert fresh is not None

@@ -62,6 +62,15 @@ def test_a_key_lives_from_create_to_revoke_in_every_replica(live: Live, command:
     print(f"\nrevoked everywhere after {took_s:.2f} s")
 
 
+def test_a_first_key_that_somebody_has_seen_is_renewed(live: Live, command: Any) -> None:
+    seen = live.key
+    live.key = command("keys", "renew")["key"]
+    until(lambda: chat(live, seen).status_code == 401, "the old one lets nobody in", within_s=5.0)
+    assert {chat(live, seen).status_code for _ in range(8)} == {401}
+    until(lambda: chat(live, live.key).status_code == 200, "the new one does")
+    assert command("keys", "list") is not None, "the command line has found the new one"
+
+
 def test_a_known_key_goes_on_while_the_ledger_is_away_and_both_outlive_it(live: Live, command: Any) -> None:
     known, unknown = command("keys", "create", "known"), command("keys", "create", "unknown")
     for _ in range(8):
