@@ -23,10 +23,11 @@ from runtime.balance.entry import Asked, Entry
 from runtime.entrance import Senses
 from runtime.events import Bus
 from runtime.learning.advice import Advice, Decision, Learned
+from runtime.learning.calibration import Prompt, embedded
 from runtime.learning.report import trajectory_of
 from runtime.learning.unread import is_unread, read, unread
 from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
-from runtime.outcome import Failure, Outcome
+from runtime.outcome import Failure, FailureKind, Outcome
 from runtime.plan import organisation
 from runtime.request import Request
 from runtime.settings import LearningSettings
@@ -127,6 +128,18 @@ class EdgeLearning:
         if self._events is not None and self._events.wanted and not isinstance(taken, Failure):
             tell_feedback(self._events, given)
         return taken
+
+    async def calibrate(self, tenant: str, prompts: Sequence[Prompt]) -> int | Failure:
+        """Learn what several models made of each of these; how many outcomes were new."""
+        try:
+            async with asyncio.timeout(EMBEDDER_S):
+                adviser = await self.awake()
+        except TimeoutError:
+            return Failure(kind=FailureKind.UNAVAILABLE, detail=NOT_READY, retry_after_s=1.0, scope="request")
+        made = await asyncio.to_thread(
+            embedded, prompts, adviser.embedder, tenant=tenant, at_s=self._senses.wall(), keep_text=adviser.keep_text
+        )
+        return await self.owner.calibrate(made)
 
     async def about(self, tenant: str, query: str) -> str | Failure:
         """The id of the organisation's last request with this very text."""

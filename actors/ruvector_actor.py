@@ -27,7 +27,7 @@ from actors.store import Store
 from runtime.learning.pupil import Schooling
 from runtime.learning.rates import Rates
 from runtime.learning.school import School
-from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Summary, Taken, Trajectory
+from runtime.learning.values import Calibrated, FeedbackGiven, Lessons, Stamp, Summary, Taken, Trajectory
 from runtime.memory.form import learner_embedder
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
@@ -137,6 +137,12 @@ class RuVectorActor:
             return _away(error)
         self._announce()
         return found
+
+    async def calibrate(self, prompts: Sequence[Calibrated]) -> int | Failure:
+        """What several models made of the same prompts, kept for good; how many outcomes were new."""
+        done = await self._answer(lambda school: school.calibrate(prompts))
+        self._announce()
+        return done
 
     async def about(self, tenant: str, query: str) -> str | Failure:
         return await self._answer(lambda school: school.about(tenant, query))

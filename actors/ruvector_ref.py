@@ -12,7 +12,7 @@ from ray.exceptions import RayTaskError
 from actors.clock import monotonic
 from actors.names import MANAGER, RUVECTOR
 from actors.refs import ActorRef, Unreachable, last_line
-from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Summary, Taken, Trajectory
+from runtime.learning.values import Calibrated, FeedbackGiven, Lessons, Stamp, Summary, Taken, Trajectory
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 
@@ -54,6 +54,11 @@ class RuVectorRef:
         """What it was taken for, once it is kept for good; an owner that is away is a `Failure` too."""
         found: tuple[Taken, ...] | Failure = await self._asked("feedback", given, timeout_s=PATIENCE_S)
         return found
+
+    async def calibrate(self, prompts: Sequence[Calibrated]) -> int | Failure:
+        """How many outcomes were new; all are kept for good, and learned."""
+        done: int | Failure = await self._asked("calibrate", tuple(prompts), timeout_s=STEER_S)
+        return done
 
     async def about(self, tenant: str, query: str) -> str | Failure:
         """The id of this organisation's last request with this very text."""

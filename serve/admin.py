@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel
 
+from runtime.learning.calibration import Outcomes
 from runtime.ledger.desk import NOT_FOUND
 from runtime.ledger.enquiries import FILTERS
 from runtime.ledger.wishes import BudgetWish, KeyChange, KeyWish, OrgWish, TeamWish
@@ -167,6 +168,15 @@ WAYS = (
         query=ORG,
     ),
     Way("GET", ("learning", "snapshots"), "learning_snapshots", "What one may go back to.", "Snapshots", query=ORG),
+    Way(
+        "POST",
+        ("learning", "outcomes"),
+        "learning_outcomes",
+        "Learn from what several models made of the same prompts (a calibration).",
+        "Done",
+        Outcomes,
+        query=ORG,
+    ),
     Way("POST", ("learning", "pause"), "learning_pause", "Keep all that comes, and learn nothing.", "Done", query=ORG),
     Way("POST", ("learning", "resume"), "learning_resume", "Learn what came meanwhile.", "Done", query=ORG),
     Way("POST", ("learning", "reset"), "learning_reset", "Begin with nothing; the log stays.", "Done", query=ORG),

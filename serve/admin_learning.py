@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from pydantic import ValidationError
+
 from actors.refs import Unreachable
+from runtime.learning.calibration import Outcomes
 from runtime.learning.values import Summary
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
@@ -46,6 +49,9 @@ async def answer(asked: Asked, ask: str, names: Sequence[str], said: Mapping[str
             return
         await asked.reply({"org": org, **(there if isinstance(there, dict) else {ask: there})})
         return
+    if ask == "outcomes":
+        await _calibrate(asked, org)
+        return
     what = "forget" if ask == "forget_all" else ask
     if ask == "forget_all" and "org" not in said:
         detail = "say whose: ?org= names the organisation that is to be forgotten (`default` for keys that have none)"
@@ -53,12 +59,31 @@ async def answer(asked: Asked, ask: str, names: Sequence[str], said: Mapping[str
     await _steer(asked, what, org, names[0] if names else said.get("snapshot"))
 
 
-async def _steer(asked: Asked, what: str, org: str, arg: str | int | None) -> None:
+async def _calibrate(asked: Asked, org: str) -> None:
+    try:
+        said = Outcomes.model_validate(await asked.json())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "outcomes"
+        raise Refused(FailureKind.BAD_REQUEST, f"{where}: {first['msg']}") from None
+    tried = sum(len(one.tried) for one in said.outcomes)
+    await _note(asked, "outcomes", org, tried)
+    done = await asked.edge.learning.calibrate(org, said.outcomes)
+    if isinstance(done, Failure):
+        refuse(done)
+    await asked.reply({"org": org, "done": "outcomes", "number": done})
+
+
+async def _note(asked: Asked, what: str, org: str, of: str | int | None) -> None:
     noted = await asked.edge.ledger.ask(
-        "note", f"learning.{what}", f"org/{org}", {"of": arg}, who=asked.caller.account.key
+        "note", f"learning.{what}", f"org/{org}", {"of": of}, who=asked.caller.account.key
     )
     if isinstance(noted, Failure):
         refuse(noted)
+
+
+async def _steer(asked: Asked, what: str, org: str, arg: str | int | None) -> None:
+    await _note(asked, what, org, arg)
     done = await asked.edge.learning.owner.steer(what, org, arg)
     if isinstance(done, Failure):
         await answer_failure(asked.exchange, done, status=404 if done.code == UNKNOWN else None)

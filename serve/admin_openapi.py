@@ -228,7 +228,9 @@ ANSWERS: Mapping[str, Json] = {
     "Done": _all(
         org=_TEXT,
         done=_TEXT,
-        number=_or_null({**_WHOLE, "description": "The snapshot, or how many events were learned or forgotten."}),
+        number=_or_null(
+            {**_WHOLE, "description": "The snapshot, or how many events or outcomes were learned or forgotten."}
+        ),
     ),
 }
 

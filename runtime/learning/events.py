@@ -19,7 +19,8 @@ from runtime.learning.values import Signal, Trajectory
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """`fair` is the share of its weight that fairness to the other keys left; `instead` is the (quality, weight) of
-    what the same key had said of the same answer before. `said` is the feedback as it was given."""
+    what the same key had said of the same answer before. `said` is the feedback as it was given. `trusted`: an admin's
+    calibration, which counts in full and takes nothing from what others may say."""
 
     request: str
     key: str
@@ -31,6 +32,7 @@ class Judged:
     at_s: float
     instead: tuple[float, float] | None = None
     said: Mapping[str, Any] | None = None
+    trusted: bool = False
 
 
 Event = Trajectory | Judged

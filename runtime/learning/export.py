@@ -1,6 +1,7 @@
 """A decision of the log as a row of `runtime.sona.trajectory`: what is exported, and what others are judged on.
 
     by the policy                           chosen, with the chance that it had
+    for a calibration                       a row for each model, as if each had been chosen with the same chance
     by the default order, for any reason    who answered, for certain; in shadow, too, where nobody went by the policy
 
 The row says what came of it only where who was chosen also answered. A row in which nobody answered says nothing.
@@ -22,7 +23,7 @@ CLOSE = 6
 
 def row_of(decision: Trajectory, said: Sequence[Judged]) -> trajectory.Trajectory | None:
     """`said` is all that was said of its request, oldest first; each key's last word counts by its weight."""
-    learned = decision.mode == "learned" and decision.propensity is not None
+    learned = decision.mode in ("learned", "calibrated") and decision.propensity is not None
     chosen = decision.chosen if learned else decision.answered
     candidates = tuple(dict.fromkeys(decision.candidates))
     if not decision.answered or chosen not in candidates:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -59,21 +60,23 @@ class Pupil:
         self.judged = 0.0
         self.signals: dict[str, int] = {}
         self._last_asked: dict[str, int] = {}
+        self._calibrated = ""
 
     def apply(self, event: Event, history: History, *, weighed: bool = False) -> None:
         """Learn from the next event. `weighed`: this very pupil has just said how much it counts (`weigh`)."""
         if isinstance(event, Judged):
-            if not weighed:
+            if not (weighed or event.trusted):
                 self.weigh(event.key)
             self.judged += event.fair if event.instead is None else 0.0
         else:
-            self.prompts += 1
+            fresh = self._is_fresh(event)
+            self.prompts += fresh
             for one in event.signals:
                 self.signals[one.why] = self.signals.get(one.why, 0) + 1
             for name, cost in zip(event.candidates, event.costs_nanousd, strict=True):
                 if cost is not None:
                     self._last_asked[name] = self.prompts
-            if self._is_time():
+            if fresh and self._is_time():
                 self._fit(list(history()))
                 return
         if self.learner is not None:
@@ -82,6 +85,14 @@ class Pupil:
     def weigh(self, key: str) -> float:
         """How much the next feedback of this key counts; it has come from here on."""
         return self.voices.weigh(key)
+
+    def _is_fresh(self, event: Trajectory) -> bool:
+        """Whether this is a prompt of its own. Of a calibration there are as many decisions as models, one after the
+        other, and only the first counts."""
+        if event.mode != "calibrated":
+            return True
+        before, self._calibrated = self._calibrated, sha256(event.vector).hexdigest()[:16]
+        return before != self._calibrated
 
     def _is_time(self) -> bool:
         if self.learner is None:
@@ -96,7 +107,9 @@ class Pupil:
                 name: cost for name, cost in zip(one.candidates, one.costs_nanousd, strict=True) if cost is not None
             }
         kept = sorted(costs, key=lambda name: (-self._last_asked.get(name, 0), name))[:MOST_MODELS]
-        vectors = np.stack([vector_of(one) for one in decided[-MOST_FITTED:]])
+        # A calibration's prompts are there once for each model: once is enough to know what prompts are about.
+        apart = {one.vector if one.mode == "calibrated" else one.uid: one for one in decided}
+        vectors = np.stack([vector_of(one) for one in list(apart.values())[-MOST_FITTED:]])
         shape = replace(self.how.config.topics, centres=min(self.how.config.topics.centres, max(len(vectors) // 2, 2)))
         names = sorted(kept)
         usual = [_usd(costs[name]) for name in names]
@@ -164,6 +177,7 @@ class Pupil:
             "signals": self.signals,
             "last_asked": self._last_asked,
             "voices": self.voices.dump(),
+            "calibrated": self._calibrated,
         }
         head = json.dumps(about).encode()
         return len(head).to_bytes(4, "little") + head + self.policy()
@@ -182,6 +196,7 @@ class Pupil:
             pupil.prompts, pupil.judged = about["prompts"], about["judged"]
             pupil.signals, pupil._last_asked = dict(about["signals"]), dict(about["last_asked"])
             pupil.voices.load(about["voices"])
+            pupil._calibrated = about.get("calibrated", "")
         except (ValueError, KeyError, TypeError) as error:
             raise state.UnknownState(f"not a pupil's state: {error}") from error
         policy = payload[4 + size :]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from runtime.learning.again import SAME, Again
+from runtime.learning.calibration import CALIBRATION, calibrated, verdict
 from runtime.learning.events import Event, Judged, vector_of
 from runtime.learning.export import row_of
 from runtime.learning.log import Log
 from runtime.learning.map import MAPPED, decision_of, mapped
 from runtime.learning.pupil import Pupil, Schooling
-from runtime.learning.values import FeedbackGiven, Lesson, Summary, Taken, Trajectory
+from runtime.learning.values import Calibrated, FeedbackGiven, Lesson, Summary, Taken, Trajectory
 from runtime.learning.verdict import bad, unknown
 from runtime.learning.verdict import wanted as wanted_of
 from runtime.memory.embed import Embedder
@@ -98,7 +99,7 @@ class School:
         if paused_at is not None:
             self._pause(tenant, made)
             for number, event in later:
-                if number > paused_at and isinstance(event, Judged):
+                if number > paused_at and isinstance(event, Judged) and not event.trusted:
                     made.pupil.weigh(event.key)
         return made
 
@@ -179,6 +180,28 @@ class School:
             instead=None if before is None else (before.quality, before.weight),
             said={"score": given.score, "label": given.label, "correction": given.correction},
         )
+
+    def calibrate(self, prompts: Sequence[Calibrated]) -> int | Failure:
+        """Keep and learn what several models made of the same prompts; how many outcomes were new. What is known
+        already, with the same quality, is left as it is."""
+        if any(one.embedder != self.embedder.name or len(one.vector) != self._bytes for one in prompts):
+            return bad("outcomes", f"these vectors are not of {self.embedder.name}, by which is learned here")
+        events = [(one.tenant, event) for one in prompts for event in self._unknown_of(one)]
+        numbers = self.log.add(events)
+        new = 0
+        for number, (tenant, event) in zip(numbers, events, strict=True):
+            if number is not None:
+                self._taken(tenant, number, event)
+                new += isinstance(event, Judged)
+        return new
+
+    def _unknown_of(self, one: Calibrated) -> Iterator[Event]:
+        for tried in one.tried:
+            decision = calibrated(one, tried)
+            before = self.log.judgement(one.tenant, decision.request, CALIBRATION)
+            if before is None or before.quality != tried.quality:
+                yield decision
+                yield verdict(one, tried, decision, before)
 
     @property
     def _bytes(self) -> int:

@@ -16,9 +16,9 @@ from runtime.wire import crosses
 NOBODYS = "default"
 """The organisation of whoever has none: a Raygate without keys, or a key of its own."""
 
-Mode = Literal["learned", "default", "holdout", "shadow"]
+Mode = Literal["learned", "default", "holdout", "shadow", "calibrated"]
 """Who decided: the policy; the route's default order, for want of evidence; that order on purpose, to compare with;
-that order, with the policy's choice noted beside it."""
+that order, with the policy's choice noted beside it; nobody: all candidates were asked, to learn from it."""
 
 Stamp = tuple[int, int]
 """(incarnation of the owner, number of the last event that the policy knows)."""
@@ -69,6 +69,32 @@ class Trajectory:
     output_tokens: int = 0
     cost_nanousd: int | None = None
     latency_s: float | None = None
+    text: str | None = None
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What one model made of a calibration's prompt. `quality` is in [0, 1]."""
+
+    model: str
+    quality: float
+    cost_nanousd: int | None = None
+    latency_s: float | None = None
+
+
+@crosses
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """A prompt that was put to several models, and what each made of it. `vector` as in a `Trajectory`; `name` is the
+    same for the same prompt, so that one which is told twice counts once."""
+
+    name: str
+    embedder: str
+    vector: bytes
+    tried: tuple[Tried, ...]
+    at_s: float
+    tenant: str = NOBODYS
     text: str | None = None
 
 

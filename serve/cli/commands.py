@@ -157,6 +157,47 @@ def replay(  # noqa: PLR0917  # typer calls it by name
 
 
 @app.command()
+def calibrate(  # noqa: PLR0917  # typer calls it by name
+    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="A line of JSON for each prompt.")],
+    models: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="Ask this one (provider/model); repeat. Else --route's.")
+    ] = None,
+    route: Annotated[str, typer.Option(help="Ask whom this name leads to.")] = "ruvector-auto",
+    judge: Annotated[
+        str, typer.Option(help="A model that grades answers of which nobody knows how good they are.")
+    ] = "",
+    scores: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Lines with custom_id, model and score, of answers kept before.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The answers; else FILE's name in .calibration.jsonl.")
+    ] = None,
+    at_once: Annotated[int, typer.Option("--concurrency", "-n", min=1, max=1_000, help="So many at once.")] = 8,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many prompts.")] = None,
+    max_usd: Annotated[
+        float | None, typer.Option(min=0, help="Ask no more once this much is spent; else twice the estimate.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go on without asking whether the cost is right.")] = False,
+    org: Annotated[str, typer.Option(help="Who learns; else the organisation of the key.")] = "",
+    url: Url = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Put prompts to several models, so that what is learned need not begin with nothing.
+
+    A line is as `replay` takes it. How good answers are is told by `expect` (what a right answer holds), by `scores`
+    (a number from 0 to 1 for each model; who has one is not asked), by --scores, or by --judge. Requests are ordinary
+    ones, on the key's budget. Run again, it goes on where it ended.
+    """
+    from serve.cli import calibrate as command
+
+    wish = command.Calibration(
+        models=tuple(models or ()), route=route, judge=judge, at_once=at_once, limit=limit, max_usd=max_usd, yes=yes
+    )
+    command.calibrate(file, scores, out, wish, org=org, url=url, key=key, as_json=as_json)
+
+
+@app.command()
 def models(url: Url = "", key: Key = "", as_json: Json = False) -> None:
     """List the models and their prices."""
     from serve.cli import models as command

@@ -115,3 +115,23 @@ async def test_without_a_trail_nothing_is_done(school: School) -> None:
     await school.ledger._store.close()
     assert (await school.ask("POST", "learning/reset")).status in (500, 503)
     assert (await school.got("GET", "learning"))["prompts"] == 9
+
+
+async def test_a_calibration_is_learned_and_noted(school: School) -> None:
+    tried = [{"model": name, "quality": quality, "cost_usd": 0.001} for name, quality in (("one/a", 1), ("one/b", 0.2))]
+    told = {"outcomes": [{"prompt": f"tell me of the sea, {number}", "tried": tried} for number in range(20)]}
+    done = await school.got("POST", "learning/outcomes", told)
+    valid(
+        described("POST", "/admin/learning/outcomes")["responses"]["200"]["content"]["application/json"]["schema"], done
+    )
+    assert (done["org"], done["number"]) == ("default", 40)
+    assert (await school.got("POST", "learning/outcomes?org=other", told))["number"] == 40
+    assert (await school.got("POST", "learning/outcomes", told))["number"] == 0
+    known = (await school.got("GET", "learning"))["models"]
+    assert known["one/a"]["quality"] > known["one/b"]["quality"] + 0.5
+    trail = (await school.got("GET", "audit"))["entries"]
+    assert trail[0]["what"] == "learning.outcomes"
+    wrong = await school.ask("POST", "learning/outcomes", {"outcomes": [{"prompt": "x", "tried": []}]})
+    assert (wrong.status, "outcomes.0.tried" in wrong.error()["message"]) == (400, True)
+    made = await school.got("POST", "keys", {"name": "ci"})
+    assert (await school.ask("POST", "learning/outcomes", told, key=made["key"])).status == 403

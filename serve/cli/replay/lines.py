@@ -21,7 +21,7 @@ OURS = frozenset(("expect", "custom_id"))
 """What a line may hold besides the body."""
 
 
-class _Wrong(Exception):
+class Wrong(Exception):
     """What is wrong with a line, in a sentence."""
 
 
@@ -71,10 +71,10 @@ def read(file: Path, *, model: str = "") -> list[Asked]:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    found.append(_asked(number, line, model))
+                    found.append(request_of(number, line, model))
     except OSError as error:
         raise Ended(f"{file} cannot be read: {error.strerror}") from None
-    except _Wrong as wrong:
+    except Wrong as wrong:
         raise Ended(f"{file}: {wrong}") from None
     if not found:
         raise Ended(f"{file} holds no request; give it a line of JSON for each")
@@ -113,27 +113,28 @@ def met(text: str, expect: Sequence[str]) -> bool | None:
     return any(one.casefold() in text.casefold() for one in expect) if expect else None
 
 
-def _asked(number: int, line: bytes, model: str) -> Asked:
+def request_of(number: int, line: bytes, model: str) -> Asked:
+    """The request in a line; `model` takes the place of its own. Raises `Wrong`."""
     try:
         said = orjson.loads(line)
     except ValueError:
-        raise _Wrong(f"line {number} is no JSON") from None
+        raise Wrong(f"line {number} is no JSON") from None
     if not isinstance(said, dict):
-        raise _Wrong(f"line {number} is no JSON object")
+        raise Wrong(f"line {number} is no JSON object")
     body = said.get("body", {name: value for name, value in said.items() if name not in OURS})
     if not isinstance(body, dict):
-        raise _Wrong(f"line {number}: body is no JSON object")
+        raise Wrong(f"line {number}: body is no JSON object")
     if "url" in said and said["url"] != "/v1/chat/completions":
-        raise _Wrong(f"line {number} is for {said['url']}; only /v1/chat/completions is replayed")
+        raise Wrong(f"line {number} is for {said['url']}; only /v1/chat/completions is replayed")
     if isinstance(body.get("prompt"), str):
         body = {**body, "messages": [{"role": "user", "content": body["prompt"]}]}
         del body["prompt"]
     if not isinstance(body.get("messages"), list):
-        raise _Wrong(f"line {number} has no messages (or a prompt, or a body that has them)")
+        raise Wrong(f"line {number} has no messages (or a prompt, or a body that has them)")
     expect = said.get("expect", [])
     expect = [expect] if isinstance(expect, str) else expect
     if not (isinstance(expect, list) and all(isinstance(one, str) and one for one in expect)):
-        raise _Wrong(f"line {number}: expect is a text, or a list of texts")
+        raise Wrong(f"line {number}: expect is a text, or a list of texts")
     body = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
     if model:
         body["model"] = model

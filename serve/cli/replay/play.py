@@ -25,6 +25,8 @@ TRIES = 6
 AT_MOST_S = 60.0
 """No wait is longer."""
 LATER = frozenset((429, 503))
+SPENT = "budget_exceeded"
+"""What an answer's error is where the key's, team's or organisation's budget is spent: nobody else is asked then."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,8 @@ class _Play:
 
     async def _work(self, client: httpx.AsyncClient, waiting: Iterator[Asked]) -> None:
         for one in waiting:
+            if self._ran.stopped:
+                return
             if self._wish.max_usd is not None and self._spent >= self._wish.max_usd:
                 self._ran.stopped = f"${self._spent:.4f} are spent (--max-usd {self._wish.max_usd:g})"
                 return
@@ -95,6 +99,8 @@ class _Play:
             self._ran.asked += 1
             self._spent += answer.cost_usd or 0.0
             self._keep(answer, self._spent)
+            if answer.error == SPENT:
+                self._ran.stopped = "this key's budget is spent"
             if self._wish.feedback and answer.met is not None and answer.request_id:
                 await self._judge(client, answer.request_id, good=answer.met)
 
@@ -114,7 +120,7 @@ class _Play:
                 return Answer(line=one.line, mark=one.mark, id=one.id, status=0, error=type(error).__name__)
             if reply.status_code == 401:
                 raise http.refusal(self._target, reply)
-            if reply.status_code not in LATER or attempt == TRIES:
+            if reply.status_code not in LATER or attempt == TRIES or _code(reply) == SPENT:
                 break
             await asyncio.sleep(_wait_s(reply, attempt))
         return _answer(one, reply, time.perf_counter() - begun)
@@ -149,6 +155,13 @@ def _answer(one: Asked, reply: httpx.Response, took_s: float) -> Answer:
         )
     except (ValueError, KeyError, TypeError, IndexError):
         return replace(came, status=0 if came.answered else came.status, error="an answer of another form")
+
+
+def _code(reply: httpx.Response) -> str:
+    try:
+        return str(reply.json()["error"].get("code") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
 
 
 def _wait_s(reply: httpx.Response, attempt: int) -> float:
