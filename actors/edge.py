@@ -23,6 +23,7 @@ from actors.books import BooksPolicy, ProcessBooks
 from actors.clock import SENSES
 from actors.edge_cache import EdgeCache
 from actors.events import EventsOut
+from actors.judging import JUDGE, Judge
 from actors.launch.processes import MARK
 from actors.learning import EdgeLearning
 from actors.ledger_ref import LedgerRef
@@ -152,6 +153,15 @@ class Edge:
             traces=self.traces,
         )
 
+        self.learning.judge = Judge(
+            self.gateway.complete,
+            self.learning.feedback,
+            lambda: self.ledger.ask("spend", last="24h", key=JUDGE, who=JUDGE),
+            senses=SENSES,
+            rng=self._rng,
+            counters=self.counters,
+        )
+
     @property
     def ready(self) -> bool:
         """True once a first snapshot was applied."""
@@ -209,7 +219,7 @@ class Edge:
         if snapshot.settings is not None:
             self.settings = Settings.from_document(snapshot.settings)
             self._follow_ledger_settings()
-            self.learning.settings = self.settings.learning
+            self.learning.follow(self.settings.learning)
             self.meter.labels = Labels(self.settings)
             self._settings_version = snapshot.settings_version
         self.keys = {key.sha256: key for key in snapshot.keys}

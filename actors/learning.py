@@ -34,6 +34,7 @@ from runtime.settings import LearningSettings
 from runtime.telling import tell_feedback
 
 if TYPE_CHECKING:
+    from actors.judging import Judge
     from runtime.learning.adviser import Adviser
 
 log = logging.getLogger("raygate.learning")
@@ -68,6 +69,8 @@ class EdgeLearning:
         owner: RuVectorRef | None = None,
         events: Bus | None = None,
     ) -> None:
+        self.judge: Judge | None = None
+        """Whoever has one sets it; who judges needs a gateway."""
         self.owner = owner or RuVectorRef()
         self.settings = LearningSettings()
         self.adviser: Adviser | None = None
@@ -84,6 +87,12 @@ class EdgeLearning:
         self._made = 0
         self._awake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+
+    def follow(self, settings: LearningSettings) -> None:
+        """These settings hold from now on."""
+        self.settings = settings
+        if self.judge is not None:
+            self.judge.settings = settings.judge if settings.enabled else None
 
     # `Advises`.
 
@@ -111,6 +120,8 @@ class EdgeLearning:
     def finished(self, decision: Decision, request: Request, outcome: Outcome | None) -> None:
         self._made += 1
         made = trajectory_of(decision, request, outcome, uid=f"{self._edge}:{self._made}", at_s=self._senses.wall())
+        if self.judge is not None:
+            self.judge.consider(decision, request, outcome)
         if self.adviser is not None:
             self.adviser.settle_in(decision, made.answered)
         if len(self._waiting) >= (MOST_UNREAD if is_unread(made) else MOST_WAITING):
@@ -171,6 +182,8 @@ class EdgeLearning:
         return adviser
 
     async def stop(self) -> None:
+        if self.judge is not None:
+            await self.judge.stop()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()

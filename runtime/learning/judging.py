@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-from runtime.request import Json
+from runtime.outcome import Completion
+from runtime.request import Json, Message, Request, Role, Sampling, TextPart
 
 WEIGHT = 0.3
 """Of a person's feedback: a judge agrees with people in about 80 % of clear cases, and errs in one direction."""
@@ -32,6 +33,30 @@ def question(asked: str, answer: str, *, reference: str = "") -> list[dict[str, 
     known = f"\n<reference>\n{_cut(reference)}\n</reference>" if reference else ""
     said = f"<question>\n{_cut(asked)}\n</question>{known}\n<answer>\n{_cut(answer)}\n</answer>\nGrade (0-10):"
     return [{"role": "system", "content": TASK}, {"role": "user", "content": said}]
+
+
+def is_gradable(request: Request, answer: Completion) -> bool:
+    """Whether a judge that reads text alone can tell: one question in text, and an answer in text without tools."""
+    asked = [one for one in request.messages if one.role is Role.USER]
+    whole = len(asked) == 1 and all(isinstance(part, TextPart) for part in asked[0].parts)
+    others = any(one.role in (Role.ASSISTANT, Role.TOOL) for one in request.messages)
+    first = answer.choices[0] if answer.choices else None
+    return whole and not others and first is not None and bool(first.text.strip()) and not first.tool_calls
+
+
+def request_of(model: str, asked: Request, answer: Completion) -> Request:
+    """The request by which a judge grades an answer."""
+    said = next(one.text for one in asked.messages if one.role is Role.USER)
+    messages = tuple(
+        Message(role=Role(str(one["role"])), parts=(TextPart(str(one["content"])),))
+        for one in question(said, answer.text)
+    )
+    return Request(
+        messages=messages,
+        model=model,
+        sampling=Sampling(temperature=0.0, max_tokens=MOST_TOKENS),
+        no_store=True,
+    )
 
 
 def grade(said: str) -> float | None:

@@ -102,7 +102,7 @@ class Calibrated:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackGiven:
     """What somebody says of an answer: one of `score` (0 to 1), `label`, `better_than` (another request's answer),
-    `correction` (what the answer should have been). `key` is who says so."""
+    `correction` (what the answer should have been). `key` is who says so. `by_model`: nobody did, a model judged it."""
 
     request: str
     at_s: float
@@ -112,6 +112,7 @@ class FeedbackGiven:
     label: str | None = None
     better_than: str | None = None
     correction: str | None = None
+    by_model: bool = False
 
 
 @crosses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from runtime.learning import judging
 from runtime.learning.values import FeedbackGiven
 from runtime.outcome import Failure, FailureKind
 from runtime.sona.fairness import score as clipped
@@ -25,7 +26,7 @@ def wanted(given: FeedbackGiven) -> list[tuple[str, float, float]] | Failure:
         quality = clipped(given.score)
         if quality is None:
             return bad("score", "score should be a number from 0 to 1")
-        return [(given.request, quality, 1.0)]
+        return [(given.request, quality, judging.WEIGHT if given.by_model else 1.0)]
     if given.label is not None:
         if (known := LABELS.get(given.label.lower())) is None:
             return bad("label", f"{given.label[:64]!r} is no label; there are {', '.join(LABELS)}")

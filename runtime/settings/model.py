@@ -23,7 +23,7 @@ from runtime.settings.parts import STRICT, Count, Seconds
 from runtime.settings.prices import PriceList, PriceSettings, Usd
 from runtime.settings.problems import BadSettings
 from runtime.settings.report import problems_of
-from runtime.settings.routes import HedgeSettings, RouteSettings
+from runtime.settings.routes import HedgeSettings, RouteSettings, Share
 from runtime.settings.secrets import REVEAL, EnvReference, Secret
 
 
@@ -329,6 +329,16 @@ class LedgerSettings(_Part):
     on_error: Literal["refuse", "serve"] = "refuse"
 
 
+class JudgeSettings(_Part):
+    """A model that grades a share of the answers which were chosen by what is learned: behind the answer, never before
+    it. Its grade counts less than a person's word; what it costs is on the ledger as key `judge`'s, and ends for a day
+    at `max_usd_per_day`, of all replicas together. Its price has to be known."""
+
+    model: Annotated[str, Field(pattern=r"^[^/]+/.+")]
+    share: Share = 0.05
+    max_usd_per_day: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+
+
 class LearningSettings(_Part):
     """What is learned of models from outcomes, for routes of strategy `learned` and for models named `ruvector-*`.
 
@@ -336,7 +346,7 @@ class LearningSettings(_Part):
     `explore_share` is how much quality a request may give up on average, so that something is learned. Each
     organisation's last `keep` requests are kept: as vectors, and with `keep_text` as text, too. A key may give feedback
     `feedback_per_min` times a minute. With `priors` it starts from what was published of models, else from their prices
-    alone.
+    alone. With `judge` a model grades some of the answers.
     """
 
     enabled: bool = True
@@ -347,6 +357,7 @@ class LearningSettings(_Part):
     keep_text: bool = False
     priors: bool = True
     feedback_per_min: Count = 120
+    judge: JudgeSettings | None = None
 
 
 class MetricsSettings(_Part):
