@@ -66,7 +66,7 @@ class Pupil:
         """Learn from the next event. `weighed`: this very pupil has just said how much it counts (`weigh`)."""
         if isinstance(event, Judged):
             if not (weighed or event.trusted):
-                self.weigh(event.key)
+                self.weigh(event.key, event.model)
             self.judged += event.fair if event.instead is None else 0.0
         else:
             fresh = self._is_fresh(event)
@@ -82,9 +82,9 @@ class Pupil:
         if self.learner is not None:
             self._learn(self.learner, event)
 
-    def weigh(self, key: str) -> float:
-        """How much the next feedback of this key counts; it has come from here on."""
-        return self.voices.weigh(key)
+    def weigh(self, key: str, model: str) -> float:
+        """How much the next feedback of this key on this model counts; it has come from here on."""
+        return self.voices.weigh(key, model)
 
     def _is_fresh(self, event: Trajectory) -> bool:
         """Whether this is a prompt of its own. Of a calibration there are as many decisions as models, one after the
@@ -150,7 +150,7 @@ class Pupil:
             quality, weight = event.instead
             learner.head.unlearn(model, features, quality, weight=weight)
             learner.heard -= 1.0
-        learner.learn(features, model, event.quality, weight=event.weight, key=event.key)
+        learner.learn(features, model, event.quality, weight=event.weight, key=event.key, keys=len(self.voices))
 
     def _add(self, learner: Learner, name: str, cost: int) -> None:
         if len(learner.models) >= MOST_MODELS:

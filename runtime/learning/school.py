@@ -100,7 +100,7 @@ class School:
             self._pause(tenant, made)
             for number, event in later:
                 if number > paused_at and isinstance(event, Judged) and not event.trusted:
-                    made.pupil.weigh(event.key)
+                    made.pupil.weigh(event.key, event.model)
         return made
 
     def _pause(self, tenant: str, made: _Class) -> None:
@@ -167,7 +167,7 @@ class School:
         before = self.log.judgement(given.tenant, about.request, given.key)
         if before is not None and (before.model, before.vector) != (about.answered, about.vector):
             before = None  # of an earlier answer under the same id
-        fair = self._class(given.tenant).pupil.weigh(given.key)
+        fair = self._class(given.tenant).pupil.weigh(given.key, about.answered)
         return Judged(
             request=about.request,
             key=given.key,

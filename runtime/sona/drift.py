@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ALONE = 2
+"""Fewer keys are one alone: if its word did not count, nobody would notice anything."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watchfulness:
     """`slack` in standard deviations, `alarm` in their sum; `widen` is the new doubt about the level, in quality.
-    `one_key` is the share of an alarm that one key can bring about: it takes several to raise it."""
+    `one_key` is the share of an alarm that one key of several can bring about: it takes several to raise it."""
 
     slack: float = 0.45
     alarm: float = 8.0
@@ -32,11 +35,14 @@ class Drift:
         self.down = down
         self.said = said or {}
 
-    def see(self, surprise: float, how: Watchfulness, *, key: str | None = None) -> bool:
-        """Whether this surprise raises the alarm. An alarm starts both sums anew. Without a key it counts in full."""
-        if key is not None:
-            size = min(abs(surprise), max(how.one_key * how.alarm - self.said.get(key, 0.0), 0.0))
-            self.said[key] = self.said.get(key, 0.0) + size
+    def see(self, surprise: float, how: Watchfulness, *, key: str | None = None, of: int = 0) -> bool:
+        """Whether this surprise raises the alarm. An alarm starts both sums anew. Without a key it counts in full, and
+        so does that of a key that is alone; `of` so many each may bring about what the others need not."""
+        if key is not None and of >= ALONE:
+            share = max(how.one_key, 1.25 / of)
+            left = max(share * how.alarm - self.said.get(key, 0.0), 0.0)
+            size = min(abs(surprise), left + how.slack)
+            self.said[key] = self.said.get(key, 0.0) + max(size - how.slack, 0.0)
             surprise = size if surprise > 0 else -size
         self.up = max(0.0, self.up + surprise - how.slack)
         self.down = max(0.0, self.down - surprise - how.slack)

@@ -179,17 +179,18 @@ class Learner:
         *,
         weight: float = 1.0,
         key: str | None = None,
+        keys: int = 0,
         vector: Floats | None = None,
     ) -> float:
-        """Take in how good the model's answer was, 0 to 1. Answers the surprise. `key` says who judged it, where there
-        are several who do."""
+        """Take in how good the model's answer was, 0 to 1. Answers the surprise. `key` says who judged it, and `keys`
+        how many there are who do."""
         self.heard += 1.0
         surprise = self.head.learn(model, features, quality, weight=weight)
         if self.refined is not None and vector is not None:
             self.refined.learn(vector, features, model, quality, expected=quality - surprise, weight=weight)
         if self._relearns():
             self.head.relearn_topics(self.config.trust)
-        if self.drifts[model].see(weight * surprise / self.config.head.noise, self.config.watch, key=key):
+        if self.drifts[model].see(weight * surprise / self.config.head.noise, self.config.watch, key=key, of=keys):
             self.head.forget_level(model, self.config.watch.widen)
         return surprise
 

@@ -110,3 +110,29 @@ def decides(client: httpx.Client) -> bool:
 def spent(client: httpx.Client) -> float:
     said = client.get("/admin/spend", params={"last": "1d"}).raise_for_status().json()
     return float(said["total"]["cost_usd"])
+
+
+def test_a_model_grades_answers_behind_them_and_its_bill_is_its_own(live: Live) -> None:
+    providers = {"small": scripted(0.1, "a poem"), "large": scripted(10.0, "a poem"), "court": scripted(1.0, "7")}
+    live.switch(
+        providers=settings().to_document()["providers"] | providers,
+        routes={"either": {"targets": [SMALL, LARGE], "strategy": "learned"}},
+        learning={"warm_up": 30, "judge": {"model": "court/one", "share": 1.0, "max_usd_per_day": 1.0}},
+    )
+    try:
+        for name in providers:
+            live.control(live.provider(name), "whereabouts")
+        with live.client() as client:
+            judged = client.get("/v1/sona/metrics").json()["judged"]
+            for number in range(10):
+                ask(client, words(300 + number))
+            until(lambda: client.get("/v1/sona/metrics").json()["judged"] >= judged + 10, "all are graded", within_s=30)
+            until(lambda: of_judge(client) > 0, "the ledger knows what that cost", within_s=30)
+            assert of_judge(client) == pytest.approx(10 * 80 * 1.0 / 1e6)
+    finally:
+        live.switch()
+
+
+def of_judge(client: httpx.Client) -> float:
+    said = client.get("/admin/spend", params={"last": "1d", "key": "judge"}).raise_for_status().json()
+    return float(said["total"]["cost_usd"])

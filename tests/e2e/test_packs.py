@@ -1,0 +1,148 @@
+"""Recorded outcomes of real models over HTTP: whom `ruvector-auto` asks moves to the better model of each topic.
+
+Scripted providers stand for the models: each costs what that model's calls cost on average. The outcomes are those of a
+pack that lies beside this repository (RAYGATE_SHARED); without it there is nothing to play.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from runtime.sona.pack import Pack, read
+from tests.e2e.conftest import Live, settings, until
+
+SHARED = Path(os.environ.get("RAYGATE_SHARED", Path(__file__).parents[3] / "shared"))
+PACK = SHARED / "routing/dev_llmrouter9.parquet"
+CHEAP, MIDDLE, DEAR = "gemma-2-9b-it", "qwen2.5-7b-instruct", "llama-3.1-nemotron-51b-instruct"
+TOPICS = {"mmlu": "knowledge", "human_eval": "code and maths", "agentverse-mgsm": "code and maths"}
+TOKENS = 80
+PART = 150
+"""Requests of a part of the stream."""
+
+pytestmark = pytest.mark.skipif(not PACK.exists(), reason=f"there is no {PACK}; RAYGATE_SHARED names its folder")
+
+
+@dataclass(frozen=True)
+class Went:
+    """One request: its topic, who answered, what that cost by the answer's header, and how good it was."""
+
+    topic: str
+    model: str
+    cost_usd: float
+    quality: float
+
+
+@pytest.fixture(scope="module")
+def pack() -> Pack:
+    whole = read(PACK)
+    return whole.take(np.isin(np.array(whole.tasks), list(TOPICS)))
+
+
+@pytest.fixture(scope="module")
+def playing(live: Live, pack: Pack) -> Iterator[tuple[Live, httpx.Client]]:
+    prices = dict(zip(pack.models, pack.mean_cost, strict=True))
+    providers = {name: scripted(name, float(prices[name])) for name in (CHEAP, MIDDLE, DEAR)}
+    live.switch(
+        providers=settings().to_document()["providers"] | providers,
+        learning={"warm_up": 50, "least_feedback": 60, "feedback_per_min": 60_000},
+    )
+    for name in providers:
+        live.control(live.provider(name), "whereabouts")
+    with live.client() as client:
+        client.delete("/admin/learning/traces", params={"org": "default"}, timeout=60).raise_for_status()
+        # `ruvector-auto` goes over all that a key may use.
+        wish = {"name": "packs", "models": [f"{name}/*" for name in providers]}
+        key = client.post("/admin/keys", json=wish).raise_for_status().json()["key"]
+    with httpx.Client(base_url=live.url, headers={"authorization": f"Bearer {key}"}, timeout=60) as client:
+        yield live, client
+    live.switch()
+
+
+def scripted(name: str, cost_usd: float) -> dict[str, Any]:
+    price = cost_usd * 1e6 / TOKENS
+    step = {"text": "an answer", "usage": {"input_tokens": TOKENS // 2, "output_tokens": TOKENS // 2}}
+    return {
+        "kind": "scripted",
+        "models": [name],
+        "price": {"input": price, "output": price},
+        "script": {"steps": [step]},
+    }
+
+
+def test_traffic_moves_to_the_better_model_of_each_topic_and_the_bill_falls(
+    playing: tuple[Live, httpx.Client], pack: Pack
+) -> None:
+    _, client = playing
+    rows = np.random.default_rng(0).permutation(len(pack.prompts))
+    ask(client, pack, int(rows[-1]))
+    until(lambda: "embedder" not in noted(client), "both replicas decide", within_s=60)
+    before = client.get("/v1/sona/metrics").json()
+    parts = [play(client, pack, rows[at : at + PART]) for at in range(0, 4 * PART, PART)]
+    for one in parts:
+        print(f"\n{told(one)}", end="")
+    known = client.get("/v1/sona/metrics").raise_for_status().json()
+    assert known["judged"] - before.get("judged", 0) >= 4 * PART * 0.99
+    assert {CHEAP, MIDDLE, DEAR} <= {name.partition("/")[0] for name in known["models"]}
+    first, last = parts[0], parts[-1]
+    # What a point of quality may cost by `ruvector-auto` makes the cheap one best at questions of knowledge and the
+    # middle one at code and maths; the dear one is best at neither for its price.
+    assert share(last, "knowledge", CHEAP) > share(first, "knowledge", CHEAP) + 0.2
+    assert share(last, "knowledge", CHEAP) > 0.7
+    assert share(last, "code and maths", MIDDLE) > share(first, "code and maths", MIDDLE) + 0.2
+    assert share(last, "code and maths", MIDDLE) > 0.7
+    assert bill(last) < 0.7 * bill(first)
+    assert bill(last) < 0.4 * float(pack.mean_cost[pack.models.index(DEAR)])
+    assert good(last) > good(first)
+
+
+def play(client: httpx.Client, pack: Pack, rows: Sequence[int] | np.ndarray) -> list[Went]:
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda row: ask(client, pack, int(row)), rows))
+
+
+def ask(client: httpx.Client, pack: Pack, row: int) -> Went:
+    """Ask, and say how good the answer was, as the pack has it."""
+    body = {"model": "ruvector-auto", "messages": [{"role": "user", "content": pack.prompts[row]}]}
+    reply = client.post("/v1/chat/completions", json=body)
+    assert reply.status_code == 200, reply.text
+    model = reply.headers["x-raygate-model"]
+    quality = float(pack.quality[row, pack.models.index(model)])
+    said = {"request_id": reply.headers["x-request-id"], "score": quality}
+    client.post("/v1/feedback", json=said).raise_for_status()
+    return Went(TOPICS[pack.tasks[row]], model, float(reply.headers["x-raygate-cost-usd"]), quality)
+
+
+def noted(client: httpx.Client) -> str:
+    body = {"model": "ruvector-auto", "messages": [{"role": "user", "content": "hi"}]}
+    return "".join(client.post("/v1/route/explain", json=body).json().get("note", "") for _ in range(6))
+
+
+def share(went: Sequence[Went], topic: str, model: str) -> float:
+    mine = [one.model == model for one in went if one.topic == topic]
+    return sum(mine) / len(mine)
+
+
+def bill(went: Sequence[Went]) -> float:
+    """Of a request, in dollars."""
+    return sum(one.cost_usd for one in went) / len(went)
+
+
+def good(went: Sequence[Went]) -> float:
+    return sum(one.quality for one in went) / len(went)
+
+
+def told(went: Sequence[Went]) -> str:
+    shares = {
+        topic: {name: round(share(went, topic, name), 2) for name in (CHEAP, MIDDLE, DEAR)}
+        for topic in dict.fromkeys(TOPICS.values())
+    }
+    return f"${bill(went) * 1e6:.1f} a million requests · quality {good(went):.2f} · {shares}"
