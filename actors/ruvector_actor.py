@@ -32,6 +32,7 @@ from runtime.memory.form import learner_embedder
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 from runtime.settings import LearningSettings, Settings
+from runtime.sona.presets import parts_of
 
 log = logging.getLogger("raygate.ruvector")
 
@@ -231,7 +232,13 @@ class RuVectorActor:
         if self._school is None or (ours, known) != (self._under, self._known):
             self._close()
             embedder = learner_embedder()
-            how = Schooling(warm_up=ours.warm_up, explore_share=ours.explore_share, priors=ours.priors, known=known)
+            how = Schooling(
+                warm_up=ours.warm_up,
+                explore_share=ours.explore_share,
+                priors=ours.priors,
+                known=known,
+                parts=parts_of(ours.preset, ours.parts),
+            )
             folder = self._folder / FOLDER / embedder.name
             self._school = School(folder, embedder, how, wall=SENSES.wall, keep=ours.keep)
             self._under, self._known = ours, known

@@ -112,11 +112,12 @@ class Adviser:
         prices[places] = self._prices(made, able)
         features = learner.topics.features(made.vector[None, :])[0]
         explore = how.explore and not made.asked.goes_on and made.home is None
-        choice = learner.decide(features, prices, self._rng, explore=explore, allowed=places)
+        vector = None if learner.refined is None else made.vector.astype(np.float64)
+        choice = learner.decide(features, prices, self._rng, explore=explore, allowed=places, vector=vector)
         good = _within(how, choice, places, prices)
         if len(good) < len(places):
             # By the same chances as if nobody else had been there: the propensity is that of this choice.
-            choice = learner.decide(features, prices, self._rng, explore=explore, allowed=good)
+            choice = learner.decide(features, prices, self._rng, explore=explore, allowed=good, vector=vector)
         first = next(one for one in able if at[made.names[one]] == choice.model)
         utility = {one: choice.quality[at[made.names[one]]] - float(prices[at[made.names[one]]]) for one in able}
         rest = sorted((one for one in able if one != first), key=lambda one: -utility[one])

@@ -22,11 +22,14 @@ from runtime.sona import state, topics
 from runtime.sona.bank import Floats
 from runtime.sona.fairness import Voices
 from runtime.sona.learner import Choice, Learner, LearnerConfig
+from runtime.sona.refine import Parts
 
 REFITS = (1, 4, 16, 64)
 MOST_FITTED = 4_096
 MOST_MODELS = 18
 """A policy with as many is still less than a megabyte."""
+CONSOLIDATED_EACH = 500
+"""Outcomes after which the deep loop runs, where parts take part: by count, so that a restart is no event."""
 LEAST_USD = 1e-7
 """What a model that costs nothing counts as, where logarithms of prices are taken."""
 
@@ -38,17 +41,21 @@ History = Callable[[], Iterable[Event]]
 class Schooling:
     """`explore_share` is how much of each request's utility may be given up to learn, on average. `priors` and `known`
     (percent, by `provider/model`) are of `LearnerConfig`; they are what a learner starts from, when its topics are
+    fitted. `parts` refine what the head expects; another choice of them counts from the next time that topics are
     fitted."""
 
     warm_up: int = 50
     explore_share: float = 0.02
     priors: bool = True
     known: tuple[tuple[str, float], ...] = ()
+    parts: Parts = field(default_factory=Parts)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
 
     @property
     def config(self) -> LearnerConfig:
-        return replace(self.learner, allowance_share=self.explore_share, priors=self.priors, known=self.known)
+        return replace(
+            self.learner, allowance_share=self.explore_share, priors=self.priors, known=self.known, parts=self.parts
+        )
 
 
 class Pupil:
@@ -119,9 +126,12 @@ class Pupil:
         self.learner = learner
 
     def _learn(self, learner: Learner, event: Event) -> None:
-        features = learner.topics.features(vector_of(event)[None, :])[0]
+        vector = vector_of(event).astype(np.float64)
+        features = learner.topics.features(vector[None, :])[0]
         if isinstance(event, Judged):
-            self._hear(learner, features, event)
+            self._hear(learner, features, vector, event)
+            if learner.refined is not None and round(learner.heard) % CONSOLIDATED_EACH == 0:
+                learner.consolidate(now=event.at_s)
             return
         for name, cost in zip(event.candidates, event.costs_nanousd, strict=True):
             if cost is not None and name not in learner.models:
@@ -140,9 +150,10 @@ class Pupil:
         )
         for one in event.signals:
             if one.model in learner.models:
-                learner.learn(features, learner.models.index(one.model), one.quality, weight=one.weight)
+                model = learner.models.index(one.model)
+                learner.learn(features, model, one.quality, weight=one.weight, vector=vector)
 
-    def _hear(self, learner: Learner, features: Floats, event: Judged) -> None:
+    def _hear(self, learner: Learner, features: Floats, vector: Floats, event: Judged) -> None:
         if event.model not in learner.models:
             return
         model = learner.models.index(event.model)
@@ -150,7 +161,15 @@ class Pupil:
             quality, weight = event.instead
             learner.head.unlearn(model, features, quality, weight=weight)
             learner.heard -= 1.0
-        learner.learn(features, model, event.quality, weight=event.weight, key=event.key, keys=len(self.voices))
+        learner.learn(
+            features,
+            model,
+            event.quality,
+            weight=event.weight,
+            key=event.key,
+            keys=len(self.voices),
+            vector=vector,
+        )
 
     def _add(self, learner: Learner, name: str, cost: int) -> None:
         if len(learner.models) >= MOST_MODELS:
@@ -180,11 +199,11 @@ class Pupil:
             "calibrated": self._calibrated,
         }
         head = json.dumps(about).encode()
-        return len(head).to_bytes(4, "little") + head + self.policy()
+        return len(head).to_bytes(4, "little") + head + self.policy(whole=True)
 
-    def policy(self) -> bytes:
-        """What edges decide by; empty before there is a learner."""
-        return b"" if self.learner is None else state.dump(self.learner)
+    def policy(self, *, whole: bool = False) -> bytes:
+        """What edges decide by, empty before there is a learner; `whole`: with what is kept to be replayed."""
+        return b"" if self.learner is None else state.dump(self.learner, whole=whole)
 
     @classmethod
     def load(cls, payload: bytes, how: Schooling) -> Pupil:

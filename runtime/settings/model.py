@@ -346,7 +346,8 @@ class LearningSettings(_Part):
     `explore_share` is how much quality a request may give up on average, so that something is learned. Each
     organisation's last `keep` requests are kept: as vectors, and with `keep_text` as text, too. A key may give feedback
     `feedback_per_min` times a minute. With `priors` it starts from what was published of models, else from their prices
-    alone. With `judge` a model grades some of the answers.
+    alone. With `judge` a model grades some of the answers. `parts` refine what is expected of models, set as by one of
+    the first system's presets or, without `preset`, as they were measured; none of them helped on recorded outcomes.
     """
 
     enabled: bool = True
@@ -358,6 +359,8 @@ class LearningSettings(_Part):
     priors: bool = True
     feedback_per_min: Count = 120
     judge: JudgeSettings | None = None
+    parts: tuple[Literal["memory", "micro", "base", "bank", "calibration"], ...] = ()
+    preset: Literal["", "default", "throughput", "quality", "edge", "batch", "ephemeral", "coordinator"] = ""
 
 
 class MetricsSettings(_Part):

@@ -84,6 +84,7 @@ class Refinement:
         self.patterns: list[Pattern] = []
         self._kept: list[_Kept] = []
         self._vectors = np.zeros((parts.kept, dim))
+        self._table = np.zeros((parts.kept, 3))
         self._centres = np.zeros((0, dim))
         # Sums for the line of calibration: weight, x, y, x², xy; as if `doubt` answers had come as expected.
         self._line = parts.doubt * np.array([1.0, 0.5, 0.5, 0.35, 0.35])
@@ -112,18 +113,24 @@ class Refinement:
         count = len(self._kept)
         cosines = self._vectors[:count] @ vector
         near = (
-            np.argpartition(-cosines, self.parts.near)[: self.parts.near] if count > self.parts.near else range(count)
+            np.argpartition(-cosines, self.parts.near)[: self.parts.near]
+            if count > self.parts.near
+            else np.arange(count)
         )
-        total, weight = np.zeros(len(self.models)), np.full(len(self.models), self.parts.doubt)
+        models, residuals, weights = self._table[near].T
+        kernel = weights * np.exp(self.parts.sharp * (cosines[near] - 1.0))
+        place, count = models.astype(np.intp), len(self.models) + 1
+        # The last place is of models that are gone.
+        total = np.bincount(place, kernel * residuals, count)[:-1]
+        return np.asarray(total / (self.parts.doubt + np.bincount(place, kernel, count)[:-1]))
+
+    def _tell(self) -> None:
+        """What `_remembered` looks at, put together anew."""
         place = {model: at for at, model in enumerate(self.models)}
-        for row in near:
-            one = self._kept[int(row)]
-            kernel = one.weight * float(np.exp(self.parts.sharp * (cosines[int(row)] - 1.0)))
-            at = place.get(one.model)
-            if at is not None:
-                total[at] += kernel * one.residual
-                weight[at] += kernel
-        return np.asarray(total / weight)
+        gone = len(place)
+        self._table = np.zeros((self.parts.kept, 3))
+        for at, one in enumerate(self._kept):
+            self._table[at] = place.get(one.model, gone), one.residual, one.weight
 
     def _calibrated(self, expected: Floats) -> Floats:
         n, x, y, xx, xy = self._line
@@ -140,13 +147,14 @@ class Refinement:
             train(self.micro, [Lesson(vector=vector, model=model, residual=residual, weight=weight)], self._rng)
         self._line += weight * np.array([1.0, expected, quality, expected**2, expected * quality])
         one = _Kept(vector, features, self.models[model], quality, residual, weight)
-        if len(self._kept) < self.parts.kept:
-            self._vectors[len(self._kept)] = vector
+        at = len(self._kept)
+        if at < self.parts.kept:
             self._kept.append(one)
         else:
             at = int(self._rng.integers(self.parts.kept))
-            self._vectors[at] = vector
             self._kept[at] = one
+        self._vectors[at] = vector
+        self._table[at] = model, residual, weight
 
     def consolidate(self, head: QualityHead, *, now: float) -> Consolidated:
         """The deep loop. Not to be run where somebody waits."""
@@ -157,6 +165,7 @@ class Refinement:
         weights = head.weights
         for one in known:
             one.residual = one.quality - float(weights[place[one.model]] @ one.features)
+        self._tell()
         lessons = [
             Lesson(vector=one.vector, model=place[one.model], residual=one.residual, weight=one.weight) for one in known
         ]
@@ -176,9 +185,9 @@ class Refinement:
             lessons=len(lessons), patterns=len(self.patterns), before=before, after=float(np.mean(np.square(rest)))
         )
 
-    def saved(self) -> tuple[dict[str, object], dict[str, Floats]]:
-        """All of it, as what JSON can hold and as arrays."""
-        kept = self._kept
+    def saved(self, *, whole: bool = True) -> tuple[dict[str, object], dict[str, Floats]]:
+        """All of it, as what JSON can hold and as arrays; `whole` false: what a correction needs."""
+        kept = self._kept if whole or self.parts.memory else []
         header = {
             "models": self.models,
             "tasks": self.keeper.tasks,
@@ -211,6 +220,7 @@ class Refinement:
         rows = zip(header["kept"], arrays["vectors"], arrays["features"], arrays["outcomes"], strict=True)
         one._kept = [_Kept(vector, features, model, *map(float, said)) for model, vector, features, said in rows]
         one._rng.bit_generator.state = header["rng"]
+        one._tell()
         return one
 
     def add_model(self, model: str) -> None:
@@ -231,3 +241,4 @@ class Refinement:
         # What EWC held is of another number of parameters: the new ones are the anchor of the next task.
         self.keeper = Keeper(len(self.base.parameters), self.parts.keeping)
         self.models = models
+        self._tell()

@@ -32,7 +32,8 @@ class UnknownState(ValueError):
     """Not a learner's state, or one of a version that this one does not understand."""
 
 
-def dump(learner: Learner) -> bytes:
+def dump(learner: Learner, *, whole: bool = True) -> bytes:
+    """`whole` false leaves out what a decision does not need: lessons that are kept to be replayed."""
     header = {
         "schema": SCHEMA,
         "models": learner.models,
@@ -48,7 +49,7 @@ def dump(learner: Learner) -> bytes:
     arrays = {name: getattr(learner.topics, name) for name in _MAP}
     arrays |= {f"head_{name}": getattr(learner.head, name) for name in _HEAD}
     if learner.refined is not None:
-        header["refined"], parts = learner.refined.saved()
+        header["refined"], parts = learner.refined.saved(whole=whole)
         arrays |= {f"refined_{name}": array for name, array in parts.items()}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as file:

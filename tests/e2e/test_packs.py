@@ -68,7 +68,7 @@ def playing(live: Live, pack: Pack) -> Iterator[tuple[Live, httpx.Client]]:
 
 
 def scripted(name: str, cost_usd: float) -> dict[str, Any]:
-    price = cost_usd * 1e6 / TOKENS
+    price = round(cost_usd * 1e6 / TOKENS, 6)
     step = {"text": "an answer", "usage": {"input_tokens": TOKENS // 2, "output_tokens": TOKENS // 2}}
     return {
         "kind": "scripted",

@@ -13,6 +13,8 @@ from runtime.learning.school import School
 from runtime.learning.values import FeedbackGiven, Signal, Trajectory
 from runtime.memory.embed import HashedNgrams
 from runtime.outcome import Failure
+from runtime.sona.presets import parts_of
+from runtime.sona.state import load
 
 EMBEDDER = HashedNgrams(64)
 HOW = Schooling(warm_up=8)
@@ -245,3 +247,30 @@ def test_what_was_asked_again_is_remembered_with_the_log(tmp_path: Path) -> None
     again = opened(tmp_path / "a")
     assert again._classes["default"].pupil.dump() == taught
     again.abandon()
+
+
+def test_parts_that_are_switched_on_are_taught_consolidated_and_restarted_bit_for_bit(tmp_path: Path) -> None:
+    how = Schooling(warm_up=8, parts=parts_of("edge", ("micro", "base", "bank", "calibration")))
+    made = [School(tmp_path / name, EMBEDDER, how, wall=lambda: 1_000.0) for name in ("steady", "dying")]
+    for begun, ended in ((0, 300), (300, 700), (700, 760)):
+        for school in made:
+            school.take([decided(number, answered=(CHEAP, DEAR)[number % 2]) for number in range(begun, ended)])
+            for number in range(begun, ended):
+                judge(school, number, float(number % 4 < 2))
+        made[1].abandon()
+        made[1] = School(tmp_path / "dying", EMBEDDER, how, wall=lambda: 1_000.0)
+    steady, dying = (school._classes["default"].pupil for school in made)
+    assert steady.dump() == dying.dump()
+    learner = steady.learner
+    assert learner is not None
+    assert learner.refined is not None
+    assert learner.refined.patterns, "the deep loop has found some"
+    assert np.any(learner.refined.micro.up)
+    # Edges get what a correction needs, and not what is kept to be replayed; they correct the same.
+    published = load(made[0].lesson("default", 1).payload)
+    assert published.refined is not None
+    vector = EMBEDDER.embed([f"{TOPICS[0]} 5"])[0].astype(float)
+    assert np.array_equal(published.refined.corrections(vector), learner.refined.corrections(vector))
+    assert len(made[0].lesson("default", 1).payload) < len(steady.dump())
+    for school in made:
+        school.abandon()
