@@ -32,7 +32,7 @@ from runtime.memory.form import learner_embedder
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 from runtime.settings import LearningSettings, Settings
-from runtime.sona.presets import parts_of
+from runtime.sona.refine import parts_of
 
 log = logging.getLogger("raygate.ruvector")
 

@@ -3,12 +3,8 @@ preset sets is of the parts that refine the head (`runtime.sona.refine`); none o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
-
-from runtime.sona.lowrank import Keeping, Rank
-from runtime.sona.refine import Parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,33 +43,6 @@ PRESETS = MappingProxyType(
         ),
     }
 )
-
-
-PARTS = ("memory", "micro", "base", "bank", "calibration")
-MOST_KEPT = 2_000
-"""Of a preset's buffer: what is kept to be replayed is part of every snapshot."""
-
-
-def parts_of(preset: str, names: Sequence[str]) -> Parts:
-    """These parts (`PARTS`), set as by a preset; without one as they were measured."""
-    on = Parts(
-        memory="memory" in names,
-        micro="micro" in names,
-        base="base" in names,
-        bank="bank" in names,
-        calibration="calibration" in names,
-    )
-    if not preset:
-        return on
-    how = PRESETS[preset]
-    return replace(
-        on,
-        kept=min(how.buffer, MOST_KEPT),
-        patterns=how.patterns,
-        micro_rank=Rank(rank=how.micro_rank, rate=how.micro_rate),
-        base_rank=Rank(rank=how.base_rank, rate=how.base_rate),
-        keeping=Keeping(strength=how.ewc_lambda),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

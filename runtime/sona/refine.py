@@ -15,7 +15,7 @@ and pruned, and a task boundary is drawn for EWC++. Nothing here is needed for a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ import numpy as np
 from runtime.sona.bank import Floats, Pattern, faded, find, merge, prune
 from runtime.sona.head import QualityHead
 from runtime.sona.lowrank import Adapter, Keeper, Keeping, Lesson, Rank, train
+from runtime.sona.presets import PRESETS
+
+MOST_KEPT = 2_000
+"""Of a preset's buffer: what is kept to be replayed is part of every snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,28 @@ class Parts:
     @property
     def any(self) -> bool:
         return self.memory or self.micro or self.base or self.bank or self.calibration
+
+
+def parts_of(preset: str, names: Sequence[str]) -> Parts:
+    """These parts (names of `Parts`), set as by a preset; without one as they were measured."""
+    on = Parts(
+        memory="memory" in names,
+        micro="micro" in names,
+        base="base" in names,
+        bank="bank" in names,
+        calibration="calibration" in names,
+    )
+    if not preset:
+        return on
+    how = PRESETS[preset]
+    return replace(
+        on,
+        kept=min(how.buffer, MOST_KEPT),
+        patterns=how.patterns,
+        micro_rank=Rank(rank=how.micro_rank, rate=how.micro_rate),
+        base_rank=Rank(rank=how.base_rank, rate=how.base_rate),
+        keeping=Keeping(strength=how.ewc_lambda),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from runtime.learning.school import School
 from runtime.learning.values import FeedbackGiven, Signal, Trajectory
 from runtime.memory.embed import HashedNgrams
 from runtime.outcome import Failure
-from runtime.sona.presets import parts_of
+from runtime.sona.refine import parts_of
 from runtime.sona.state import load
 
 EMBEDDER = HashedNgrams(64)
