@@ -178,6 +178,8 @@ KNOWN = (
     "kNN-UCB a=.25",
     "cluster32-UCB a=.1, optimistic",
 )
+PRIORS = {"off": (True,), "on": (True,), "known": (False,)}
+"""Whether a part is played with what was published of models, as production is set, or without; else both."""
 STEPS = ("ours", "drift", "calibrated", "unsure", "change", "off", "on", "known")
 
 
@@ -226,14 +228,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", choices=STEPS, action="append")
     parser.add_argument("--no-write", action="store_true")
-    parser.add_argument("--priors", action="store_true", help="with what was published of models; writes nothing")
     parser.add_argument("--kept", action="store_true", help="write what earlier runs measured, measure nothing")
     said = parser.parse_args()
     if not SHARED.is_dir():
         raise SystemExit(f"There is no {SHARED}; say RAYGATE_SHARED=FOLDER, the one that holds routing/")
     for name in PACKS:
         loaded(name)
-    todo = [replace(job, priors=said.priors) for job in jobs(said.only or STEPS, said.seeds)]
+    every = jobs(said.only or STEPS, said.seeds)
+    todo = [replace(job, priors=priors) for job in every for priors in PRIORS.get(job.part, (False, True))]
     todo = [job for job in todo if not said.kept or place(job).exists()]
     found: list[tuple[Job, dict[str, object]]] = []
     with ProcessPoolExecutor(said.jobs) as pool:
@@ -243,7 +245,7 @@ def main() -> None:
             print(f"{at}/{len(todo)} {one[0].part} {one[0].pack} {one[0].seed} {one[0].name} {brief}", flush=True)
     text = render([(asdict(job), values) for job, values in found], speed())
     print(text)
-    if not (said.no_write or said.priors):
+    if not said.no_write:
         page = ROOT / "docs/learning.md"
         before, _, rest = page.read_text().partition("<!-- figures -->\n")
         _, _, after = rest.partition("<!-- /figures -->")

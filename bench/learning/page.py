@@ -18,8 +18,9 @@ FIGURES = ("gc", "cs90", "cs95", "cs98")
 DOCS = Path(__file__).parents[2] / "docs/learning"
 
 
-def _of(found: Found, part: str, pack: str, name: str = "") -> list[dict[str, object]]:
-    return [v for job, v in found if (job["part"], job["pack"], job["name"]) == (part, pack, name)]
+def _of(found: Found, part: str, pack: str, name: str = "", *, priors: bool) -> list[dict[str, object]]:
+    wanted = (part, pack, name, priors)
+    return [v for job, v in found if (job["part"], job["pack"], job["name"], job["priors"]) == wanted]
 
 
 def _mean(rows: Sequence[dict[str, object]], key: str) -> str:
@@ -28,96 +29,93 @@ def _mean(rows: Sequence[dict[str, object]], key: str) -> str:
 
 
 def render(found: Found, speed: dict[str, float]) -> str:
-    ours = {pack: _of(found, "ours", pack) for pack in GOALS}
-    lines = _packs(ours) + _sentences(found)
-    lines += _table(found, "off", "Each idea off in turn, GC", ("llmrouter9", "routerbench"))
-    lines += _table(found, "on", "Parts that are off by default, each on in turn, GC", ("llmrouter9", "routerbench"))
-    lines += _table(found, "known", "Known methods in the same harness, GC / CS95", tuple(GOALS))
+    lines = _packs(found) + _rows(found)
+    lines += _table(found, "off", "Each idea off in turn, GC, with published figures", SMALL, priors=True)
+    lines += _table(found, "on", "Parts that are off by default, each on in turn, GC, likewise", SMALL, priors=True)
+    lines += _table(found, "known", "Known methods in the same harness, GC / CS95", tuple(GOALS), priors=False)
     both = f"p50 {1e3 * speed['p50']:.2f} ms, p95 {1e3 * speed['p95']:.2f} ms of CPU"
     lines += ["", f"One decision with its embedding, among 12 models: {both}."]
-    for pack, rows in ours.items():
-        if rows:
+    for pack in GOALS:
+        if rows := _of(found, "ours", pack, priors=False):
             DOCS.mkdir(parents=True, exist_ok=True)
             (DOCS / f"{pack}.svg").write_text(_plot([row["curve"] for row in rows]))  # type: ignore[misc]
             lines += ["", f"![Mean bill and mean quality, {pack}](learning/{pack}.svg)"]
     return "\n".join(lines)
 
 
-def _packs(ours: dict[str, list[dict[str, object]]]) -> list[str]:
-    if not any(ours.values()):
-        return []
-    seeds = len(next(rows for rows in ours.values() if rows))
-    out = [f"From scratch, bandit feedback, {seeds} orders (mean ± sd over them):", ""]
-    out += ["| pack | best known GC / CS95 | goal | GC | CS90 | CS95 | CS98 |", "| --- |" + " --- |" * 6]
-    for pack, rows in ours.items():
-        if rows:
-            out.append(f"| {pack} | {GOALS[pack]} | {' | '.join(_mean(rows, key) for key in FIGURES)} |")
+SMALL = ("llmrouter9", "routerbench")
+SAID = {False: "without", True: "with"}
+
+
+def _packs(found: Found) -> list[str]:
+    out = ["From scratch, bandit feedback, without and with published figures (mean ± sd over orders):", ""]
+    out += ["| pack | figures | best known GC / CS95 | goal | orders | GC | CS90 | CS95 | CS98 |"]
+    out += ["| --- |" + " --- |" * 8]
+    for pack, goal in GOALS.items():
+        for priors, said in SAID.items():
+            if rows := _of(found, "ours", pack, priors=priors):
+                cells = " | ".join(_mean(rows, key) for key in FIGURES)
+                out.append(f"| {pack} | {said} | {goal} | {len(rows)} | {cells} |")
     return out
 
 
-SENTENCES = (
-    (
-        "ours",
-        "routellm",
-        "",
-        "RouteLLM's MMLU, GPT-4 or Mixtral: APGR {apgr} (goal .63), strong for 95 % {share} (goal .51).",
-    ),
-    (
-        "drift",
-        "mmlupro",
-        "",
-        "A model that silently becomes worse, utility less the best single model's: before {before}, requests 0-200"
-        " after {first} (goal -.10), 200-500 {then} (goal -.03), 500-1,000 {later}; 0-500 after recovery {recovered}.",
-    ),
-    (
-        "drift",
-        "llmrouter9",
-        "",
-        "A topic that returns, same settings: forgot {forgot} (goal <= .01), dip {dip} (goal >= -.02).",
-    ),
-    ("calibrated", "llmrouter9", "", "After 300 calibration prompts, llmrouter9: GC {gc} (goal .10)."),
-    ("calibrated", "routerbench", "", "After 300 calibration prompts, routerbench: GC {gc} (goal .14)."),
-    *(
-        ("unsure", pack, name, f"{name}, {pack}: GC {{gc}} (goal >= -.02).")
-        for name in ("20 % of feedback", "15 % of it wrong")
-        for pack in ("llmrouter9", "routerbench")
-    ),
-    *(
-        (
-            "change",
-            "llmrouter9",
-            kind,
-            f"The best model {kind} at run time: {{gap}} utility beside a learner that always had the change,"
-            " requests 200-300 after it (goal within .02).",
-        )
-        for kind in ("added", "removed", "repriced")
-    ),
+UNSURE = tuple(
+    ("unsure", pack, name, "gc", f"{name}, {pack}, GC", "≥ −.02")
+    for name in ("20 % of feedback", "15 % of it wrong")
+    for pack in SMALL
 )
+CHANGED = tuple(
+    ("change", "llmrouter9", kind, "gap", f"the best model {kind}, utility beside one that always had it", "± .02")
+    for kind in ("added", "removed", "repriced")
+)
+ROWS = (
+    ("ours", "routellm", "", "apgr", "RouteLLM's MMLU, GPT-4 or Mixtral, APGR", ".63"),
+    ("ours", "routellm", "", "share", "the same, strong for 95 %", ".51"),
+    ("drift", "mmlupro", "", "before", "a model that becomes worse, before (utility less the best single one's)", ""),
+    ("drift", "mmlupro", "", "first", "requests 0-200 after", "−.10"),
+    ("drift", "mmlupro", "", "then", "200-500 after", "−.03"),
+    ("drift", "mmlupro", "", "later", "500-1,000 after", ""),
+    ("drift", "mmlupro", "", "recovered", "0-500 after it recovered", ""),
+    ("drift", "llmrouter9", "", "forgot", "a topic that returns, forgot", "≤ .01"),
+    ("drift", "llmrouter9", "", "dip", "the same, dip", "≥ −.02"),
+    ("calibrated", "llmrouter9", "", "gc", "after 300 calibration prompts, llmrouter9, GC", ".10"),
+    ("calibrated", "routerbench", "", "gc", "after 300 calibration prompts, routerbench, GC", ".14"),
+    *UNSURE,
+    *CHANGED,
+)
+"""(part, pack, name, figure, what it is, goal)."""
 
 
-def _sentences(found: Found) -> list[str]:
-    out = []
-    for part, pack, name, text in SENTENCES:
-        rows = _of(found, part, pack, name)
-        if part == "change":
-            rows = [{"gap": float(row["met"]) - float(row["always"])} for row in rows]  # type: ignore[arg-type]
-        if rows:
-            numbers = {key: _mean(rows, key) for key, value in rows[0].items() if isinstance(value, float)}
-            out += ["", text.format(**numbers)]
-    return out
+def _rows(found: Found) -> list[str]:
+    out = ["", "The other rows of the goals:", "", "| | goal | without | with |", "| --- |" + " --- |" * 3]
+    for part, pack, name, figure, what, goal in ROWS:
+        cells = []
+        for priors in SAID:
+            rows = _of(found, part, pack, name, priors=priors)
+            if part == "change":
+                rows = [{"gap": float(row["met"]) - float(row["always"])} for row in rows]  # type: ignore[arg-type]
+            cells.append(f"{_mean(rows, figure)} ({len(rows)})" if rows else "")
+        if any(cells):
+            out.append(f"| {what} | {goal} | {' | '.join(cells)} |")
+    return [*out, "", "In brackets, how many orders."]
 
 
-def _table(found: Found, part: str, title: str, packs: Sequence[str]) -> list[str]:
+def _table(found: Found, part: str, title: str, packs: Sequence[str], *, priors: bool) -> list[str]:
     names = list(dict.fromkeys(str(job["name"]) for job, _ in found if job["part"] == part))
     if not names:
         return []
     out = ["", f"{title}:", "", "| | " + " | ".join(packs) + " |", "| --- |" + " --- |" * len(packs)]
+    if priors:
+        rows = [_of(found, "ours", pack, priors=True) for pack in packs]
+        out.append("| **as it is** | " + " | ".join(_mean(one, "gc") if one else "" for one in rows) + " |")
     for name in names:
         cells = []
         for pack in packs:
-            rows = _of(found, part, pack, name)
-            cell = _mean(rows, "gc") if rows else ""
-            cells.append(f"{cell} / {_mean(rows, 'cs95')}" if rows and part == "known" else cell)
+            rows_ = _of(found, part, pack, name, priors=priors)
+            cell = f"{_mean(rows_, 'gc')} ({len(rows_)})" if rows_ else ""
+            cells.append(
+                f"{_mean(rows_, 'gc')} / {_mean(rows_, 'cs95')} ({len(rows_)})" if rows_ and part == "known" else cell
+            )
         out.append(f"| {name} | " + " | ".join(cells) + " |")
     return out
 
