@@ -5,7 +5,8 @@ Everything that decides is `runtime.ledger.ledger`; here are its clock, its disk
 
     at a start        journals of the dead are brought in; until every edge that lives has been heard, nothing is lent
     every second      budgets begin anew, and warn
-    every ten, hour   the dead are looked for again; old rows are folded away
+    every ten         the dead are looked for again; what those have open that nobody hears any more is charged
+    every hour        old rows are folded away
 """
 
 from __future__ import annotations
@@ -237,9 +238,18 @@ class LedgerActor:
                         waits_until = 0.0
                 else:
                     await books.collect()
+                    await self._give_up(ledger, manager)
             except Exception as error:  # a manager that is away, a disk that is full: it is tried again
                 log.warning("ledger.waits", extra={"why": last_line(error)})
             await asyncio.sleep(HEAR_S if SENSES.clock() < waits_until else COLLECT_S)
+
+    async def _give_up(self, ledger: Ledger, manager: ActorRef) -> None:
+        """Raises `Unreachable` where the manager, who hears all edges, is away."""
+        said = await manager.call("overview", timeout_s=HEARD_S)
+        living = living_edges(said["edges"], node_id(), psutil.pid_exists)
+        failed = await ledger.give_up(living | writers(self._folder / JOURNALS))
+        if failed is not None:
+            log.warning("ledger.not_given_up", extra={"why": str(failed)})
 
     async def _tick(self, ledger: Ledger, ours: LedgerSettings) -> None:
         most = None if ours.max_mb is None else ours.max_mb * 2**20

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
 
 from runtime import price_list
@@ -22,6 +22,7 @@ from runtime.ledger.limits import MeterState
 from runtime.ledger.owner import Owner, Standing
 from runtime.ledger.register import Register
 from runtime.ledger.rows import Batch, Flag
+from runtime.ledger.silent import Silent
 from runtime.ledger.store.base import Document, Retention, Store, StoreFailure, Total
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
@@ -68,6 +69,7 @@ class Ledger:
         self._limits_due = False
         self._meters: Mapping[str, MeterState] = {}
         self._heard: set[str] = set()
+        self._silent = Silent()
         self._shipping = asyncio.Lock()
         self._came: deque[tuple[float, float]] = deque(maxlen=MOST_BATCHES)
         self._version = 1
@@ -175,6 +177,17 @@ class Ledger:
             self._heard.discard(batch.writer)
             self._owner.forget(batch.writer)
         return None
+
+    async def give_up(self, living: Collection[str]) -> StoreFailure | None:
+        """Charge what is open of writers that are not among the `living` any more: every ten seconds or so."""
+        opened = await self._store.open_intents()
+        if isinstance(opened, StoreFailure):
+            return opened
+        rows = self._silent.lost(opened, living, self._wall())
+        if not rows:
+            return None
+        log.warning("ledger.given_up", extra={"attempts": len(rows)})
+        return await self.ship(Batch(writer="", rows=tuple(rows)))
 
     async def tick(self) -> tuple[Notice, ...]:
         """About once a second."""
