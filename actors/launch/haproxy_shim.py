@@ -27,7 +27,8 @@ What is changed (every rule works by pattern, may be applied twice, and fails cl
     request apart (httpx does), and the call goes on upstream
   * errors that HAProxy itself answers are OpenAI error envelopes in JSON with their true status (Ray: text, all 500)
   * with RAYGATE_HAPROXY_PREFER_LOCAL=1, replicas of this node count as 16 times as large as others in `leastconn`, so
-    that a request stays on its node until those here are busier by that much
+    that a request stays on its node until those here are busier by that much; and a node that is cut off is noticed by
+    the connections to it within ten seconds: what had no answer yet is asked of another replica (not of /admin)
   * a body whose Content-Length is over RAYGATE_HAPROXY_MAX_BODY bytes is refused with 413 before it is read
 
 The launcher writes a copy of this file with a shebang in front; with ``-I -S`` it starts in about 40 ms, so only the
@@ -60,6 +61,16 @@ _ERRORS = {
 _LOCAL_WEIGHT = 16
 """Of 256, which is HAProxy's most."""
 _LOCAL_SERVER = re.compile(r"^\s*server \S+ (?:127\.[\d.]+|localhost|\[?::1\]?):\d+ (?!.*\b(?:backup|weight|track)\b)")
+
+_CUT_OFF = (
+    "    option srvtcpka",
+    "    srvtcpka-idle 3s",
+    "    srvtcpka-intvl 2s",
+    "    srvtcpka-cnt 3",
+)
+"""In `defaults`: a peer that hears nothing would be waited for as long as the client has patience."""
+_UNHEARD = " tcp-ut 10s"
+"""The same where something was sent, and not acknowledged."""
 
 _TOO_LARGE = ("invalid_request_error", "request_too_large", "The request body is too large.")
 
@@ -101,6 +112,12 @@ def tighten(text: str, *, stats: str = "off", log: bool = False, max_body: int =
                 continue
         elif section == "defaults" and (bare.startswith("errorfile ") or bare == "option splice-request"):
             continue
+        elif prefer_local and section == "defaults" and bare.startswith("retry-on "):
+            out += _CUT_OFF
+            if bare == "retry-on conn-failure":  # else an operator has said what (RAY_SERVE_HAPROXY_RETRY_ON)
+                line += " empty-response"
+        elif prefer_local and section.startswith("backend ") and bare.startswith("default-server "):
+            line = line.rstrip() + _UNHEARD
         elif prefer_local and section.startswith("backend ") and _LOCAL_SERVER.match(line):
             line = "%s weight %d" % (line.rstrip(), _LOCAL_WEIGHT)
         elif bare.startswith("bind ") and section not in _PUBLIC:
@@ -121,6 +138,8 @@ def tighten(text: str, *, stats: str = "off", log: bool = False, max_body: int =
         if bare.startswith("bind ") and section == "frontend http_frontend":
             # Whoever calls may not name an address of his own.
             out.append("    http-request set-header x-raygate-peer %[src]")
+            if prefer_local:
+                out.append("    http-request disable-l7-retry if { path_beg /admin }")
         if bare.startswith("bind ") and section == "frontend http_frontend" and max_body > 0:
             # `return`, not `deny`: HAProxy answers its own denials with an empty body whatever http-error says
             out.append(

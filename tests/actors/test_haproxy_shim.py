@@ -128,3 +128,28 @@ def test_replicas_of_this_node_come_first_where_that_is_asked_for() -> None:
     assert "server here 127.0.0.1:30000 check observe layer4 weight 16\n" in tightened
     assert "server there 10.0.0.7:30000 check observe layer4\n" in tightened
     assert "server proxy 127.0.0.1:8500 check backup\n" in tightened
+
+
+CUT_OFF = """defaults
+    mode http
+    retry-on conn-failure
+frontend http_frontend
+    bind *:8000
+backend http-raygate
+    default-server inter 5s check
+    server there 10.0.0.7:30000 check observe layer4
+"""
+
+
+def test_a_node_that_is_cut_off_is_noticed_and_its_requests_are_asked_elsewhere() -> None:
+    assert "srvtcpka" not in tighten(CUT_OFF)
+    tightened = tighten(CUT_OFF, prefer_local=True)
+    assert "    srvtcpka-idle 3s\n" in tightened
+    assert "    retry-on conn-failure empty-response\n" in tightened
+    assert "    default-server inter 5s check tcp-ut 10s\n" in tightened
+    assert "    http-request disable-l7-retry if { path_beg /admin }\n" in tightened, "a key is made once"
+
+
+def test_what_an_operator_said_of_retries_stays() -> None:
+    told = CUT_OFF.replace("conn-failure", "none")
+    assert "    retry-on none\n" in tighten(told, prefer_local=True)

@@ -229,9 +229,7 @@ async def soak(live: Live, meters: dict[str, Meter], seconds: float) -> int:
     return told(points, actors)
 
 
-def told(
-    points: dict[tuple[str, str], list[tuple[float, float]]], actors: Sequence[frozenset[str]]
-) -> int:
+def told(points: dict[tuple[str, str], list[tuple[float, float]]], actors: Sequence[frozenset[str]]) -> int:
     most = max(len(one) for one in points.values())
     # What was there for a part of the time alone is no process that grows.
     verdicts = [judge(kind, measure, one) for (kind, measure), one in sorted(points.items()) if len(one) > most * 0.8]

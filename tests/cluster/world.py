@@ -1,6 +1,6 @@
 """A Raygate over hosts of our own: a head that keeps the state, workers with a gateway each, an upstream that meters.
 
-    with Cluster.started(net, "a", numbers=(11, 12, 13)) as cluster:    head, then workers
+with Cluster.started(net, "a", numbers=(11, 12, 13)) as cluster:    head, then workers
 """
 
 from __future__ import annotations
