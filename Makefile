@@ -26,6 +26,8 @@ UI         := .ui
 PLAYWRIGHT := 1.65.2
 AXE        := 4.14.1
 
+SECONDS ?= 1800
+
 # Tests with a real Ray, which wait more than they work; and those whose times mean something: nothing runs beside them.
 REAL  := tests/e2e
 TIMED := tests/chaos $(addprefix tests/e2e/test_,balance.py cancellation.py control_plane.py draining.py)
@@ -38,7 +40,7 @@ CLIENTS        := .clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
 
 .PHONY: up down status install test chaos chaos-money chaos-processes chaos-sockets test-upstreams test-postgres \
-	test-redis test-cluster test-clients test-ui prove-wire bench bench-peers bench-balance bench-learning bench-ledger \
+	test-redis test-cluster soak test-clients test-ui prove-wire bench bench-peers bench-balance bench-learning bench-ledger \
 	bench-scale docs grafana fmt lock clean
 .DEFAULT_GOAL := up
 
@@ -105,9 +107,18 @@ test-postgres: $(VENV)/.dev
 test-redis: $(VENV)/.dev
 	@tests/cache/redis.sh $(BIN)/pytest tests/cache/test_shared.py
 
-# Several Ray nodes on this machine, one of which is killed under load. Minutes; nothing else should run beside it.
+# Ray clusters on this machine: several nodes, one of which is killed under load; then hosts with networks, processes and
+# disks of their own, which the tests make (Linux, as root; else they are skipped): the head dies, a node is cut off, a
+# disk is gone, all is redeployed. Redis and Postgres are installed where there are none (Debian, as root). A quarter of
+# an hour; nothing else should run beside it. ARGS="-k head" for one of them.
 test-cluster: $(VENV)/.dev
-	CLUSTER_TESTS=1 timeout --signal=INT --kill-after=30 600 $(BIN)/pytest -s tests/cluster/test_nodes.py
+	@tests/ledger/postgres.sh true && tests/cache/redis.sh true
+	CLUSTER_TESTS=1 timeout --signal=INT --kill-after=60 1800 $(BIN)/pytest -s tests/cluster/test_nodes.py \
+	  tests/cluster/test_hosts.py $(ARGS)
+
+# A mixed load for half an hour, or SECONDS: memory, files, sockets and actors may not grow.
+soak: $(VENV)/.dev
+	@$(BIN)/python -m tests.cluster.soak --seconds $(SECONDS)
 
 # What one manager and one ledger carry, under a virtual clock: prints the tables and renews docs/scale.md.
 bench-scale: $(VENV)/.dev

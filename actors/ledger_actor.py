@@ -29,6 +29,7 @@ from actors.alerts import Alerts
 from actors.books import ProcessBooks
 from actors.clock import SENSES
 from actors.environment import environment, node_id
+from actors.keys import write_once
 from actors.names import JOURNALS, LEDGER, MANAGER
 from actors.refs import ActorRef, ManagerRef, Unreachable, last_line
 from actors.ruvector_ref import RuVectorRef
@@ -58,6 +59,7 @@ from runtime.values import replace
 log = logging.getLogger("raygate.ledger")
 
 DATABASE = "ledger.db"
+CLUSTER = "cluster"
 AGAIN_S = 2.0
 """How soon a store that could not be opened is tried again."""
 TICK_S, FOLD_S = 1.0, 3_600.0
@@ -162,6 +164,7 @@ class LedgerActor:
                 chance=secrets.token_bytes,
                 prices=lambda name: _price(catalog, name),
                 quality=self._quality if settings.learning.enabled else None,
+                cluster=await asyncio.to_thread(self._cluster),
             )
         )
         if isinstance(opened, StoreFailure):
@@ -173,6 +176,12 @@ class LedgerActor:
         for loop in (self._bring_in(opened), self._tick(opened, settings.ledger)):
             self._keep(loop)
         return opened
+
+    def _cluster(self) -> str:
+        """A name of this state folder, the same for ever: a store that other clusters open, too, tells them apart."""
+        path = self._folder / CLUSTER
+        write_once(path, secrets.token_hex(8))
+        return path.read_text().strip()
 
     async def _quality(self, org: str) -> Mapping[str, float]:
         """What was learned of models, as far as its owner is there to say so."""

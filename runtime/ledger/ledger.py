@@ -17,7 +17,7 @@ from runtime.ledger.accounts import Counted, Limit, Pass, Scope, limits_of, make
 from runtime.ledger.book import Notice
 from runtime.ledger.desk import Desk, unkept
 from runtime.ledger.enquiries import Enquiries, Prices, Quality
-from runtime.ledger.leases import Claims, Grants
+from runtime.ledger.leases import Claims, Grants, LeasePolicy
 from runtime.ledger.limits import MeterState
 from runtime.ledger.owner import Owner, Standing
 from runtime.ledger.register import Register
@@ -38,6 +38,10 @@ CHANGES = frozenset(
 """What may be asked of the desk; changes are told who makes them."""
 
 METERS = "meters"
+CLUSTER = "cluster"
+"""The document that names whose ledger opened the store last."""
+
+LEASES_END_S = LeasePolicy().lifetime_s + LeasePolicy().margin_s
 
 MOST_REVOKED = 10_000
 """Revocations that are pushed to edges. An older one they hear of when their passes end, within a minute."""
@@ -70,6 +74,7 @@ class Ledger:
         self._meters: Mapping[str, MeterState] = {}
         self._heard: set[str] = set()
         self._silent = Silent()
+        self._lends_from = 0.0
         self._shipping = asyncio.Lock()
         self._came: deque[tuple[float, float]] = deque(maxlen=MOST_BATCHES)
         self._version = 1
@@ -90,8 +95,13 @@ class Ledger:
         chance: Callable[[int], bytes],
         prices: Prices = lambda _: None,
         quality: Quality | None = None,
+        cluster: str = "",
     ) -> Ledger | StoreFailure:
-        """Become the owner of what this store holds. `owner` is the name by which a later one speaks of this one."""
+        """Become the owner of what this store holds. `owner` is the name by which a later one speaks of this one.
+
+        Where the last owner was another `cluster`'s, its edges hold leases that nobody here can hear of: nothing is
+        lent until those have ended.
+        """
         epoch = await store.acquire_epoch(owner, at_ms=round(wall() * 1_000))
         if isinstance(epoch, StoreFailure):
             return epoch
@@ -108,6 +118,16 @@ class Ledger:
         # Nobody can have lent anything before the first owner.
         lends = Owner(epoch=epoch, now=now, restarted=epoch > 1)
         made = cls(store, register, lends, totals, wall=wall, chance=chance, prices=prices, quality=quality)
+        former = await store.documents(CLUSTER)
+        if isinstance(former, StoreFailure):
+            return former
+        if any(one.body.get("id") != cluster for one in former):
+            log.warning("ledger.taken_from_another_cluster")
+            made._lends_from = now + LEASES_END_S
+        if all(one.body.get("id") != cluster for one in former):
+            failed = await store.change([Document(kind=CLUSTER, id=CLUSTER, body={"id": cluster})])
+            if failed is not None:
+                return failed
         kept = await store.documents(METERS)
         if isinstance(kept, StoreFailure):
             return kept
@@ -144,7 +164,7 @@ class Ledger:
 
     def ready(self, living: Iterable[str]) -> bool:
         """Whether all that live have been heard, `living` being the names of the edges; then lending begins."""
-        if not self._heard.issuperset(living):
+        if not self._heard.issuperset(living) or self._wall() < self._lends_from:
             return False
         self._owner.ready(self._wall())
         return True

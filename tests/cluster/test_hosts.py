@@ -26,7 +26,7 @@ from tests.cluster.world import LEDGER, MANAGER, PROVIDER, REPLICA, RUVECTOR, Cl
 ALMOST_ALL = 0.999
 ROUTES = ("warm", "head", "cut", "long", "disk", "process", "redeploy", "actors")
 FIRST, WORKERS = 11, (12, 13)
-BACK_S = 120.0
+BACK_S = 240.0
 LAST_S = 4.0
 """What began no longer before a node's end may be missing with `durability: process`: rows come about each second."""
 
