@@ -48,8 +48,8 @@ class Load:
     """Callers of some hosts' gateways, with some keys, in a thread of its own: a context, inside which they ask.
 
     `keys` by the name of who asks. Each caller asks, waits for `pause_s`, and asks again; half of them stream. Requests
-    are called ROUTE-…, and no two are called alike. `balanced`: a load balancer stands before the hosts, which asks each
-    of them every second how it is, as any does, and sends nobody to one that says no.
+    are called ROUTE-…, and no two are called alike. `balanced`: a load balancer stands before the hosts, which asks
+    each of them every second how it is, as any does, and sends nobody to one that says no.
     """
 
     hosts: Sequence[Host]
@@ -85,8 +85,10 @@ class Load:
         timeout = aiohttp.ClientTimeout(total=self.within_s)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-            self._well = {host.name for host in self.hosts}
+            self._well = set() if self.balanced else {host.name for host in self.hosts}
             looking = [asyncio.create_task(self._look(session, host)) for host in self.hosts if self.balanced]
+            while not self._well and not self._stop.is_set():  # noqa: ASYNC110  # a thread sets the one
+                await asyncio.sleep(0.1)
             callers = [
                 self._caller(session, host, who, key, streams=bool(number % 2))
                 for host in self.hosts

@@ -24,7 +24,7 @@ from tests.cluster.load import Load, account_of, made_key, metered, providers, r
 from tests.cluster.world import LEDGER, MANAGER, PROVIDER, REPLICA, RUVECTOR, Cluster, started
 
 ALMOST_ALL = 0.999
-ROUTES = ("warm", "head", "cut", "long", "disk", "process", "redeploy", "actors")
+ROUTES = ("warm", "head", "cut", "disk", "process", "redeploy", "actors")
 FIRST, WORKERS = 11, (12, 13)
 BACK_S = 240.0
 LAST_S = 4.0
@@ -158,7 +158,7 @@ def test_the_head_dies_under_load_and_comes_back_with_all_that_it_knew(
     before, knew = shown(cluster), learned(cluster)
     assert knew[0] >= 6
     with Load(cluster.workers, {"plain": plain, "ample": ample}, "head") as load:
-        until_true(lambda: load.answered("ample") > 200, "there is load")
+        until_true(lambda: load.answered("ample") > 200, "there is load", within_s=BACK_S)
         killed_s = time.monotonic()
         cluster.head.lose_power()
         time.sleep(25)
@@ -183,13 +183,13 @@ def test_the_head_dies_under_load_and_comes_back_with_all_that_it_knew(
     assert apply(cluster, document(net, meters, cluster.head.inner))["behind"] == []
 
 
-@pytest.mark.parametrize(("route", "cut_s"), [("cut", 30.0), ("long", 100.0)], ids=["for_a_while", "until_it_is_dead"])
-def test_a_node_is_cut_off_and_healed(cluster: Cluster, meters: dict[str, Meter], route: str, cut_s: float) -> None:
+def test_a_node_is_cut_off_and_healed(cluster: Cluster, meters: dict[str, Meter]) -> None:
     there, away = cluster.workers
+    route, cut_s = "cut", 30.0
     plain, _ = made_key(cluster, "plain")
     tight, tight_id = made_key(cluster, "tight", 0.1)
     with Load(cluster.workers, {"plain": plain, "tight": tight}, route) as load:
-        until_true(lambda: load.answered("plain") > 100, "there is load")
+        until_true(lambda: load.answered("plain") > 100, "there is load", within_s=BACK_S)
         cut_at = time.monotonic()
         away.cut("i")
         time.sleep(cut_s)
@@ -226,7 +226,7 @@ def test_a_nodes_disk_is_gone_with_it(cluster: Cluster, meters: dict[str, Meter]
     plain, _ = made_key(cluster, "plain")
     ample, ample_id = made_key(cluster, "ample", 5.0)
     with Load(cluster.workers, {"plain": plain, "ample": ample}, route) as load:
-        until_true(lambda: load.answered("ample") > 150, "there is load")
+        until_true(lambda: load.answered("ample") > 150, "there is load", within_s=BACK_S)
         lost_at = time.monotonic()
         away.lose_power()
         away.lose_disk()
@@ -256,7 +256,7 @@ def test_a_rolling_redeploy_under_load_loses_nothing(cluster: Cluster, meters: d
     plain, _ = made_key(cluster, "plain")
     before = {host.name: host.processes(REPLICA) for host in cluster.workers}
     with Load(cluster.workers, {"plain": plain}, "redeploy", callers=4, balanced=True) as load:
-        until_true(lambda: load.answered("plain") > 100, "there is load")
+        until_true(lambda: load.answered("plain") > 100, "there is load", within_s=BACK_S)
         begun = time.monotonic()
         cluster.deploy(replicas=len(cluster.workers), cpus=0.9, grace_s=20)
         took_s = time.monotonic() - begun
@@ -280,8 +280,16 @@ def test_settings_outlive_every_actor(cluster: Cluster, meters: dict[str, Meter]
             for host in [host for host in cluster.hosts if host.processes(title)]:
                 begun, old = time.monotonic(), set(host.processes(title))
                 gone = host.kill(title)
-                until_true(lambda gone=gone, title=title, old=old: restarted(cluster, title, old), f"{title} is back")
-                until_true(lambda: is_back(cluster) and cluster.answers(cluster.workers[0], "found"), "it answers")
+                until_true(
+                    lambda gone=gone, title=title, old=old: restarted(cluster, title, old),
+                    f"{title} is back",
+                    within_s=BACK_S,
+                )
+                until_true(
+                    lambda: is_back(cluster) and cluster.answers(cluster.workers[0], "found"),
+                    "it answers",
+                    within_s=BACK_S,
+                )
                 print(f"{title} ({gone}) on {host.name}: back within {time.monotonic() - begun:.1f} s")
                 after = shown(cluster)
                 assert (after["settings"], after["version"]) == (before["settings"], before["version"])

@@ -1,5 +1,5 @@
-"""An upgrade runs two clusters on one ledger for a while: the old owner's writes are refused, and a budget holds, though
-neither cluster hears the edges of the other."""
+"""An upgrade runs two clusters on one ledger for a while: the old owner's writes are refused, and a budget holds,
+though neither cluster hears the edges of the other."""
 
 from __future__ import annotations
 
