@@ -15,6 +15,7 @@ from runtime.ledger.periods import Period
 from serve.cli import http, place, screen
 from serve.cli.errors import Ended
 
+CONTROL_S = 60.0
 PERIODS = tuple(each.value for each in Period)
 _AMOUNT = re.compile(r"\d+(\.\d*)?|\.\d+")
 
@@ -79,24 +80,32 @@ def revoke(account: str, *, url: str, key: str, as_json: bool) -> None:
 
 
 def renew(*, as_json: bool) -> None:
-    """Another first key. Raises `Ended`."""
-    from serve import first_key, launch
+    """Another first key; all earlier ones end. Raises `Ended`.
+
+    The file is written first: whoever dies in between has a key that `raygate up` makes known, and does this again.
+    """
+    from actors.keys import BOOTSTRAP_FILE, GIVEN, bootstrap_key
+    from actors.launch import head
+    from serve.cli.config import joined
 
     env = environment()
     folder = state_folder(env)
-    try:
-        with screen.waiting("telling the manager"):
-            made = first_key.renew(folder, env, place.cluster_address(folder))
-    except launch.LaunchFailed as failed:
-        raise Ended(str(failed)) from None
+    file = folder / BOOTSTRAP_FILE
+    with screen.waiting("telling the manager"), joined(folder) as (manager, _), head.alone(folder):
+        import ray
+
+        if not env.get(GIVEN, "").strip():
+            file.unlink(missing_ok=True)
+        info, made = bootstrap_key(folder, env)
+        ray.get(manager.only_key.remote(info), timeout=CONTROL_S)
     if as_json:
-        screen.as_json({"key": made.key, "key_file": str(made.key_file)})
+        screen.as_json({"key": made, "key_file": str(file)})
         return
-    if made.key is None:
-        print(f"The first key is the one that the environment names; no other one is ({made.key_file}).")
+    if made is None:
+        print(f"The first key is the one that the environment names, and no other ({file}).")
         return
-    print(made.key)
-    print(f"the first key, shown this once; it lies in {made.key_file}, and the old one is over", file=sys.stderr)
+    print(made)
+    print(f"the first key, shown this once; it lies in {file}, and the old one is over", file=sys.stderr)
 
 
 def set_budget(scope: str, account: str, budget: Mapping[str, Any], *, url: str, key: str, as_json: bool) -> None:

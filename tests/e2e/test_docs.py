@@ -27,7 +27,7 @@ from tests.e2e.conftest import Live, until
 
 RUN = ("python", *SHELL)
 WITH_COMMANDS = [page for page in PAGES if any(one.language in RUN and not one.unrun for one in blocks(page))]
-LONGEST_S = 60
+LONGEST_S = 120
 KEY_ID = re.compile(r"key_[0-9a-f]{12}")
 NAMED = "http://127.0.0.1:8000"
 
