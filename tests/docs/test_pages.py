@@ -172,3 +172,10 @@ def _anchors(page: Path) -> Iterator[str]:
 def test_the_table_of_paths_is_as_they_are() -> None:
     path = ROOT / "docs" / "api.md"
     assert path.read_text() == renewed(path.read_text()), "make docs renews it"
+
+
+def test_every_command_is_on_the_page_of_commands() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text()
+    for name, one in CLI.commands.items():
+        if not one.hidden:
+            assert re.search(rf"`raygate {name}[ `]", page), f"raygate {name} is not in docs/commands.md"
