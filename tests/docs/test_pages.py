@@ -113,6 +113,7 @@ def test_a_wrong_command_would_be_found() -> None:
     assert typed(replace(block, language="sh", text="# why\n\nx\n"))[0].text == "x"
 
 
+README = ROOT / "README.md"
 _OURS = ("runtime", "actors", "serve")
 
 
@@ -179,3 +180,25 @@ def test_every_command_is_on_the_page_of_commands() -> None:
     for name, one in CLI.commands.items():
         if not one.hidden:
             assert re.search(rf"`raygate {name}[ `]", page), f"raygate {name} is not in docs/commands.md"
+
+
+def test_what_the_readme_says_of_learning_is_what_was_measured() -> None:
+    measured = (ROOT / "docs" / "learning.md").read_text()
+    told = re.findall(r"^\| (\w+) \(.*?\) \| (\d+) % ± (\d+) \|", README.read_text(), re.MULTILINE)
+    assert len(told) == 3
+    for pack, saved, spread in told:
+        # Without published figures, and with them: gap closed, share saved.
+        (found,) = re.findall(
+            rf"^\| {pack} \| \S+ ± \S+, \S+ ± \S+ \| \S+ ± \S+, (\S+) ± (\S+) \|", measured, re.MULTILINE
+        )
+        assert [float(one) * 100 for one in found] == pytest.approx([float(saved), float(spread)], abs=0.51), pack
+
+
+def test_what_the_readme_says_of_time_is_what_was_measured() -> None:
+    measured = (ROOT / "docs" / "performance.md").read_text()
+    rows = re.findall(r"^\| .*? \| (\d.*?µs.*?) \| .make bench.", README.read_text(), re.MULTILINE)
+    assert len(rows) == 2
+    for figure in re.findall(r"\d+", " ".join(rows)):
+        assert re.search(rf"\| \**{figure}\** \|", measured), (
+            f"{figure} µs is not in docs/performance.md; make bench renews it"
+        )
