@@ -62,7 +62,7 @@ from runtime.settings import Settings, effective
 from runtime.settings.difference import references
 from runtime.telling import config_event, doors_moved
 from runtime.usage import UsageBook
-from runtime.view import is_news
+from runtime.view import InFlight, is_news
 
 log = logging.getLogger("raygate.manager")
 
@@ -103,6 +103,7 @@ class ManagerActor(ServesCalls):
         self._store = Store(self._folder)
         self._incarnation = self._store.next_incarnation(MANAGER, least=int(SENSES.wall()) if apart else 1)
         self._version = 0
+        self._counted = -1, InFlight(0.0, {}, {})
         self._held = Held(*self._store.settings())
         self._keys = self._store.keys()
         self._lock = threading.Lock()
@@ -433,11 +434,19 @@ class ManagerActor(ServesCalls):
             measured=self._roster.view.measured(now, self._roster.told.since(heard)),
             endpoints=tuple(self._household.endpoints.values()),
             keys=self._keys,
-            others_in_flight=self._roster.view.others_in_flight(edge, now, every_s=self._report_every_s),
+            others_in_flight=self._in_flight(now).others(edge),
             accounts=self._accounts,
             watched=self._watched,
             forgets=self._forgets,
         )
+
+    def _in_flight(self, now: float) -> InFlight:
+        """InFlight once for a publication: as many edges as there are ask for it at the same moment."""
+        version, counted = self._counted
+        if version != self._version or now - counted.at > self._report_every_s:
+            counted = self._roster.view.counted(now, every_s=self._report_every_s)
+            self._counted = self._version, counted
+        return counted
 
     @property
     def _report_every_s(self) -> float:

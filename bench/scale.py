@@ -32,7 +32,7 @@ from runtime.ledger.owner import Owner
 from runtime.ledger.purse import TICK_S, Need, Purse
 from runtime.ledger.rows import Account
 from runtime.outcome import Completion, Failure, Usage
-from runtime.view import SharedView, Told, is_news
+from runtime.view import InFlight, SharedView, Told, is_news
 from tests.ledger.money_world import World, money, rate
 
 CALL_S = 0.0005
@@ -122,6 +122,7 @@ class Manager:
         policy = AuthorityPolicy(open_s=30.0, probe_ttl_s=30.0)
         self.authorities = {name: Authority(name, policy, now=clock.now) for name in providers}
         self.version, self.stamps = 0, dict[str, int]()
+        self.last_counted = -1, InFlight(0.0, {}, {})
         self.waiting: set[str] = set()
         self.publication: float | None = None
         self.outbox: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
@@ -175,6 +176,14 @@ class Manager:
         else:
             self.waiting.add(edge)
 
+    def counted(self, now: float) -> InFlight:
+        """As the manager does: once for a publication."""
+        version, counted = self.last_counted
+        if version != self.version or now - counted.at > EVERY_S:
+            counted = self.view.counted(now, every_s=EVERY_S)
+            self.last_counted = self.version, counted
+        return counted
+
     def answer(self, edge: str) -> None:
         with self.meter("snapshots"):
             now = self.clock.now
@@ -185,7 +194,7 @@ class Manager:
                 settings_version=1,
                 providers=tuple(Published(provider=name) for name in self.providers),
                 measured=self.view.measured(now, self.told.since(self.stamps.get(edge, -1))),
-                others_in_flight=self.view.others_in_flight(edge, now, every_s=EVERY_S),
+                others_in_flight=self.counted(now).others(edge),
             )
             self.bytes.append(len(pickle.dumps(snapshot, protocol=5)))
         self.stamps[edge] = self.version

@@ -32,6 +32,23 @@ SOONEST_S = 0.5
 """How long a manager that has just started waits for what the edges remember: at most, and at least."""
 
 
+class InFlight:
+    """Calls under way at each provider, at one moment: counted once, for all edges."""
+
+    __slots__ = ("_own", "_whole", "at")
+
+    def __init__(self, at: float, whole: Mapping[str, float], own: Mapping[str, Mapping[str, float]]) -> None:
+        self.at = at
+        self._whole = whole
+        self._own = own
+
+    def others(self, edge: str) -> dict[str, int]:
+        """Those that everybody but this edge has."""
+        own = self._own.get(edge, {})
+        left = {provider: round(count - own.get(provider, 0.0)) for provider, count in self._whole.items()}
+        return {provider: count for provider, count in left.items() if count}
+
+
 class SharedView:
     """Merges reports; `now` is the manager's monotonic clock."""
 
@@ -106,16 +123,19 @@ class SharedView:
             for (provider, model), pace in known.items()
         )
 
-    def others_in_flight(self, edge: str, now: float, *, every_s: float) -> dict[str, int]:
-        """Calls under way at each provider that other edges have reported, who do so once in `every_s`."""
-        counted: dict[str, float] = {}
-        for other, report in self._reports.items():
-            share = still_under_way(now - self._told_at[other], every_s=every_s)
-            if other != edge and share > 0.0:
-                own = {} if report.relays else report.in_flight
-                for provider, count in (*own.items(), *report.through_actors.items()):
-                    counted[provider] = counted.get(provider, 0.0) + share * count
-        return {provider: rounded for provider, count in counted.items() if (rounded := round(count))}
+    def counted(self, now: float, *, every_s: float) -> InFlight:
+        """Calls under way at each provider, that edges have reported, who do so once in `every_s`."""
+        whole: dict[str, float] = {}
+        own: dict[str, dict[str, float]] = {}
+        for edge, report in self._reports.items():
+            share = still_under_way(now - self._told_at[edge], every_s=every_s)
+            if share > 0.0:
+                calls = {} if report.relays else report.in_flight
+                mine = own[edge] = {}
+                for provider, count in (*calls.items(), *report.through_actors.items()):
+                    mine[provider] = mine.get(provider, 0.0) + share * count
+                    whole[provider] = whole.get(provider, 0.0) + share * count
+        return InFlight(now, whole, own)
 
     def edges(self, now: float) -> Mapping[str, EdgeReport | None]:
         """The edges alive, each with its last report (None before its first)."""

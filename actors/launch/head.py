@@ -241,6 +241,8 @@ def _serve_environment(scratch: Path, max_body_bytes: int) -> dict[str, str]:
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "5",
+        # Serve would end a proxy that takes five seconds to start, and with it the whole start: on a busy machine.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "40",
         # Fixed ports would meet those of another Raygate on this machine.
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),

@@ -133,11 +133,11 @@ def test_an_edge_hears_of_the_others_calls_and_not_of_its_own() -> None:
     view = SharedView()
     view.apply(report("a", 1, in_flight=5), 0.0)
     view.apply(report("b", 1, in_flight=2), 0.0)
-    assert view.others_in_flight("a", 0.0, every_s=1.0) == {"p": 2}
-    assert view.others_in_flight("c", 0.0, every_s=1.0) == {"p": 7}
+    assert view.counted(0.0, every_s=1.0).others("a") == {"p": 2}
+    assert view.counted(0.0, every_s=1.0).others("c") == {"p": 7}
     # Whoever has calls under way says so with each report; who says nothing more has died with them.
     view.apply(report("b", 2, in_flight=2), 5.0)
-    assert view.others_in_flight("c", 5.0, every_s=1.0) == {"p": 2}
+    assert view.counted(5.0, every_s=1.0).others("c") == {"p": 2}
 
 
 def test_calls_through_an_actor_are_counted_once() -> None:
@@ -146,8 +146,8 @@ def test_calls_through_an_actor_are_counted_once() -> None:
     view.apply(EdgeReport(edge="actor", sequence=1, in_flight={"p": 5}, relays=True), 0.0)
     view.apply(EdgeReport(edge="a", sequence=1, through_actors={"p": 3}), 0.0)
     view.apply(EdgeReport(edge="b", sequence=1, through_actors={"p": 2}), 0.0)
-    assert view.others_in_flight("a", 0.0, every_s=1.0) == {"p": 2}
-    assert view.others_in_flight("b", 0.0, every_s=1.0) == {"p": 3}
+    assert view.counted(0.0, every_s=1.0).others("a") == {"p": 2}
+    assert view.counted(0.0, every_s=1.0).others("b") == {"p": 3}
     assert view.in_flight("p") == 5
 
 

@@ -300,7 +300,7 @@ class Center:
             return
         self._adopted[edge.name, provider] = version
         measured = by_model(self.view.measured(self.now)).get(provider, {})
-        others = self.view.others_in_flight(edge.name, self.now, every_s=1.0)
+        others = self.view.counted(self.now, every_s=1.0).others(edge.name)
         edge.adopt(published, measured, others.get(provider, 0))
 
     def _again(self, edge: Edge, provider: str) -> None:
