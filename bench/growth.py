@@ -125,9 +125,10 @@ class Raygate:
         found = {}
         for process in head.processes_of(self._run):
             try:
-                name = " ".join(process.cmdline()).split("(")[0].split(".")[0].split("/")[-1][:40]
+                said = process.cmdline()[0]
+                name = said.split("(")[0].split(".")[0].strip() if said.startswith("ray::") else process.name()
                 found[f"{name} {process.pid}"] = process.memory_full_info().uss
-            except psutil.Error:
+            except (psutil.Error, IndexError):  # it has ended meanwhile
                 continue
         return found
 
