@@ -206,20 +206,24 @@ def kept_or_measured(job: Job) -> tuple[Job, dict[str, object]]:
 
 
 def speed() -> dict[str, float]:
-    """CPU seconds of one decision: embedding, features, choice. Not wall-clock: others may use this machine too."""
+    """CPU seconds of one decision: embedding, features, choice. Not wall-clock, and `best` is of each prompt's best of
+    six passes over all: others may use this machine too, and what they take of its caches is not ours."""
     pack, _, topics, _ = loaded("mmlupro")
     from runtime.memory.embed import WordLlamaEmbedder
     from runtime.memory.form import Formed
     from runtime.sona.learner import Learner
 
     embedder, learner = Formed(WordLlamaEmbedder()), Learner(pack.models, pack.mean_cost.tolist(), topics, CONFIG)
-    chance, took = np.random.default_rng(0), []
-    for prompt in pack.prompts[:600]:
-        since = time.thread_time()
-        x = topics.features(embedder.embed([prompt]))[0]
-        learner.decide(x, 0.1 * pack.prices, chance)
-        took.append(time.thread_time() - since)
-    return {"p50": float(np.quantile(took[100:], 0.5)), "p95": float(np.quantile(took[100:], 0.95))}
+    chance, prompts = np.random.default_rng(0), pack.prompts[:500]
+    took = np.empty((6, len(prompts)))
+    for turn in range(6):
+        for at, prompt in enumerate(prompts):
+            since = time.thread_time()
+            x = topics.features(embedder.embed([prompt]))[0]
+            learner.decide(x, 0.1 * pack.prices, chance)
+            took[turn, at] = time.thread_time() - since
+    usual = np.median(took[1:])
+    return {"p50": float(usual), "p95": float(np.quantile(took[1:], 0.95)), "best": float(np.median(took.min(axis=0)))}
 
 
 def main() -> None:
