@@ -127,6 +127,11 @@ class Adviser:
         decision = _chosen(decision, made.names[first], choice, told)
         terms = self._terms(made, choice, utility, at, first)
         terms[first]["evidence"] = known.judged
+        if learner.refined is not None and vector is not None:
+            # What memory, adapters and patterns say beside the head.
+            corrections = learner.refined.corrections(vector)
+            for one in able:
+                terms[one]["correction"] = round(float(corrections[at[made.names[one]]]), 4)
         if how.shadow:
             return Advice(why=f"in shadow; it would ask {made.names[first]}", terms=terms, decision=decision)
         return Advice(order=(first, *rest, *behind), terms=terms, decision=decision)

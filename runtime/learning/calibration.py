@@ -9,7 +9,7 @@ and restarts know nothing new. Only admins may calibrate; what they say counts i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,3 +122,14 @@ def verdict(one: Calibrated, tried: Tried, decision: Trajectory, before: Judged 
         said={"calibrated": tried.quality},
         trusted=True,
     )
+
+
+def unknown_of(one: Calibrated, judgement: Callable[[str, str, str], Judged | None]) -> Iterator[Trajectory | Judged]:
+    """The events of what is not known already with the same quality. `judgement` is the last word of an organisation's
+    request, by a key."""
+    for tried in one.tried:
+        decision = calibrated(one, tried)
+        before = judgement(one.tenant, decision.request, CALIBRATION)
+        if before is None or before.quality != tried.quality:
+            yield decision
+            yield verdict(one, tried, decision, before)

@@ -10,11 +10,13 @@ The row says what came of it only where who was chosen also answered. A row in w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from runtime.learning.events import Judged, vector_of
 from runtime.learning.values import Trajectory
+from runtime.memory.memory import Found
 from runtime.sona import trajectory
 
 CLOSE = 6
@@ -57,3 +59,18 @@ def _judged(decision: Trajectory, said: Sequence[Judged]) -> tuple[float | None,
         return None, 1.0
     mean = sum(one.weight * one.quality for one in last.values()) / weight
     return min(max(mean, 0.0), 1.0), weight
+
+
+def told(found: Found) -> dict[str, Any]:
+    """A neighbour, as searches and explanations show it."""
+    trace = found.trace
+    return {
+        "request_id": trace.request,
+        "similarity": found.cosine,
+        "model": trace.model,
+        "quality": trace.quality,
+        "cost_nanousd": trace.cost_nanousd,
+        "latency_s": trace.latency_s,
+        "at": trace.at,
+        **({} if trace.text is None else {"text": trace.text}),
+    }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from runtime.learning.again import SAME, Again
-from runtime.learning.calibration import CALIBRATION, calibrated, verdict
+from runtime.learning.calibration import unknown_of
 from runtime.learning.events import Event, Judged, vector_of
-from runtime.learning.export import row_of
+from runtime.learning.export import row_of, told
 from runtime.learning.log import Log
 from runtime.learning.map import MAPPED, decision_of, mapped
 from runtime.learning.pupil import Pupil, Schooling
@@ -30,7 +30,7 @@ from runtime.learning.values import Calibrated, FeedbackGiven, Lesson, Summary, 
 from runtime.learning.verdict import bad, unknown
 from runtime.learning.verdict import wanted as wanted_of
 from runtime.memory.embed import Embedder
-from runtime.memory.memory import Found, Memory
+from runtime.memory.memory import Memory
 from runtime.memory.store import Trace
 from runtime.outcome import Failure
 from runtime.sona.state import UnknownState
@@ -186,7 +186,7 @@ class School:
         already, with the same quality, is left as it is."""
         if any(one.embedder != self.embedder.name or len(one.vector) != self._bytes for one in prompts):
             return bad("outcomes", f"these vectors are not of {self.embedder.name}, by which is learned here")
-        events = [(one.tenant, event) for one in prompts for event in self._unknown_of(one)]
+        events = [(one.tenant, event) for one in prompts for event in unknown_of(one, self.log.judgement)]
         numbers = self.log.add(events)
         new = 0
         for number, (tenant, event) in zip(numbers, events, strict=True):
@@ -194,14 +194,6 @@ class School:
                 self._taken(tenant, number, event)
                 new += isinstance(event, Judged)
         return new
-
-    def _unknown_of(self, one: Calibrated) -> Iterator[Event]:
-        for tried in one.tried:
-            decision = calibrated(one, tried)
-            before = self.log.judgement(one.tenant, decision.request, CALIBRATION)
-            if before is None or before.quality != tried.quality:
-                yield decision
-                yield verdict(one, tried, decision, before)
 
     @property
     def _bytes(self) -> int:
@@ -408,18 +400,4 @@ class School:
             vector = np.asarray(query, dtype=np.float32)
         if not np.all(np.isfinite(vector)) or not np.any(vector):
             return bad("query", "there is nothing to look for: send a text, or a vector of finite numbers, not all 0")
-        return [_told(one) for one in self.memory.near(tenant, vector / np.linalg.norm(vector), k)]
-
-
-def _told(found: Found) -> dict[str, Any]:
-    trace = found.trace
-    return {
-        "request_id": trace.request,
-        "similarity": found.cosine,
-        "model": trace.model,
-        "quality": trace.quality,
-        "cost_nanousd": trace.cost_nanousd,
-        "latency_s": trace.latency_s,
-        "at": trace.at,
-        **({} if trace.text is None else {"text": trace.text}),
-    }
+        return [told(one) for one in self.memory.near(tenant, vector / np.linalg.norm(vector), k)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from runtime.learning.pupil import Pupil, Schooling
 from runtime.learning.values import Lesson, Trajectory
 from runtime.memory.embed import HashedNgrams, WordLlamaEmbedder
 from runtime.models import NANOUSD, ModelInfo, Pricing
+from runtime.sona.refine import parts_of
 
 EMBEDDER = HashedNgrams(64)
 CHEAP, DEAR = Candidate("cheap", "one"), Candidate("dear", "one")
@@ -40,9 +41,11 @@ def asking(text: str, **said: Any) -> Asked:
     return Asked(text=text, tenant="default", input_tokens=20, **said)
 
 
-def experienced(quality: Mapping[tuple[str, Candidate], float], *, rounds: int = 120) -> Lesson:
+def experienced(
+    quality: Mapping[tuple[str, Candidate], float], *, rounds: int = 120, parts: Sequence[str] = ()
+) -> Lesson:
     """A policy that rests on so many judged answers of each kind."""
-    pupil = Pupil(Schooling(warm_up=20))
+    pupil = Pupil(Schooling(warm_up=20, parts=parts_of("", parts)))
     events: list[Trajectory | Judged] = []
     number = 0
     for at in range(rounds):
@@ -112,6 +115,24 @@ def test_a_choice_is_explained_term_by_term() -> None:
     assert {"quality", "doubt", "worth", "utility", "propensity", "expected_nanousd"} <= set(chosen)
     assert advice.decision is not None
     assert (advice.decision.chosen, advice.decision.propensity, advice.decision.mode) == ("dear/one", 1.0, "learned")
+
+
+def test_parts_that_take_part_are_explained_and_decide() -> None:
+    lesson = experienced(
+        {(POEM, CHEAP): 0.95, (POEM, DEAR): 0.95, (SUM, CHEAP): 0.05, (SUM, DEAR): 0.95}, parts=("memory", "bank")
+    )
+    made = adviser(lesson)
+    advice = made.advise(ENTRIES, asking(f"{SUM} 901"), SURE)
+    assert {type(one["correction"]) for one in advice.terms.values()} == {float}
+    learner = made.policies["default"].learner
+    vector = EMBEDDER.embed([f"{SUM} 901"])[0].astype(float)
+    assert learner.refined is not None
+    head = learner.head.believe(learner.topics.features(vector[None])[0]).mean
+    corrected = np.clip(head, 0.0, 1.0) + learner.refined.corrections(vector)
+    expected = {name: corrected[at] for at, name in enumerate(learner.models)}
+    for one, terms in advice.terms.items():
+        assert terms["quality"] == pytest.approx(expected[str(ENTRIES[one].candidate)], abs=1e-4)
+    assert (first(made, f"{POEM} 900"), first(made, f"{SUM} 900")) == ("cheap/one", "dear/one")
 
 
 @pytest.mark.parametrize(
