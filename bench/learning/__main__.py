@@ -26,6 +26,7 @@ from bench.learning.page import render
 from runtime.memory.form import DIM, learner_embedder
 from runtime.sona.bank import Floats
 from runtime.sona.learner import LearnerConfig
+from runtime.sona.lowrank import Rank
 from runtime.sona.pack import GC_LAMBDAS, LAMBDAS, Pack, judge, read, recovered
 from runtime.sona.replay import Reveal, embed, order, run
 from runtime.sona.topics import TopicMap, fit
@@ -64,6 +65,16 @@ ON: dict[str, LearnerConfig] = {
     }.items()
 }
 """Parts that are off by default, switched on in turn."""
+
+SECOND = {
+    "MicroLoRA, second design": {"micro": True, "micro_rank": Rank(rank=2, rate=0.002)},
+    "BaseLoRA, second design": {"base": True, "base_rank": Rank(rank=16, rate=0.001)},
+    "bank, second design": {"bank": True, "patterns": 8, "doubt": 40.0},
+    "calibration, second design": {"calibration": True, "doubt": 200.0},
+    "memory, second design": {"memory": True, "near": 200, "sharp": 4.0, "doubt": 40.0},
+}
+"""Of the adapters the first system's constants, as published; of the others slower ones, that believe less."""
+ON |= {name: replace(CONFIG, parts=replace(CONFIG.parts, **how)) for name, how in SECOND.items()}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
