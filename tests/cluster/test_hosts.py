@@ -55,8 +55,11 @@ def cluster(net: Net, meters: dict[str, Meter]) -> Iterator[Cluster]:
 
 
 @pytest.fixture(autouse=True)
-def whole(cluster: Cluster) -> None:
+def whole(cluster: Cluster, meters: dict[str, Meter]) -> None:
     """A test begins with all hosts on, and every gateway answering."""
+    for meter in meters.values():
+        # Each attempt has its own number of tokens, which must stay within what a hold allows for.
+        meter.served.clear()
     for host in cluster.hosts:
         host.heal()
         if host.first is None:

@@ -103,6 +103,10 @@ def environment(net: Net, key: str, token: str) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         # A raylet that waits for longer than 15 seconds for its agents, as on a busy machine, dies.
         "RAY_agent_register_timeout_ms": "120000",
+        # A start within half a minute is asked for, whatever else runs here: none of what nobody needs.
+        "RAY_enable_worker_prestart": "0",
+        "RAY_START_HOOK": "tests.cluster.lean.start",
+        "PYTHONPATH": str(ROOT),
         GIVEN: key,
     }
 
@@ -113,6 +117,7 @@ def made(net: Net, name: str, numbers: tuple[int, ...], settings: Mapping[str, A
     env = environment(net, key, secrets.token_hex(32))
     first, *others = numbers
     common = ["--temp-dir", str(net.here / "ray"), "--object-store-memory", str(OBJECTS_BYTES)]
+    common += ["--include-log-monitor", "false"]
     head_ip = net.inner(first)
     head = net.add(
         f"{name}h",
