@@ -28,7 +28,7 @@ What is changed (every rule works by pattern, may be applied twice, and fails cl
   * errors that HAProxy itself answers are OpenAI error envelopes in JSON with their true status (Ray: text, all 500)
   * with RAYGATE_HAPROXY_PREFER_LOCAL=1, replicas of this node count as 16 times as large as others in `leastconn`, so
     that a request stays on its node until those here are busier by that much; and a node that is cut off is noticed by
-    the connections to it within ten seconds: what had no answer yet is asked of another replica (not of /admin)
+    the connections to it within ten seconds: what had no answer yet is asked of another replica (not /admin)
   * a body whose Content-Length is over RAYGATE_HAPROXY_MAX_BODY bytes is refused with 413 before it is read
 
 The launcher writes a copy of this file with a shebang in front; with ``-I -S`` it starts in about 40 ms, so only the
@@ -69,8 +69,10 @@ _CUT_OFF = (
     "    srvtcpka-cnt 3",
 )
 """In `defaults`: a peer that hears nothing would be waited for as long as the client has patience."""
-_UNHEARD = " tcp-ut 10s"
-"""The same where something was sent, and not acknowledged."""
+_ANOTHER_NODES = re.compile(r"^\s*server (?!.*\bbackup\b)")
+_NOT_KEPT = " pool-max-conn 0"
+"""A request over a kept connection that nobody hears any more would hang (`tcp-ut` of HAProxy 2.8 does not help, it
+was tried); one that finds no new connection is safely asked elsewhere."""
 
 _TOO_LARGE = ("invalid_request_error", "request_too_large", "The request body is too large.")
 
@@ -116,10 +118,10 @@ def tighten(text: str, *, stats: str = "off", log: bool = False, max_body: int =
             out += _CUT_OFF
             if bare == "retry-on conn-failure":  # else an operator has said what (RAY_SERVE_HAPROXY_RETRY_ON)
                 line += " empty-response"
-        elif prefer_local and section.startswith("backend ") and bare.startswith("default-server "):
-            line = line.rstrip() + _UNHEARD
         elif prefer_local and section.startswith("backend ") and _LOCAL_SERVER.match(line):
             line = "%s weight %d" % (line.rstrip(), _LOCAL_WEIGHT)
+        elif prefer_local and section.startswith("backend ") and _ANOTHER_NODES.match(line):
+            line = line.rstrip() + _NOT_KEPT
         elif bare.startswith("bind ") and section not in _PUBLIC:
             line = _ANY_HOST.sub(r"\g<1>127.0.0.1:\g<2>", line)
         elif section == "backend default_backend" and bare.startswith("http-request return status 404"):

@@ -126,7 +126,7 @@ def test_replicas_of_this_node_come_first_where_that_is_asked_for() -> None:
     assert "weight" not in tighten(TWO_NODES)
     tightened = tighten(TWO_NODES, prefer_local=True)
     assert "server here 127.0.0.1:30000 check observe layer4 weight 16\n" in tightened
-    assert "server there 10.0.0.7:30000 check observe layer4\n" in tightened
+    assert "server there 10.0.0.7:30000 check observe layer4 pool-max-conn 0\n" in tightened
     assert "server proxy 127.0.0.1:8500 check backup\n" in tightened
 
 
@@ -146,7 +146,7 @@ def test_a_node_that_is_cut_off_is_noticed_and_its_requests_are_asked_elsewhere(
     tightened = tighten(CUT_OFF, prefer_local=True)
     assert "    srvtcpka-idle 3s\n" in tightened
     assert "    retry-on conn-failure empty-response\n" in tightened
-    assert "    default-server inter 5s check tcp-ut 10s\n" in tightened
+    assert "    server there 10.0.0.7:30000 check observe layer4 pool-max-conn 0\n" in tightened
     assert "    http-request disable-l7-retry if { path_beg /admin }\n" in tightened, "a key is made once"
 
 

@@ -142,6 +142,11 @@ class Host:
         )
         log.close()
 
+    def has_started(self) -> bool:
+        """Whether Ray said so, now or before."""
+        console = self.disk / "console.log"
+        return console.exists() and "Ray runtime started" in console.read_text(errors="replace")
+
     def lose_power(self) -> None:
         """Every process of it dies at once, and nothing starts again. Its disk stays."""
         if self.first is not None:

@@ -148,6 +148,8 @@ def started(
     until_true(lambda: _listens(cluster.head.inner, GCS_PORT), "the head listens", within_s=120)
     for one in cluster.workers:
         one.start()
+    for one in cluster.hosts:
+        until_true(one.has_started, f"Ray has started on {one.name}", within_s=240)
     cluster.deploy(**{"replicas": len(cluster.workers), "cpus": 1, "grace_s": 20, **args})
     for one in cluster.workers:
         until_true(lambda one=one: cluster.answers(one, model), f"{one.name} answers", within_s=180)
