@@ -156,7 +156,8 @@ def told(asked: Sequence[Asked], since_s: float) -> str:
     """What went wrong, for whoever reads the test's output; seconds are counted from `since_s`."""
     failed = [one for one in asked if one.fault]
     first = [
-        f"{one.at_s - since_s:+.1f} s {one.host} {one.took_s:.1f} s {one.status} {one.fault}" for one in failed[:4]
+        f"{one.at_s - since_s:+.2f} s {one.request} {one.host} {one.took_s:.1f} s {one.status} {one.fault}"
+        for one in failed[:4]
     ]
     return f"{len(asked)} asked, {len(failed)} failed {dict(Counter(one.status for one in failed))} {first}"
 

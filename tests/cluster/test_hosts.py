@@ -19,7 +19,7 @@ import yaml
 from runtime.models import NANOUSD
 from tests.chaos.meter import Meter
 from tests.chaos.money import HEAD
-from tests.cluster.hosts import GCS_PORT, ROOT, Host, Net, until_true
+from tests.cluster.hosts import GCS_PORT, ROOT, Host, Net, NotAllowed, until_true
 from tests.cluster.load import Load, account_of, made_key, metered, providers, routes, rows_of, share, told
 from tests.cluster.world import LEDGER, MANAGER, PROVIDER, REPLICA, RUVECTOR, Cluster, started
 
@@ -73,7 +73,17 @@ def apply(cluster: Cluster, settings: dict[str, Any]) -> dict[str, Any]:
     """`raygate config apply` on the head; it returns once every edge follows."""
     path = cluster.net.here / "new.yaml"
     (cluster.head.disk / "new.yaml").write_text(yaml.safe_dump(settings))
-    return in_json(raygate(cluster, "config", "apply", str(path), "--json"))
+    said: dict[str, Any] = {}
+
+    def followed() -> bool:
+        try:
+            said.update(in_json(raygate(cluster, "config", "apply", str(path), "--json")))
+        except NotAllowed:  # an edge that is just ending follows nobody
+            return False
+        return True
+
+    until_true(followed, "all edges follow", within_s=BACK_S, every_s=3)
+    return said
 
 
 def shown(cluster: Cluster) -> dict[str, Any]:
