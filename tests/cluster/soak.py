@@ -8,7 +8,8 @@ admins who make keys and revoke them, ask for sums and scrape metrics; a noteboo
 
 Every five seconds memory, open files, sockets and threads of each kind of process are noted, and which actors there
 are. The first third is left out: caches fill, allocators settle. What follows is judged by the slope of the least
-squares: over that time nothing may rise by more than `ALLOWED` says. Prints a table; ends with 1 where something does.
+squares: over that time nothing may rise by more than `ALLOWED` says. Prints a table and ends with 1 where something
+does.
 """
 
 from __future__ import annotations
