@@ -25,7 +25,7 @@ from tests.clients.table import COLUMNS, Check, Row, faults, reasons, render
 HERE = Path(__file__).parent
 INSTALLED = HERE.parent.parent / ".clients"
 NODE = INSTALLED / "node"
-LIMIT_S = 120.0
+LIMIT_S = 240.0
 NOBODY = "http://127.0.0.1:9"
 
 ALL = tuple(column for column in COLUMNS if column != "fuzz")
