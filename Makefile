@@ -28,9 +28,8 @@ AXE        := 4.14.1
 
 SECONDS ?= 1800
 
-# Tests with a real Ray, which wait more than they work; and those whose times mean something: nothing runs beside them.
-REAL  := tests/e2e
-TIMED := tests/chaos $(addprefix tests/e2e/test_,balance.py cancellation.py control_plane.py draining.py)
+# Tests with a real Ray, or whose times mean something: nothing else runs beside them. Two at a time starve on two cores.
+REAL := tests/e2e tests/chaos
 
 CHAOS_PROCESSES := $(addprefix tests/chaos/test_,kills.py dead_upstream.py live_faults.py)
 CHAOS_MONEY     := $(addprefix tests/chaos/test_,money.py money_limits.py money_disk.py)
@@ -60,9 +59,8 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --numprocesses 2 --dist worksteal $(REAL:%=--ignore=%) $(TIMED:%=--ignore=%)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(REAL) $(TIMED:%=--ignore=%)
-	$(BIN)/pytest $(TIMED)
+	$(BIN)/pytest --numprocesses 2 --dist worksteal $(REAL:%=--ignore=%)
+	$(BIN)/pytest $(REAL)
 
 # Every fault of an upstream of ours, in every dialect, over real sockets; killed processes, a dead upstream, callers who
 # leave in masses; and simulated clusters under thousands of faults. make test runs a short version. At most five minutes
