@@ -76,8 +76,10 @@ class ActorRef:
                 self.sent[method] += 1
                 ref = bound.remote(*args, **self._as_caller(method))
                 return await ref
-        except RayTaskError:
-            raise  # before the others: it is also of the type of what went wrong inside
+        except RayTaskError as error:  # before the others: it is also of the type of what went wrong inside
+            if isinstance(error.cause, Unreachable):
+                raise error.cause from None  # who it could not reach says more than where in its code that was
+            raise
         except (TimeoutError, asyncio.CancelledError) as error:
             if ref is not None:
                 ray.cancel(ref)
