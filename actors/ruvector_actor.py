@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
+import socket
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +169,16 @@ class RuVectorActor:
         """The next decisions as JSON lines, and after which number to go on; None at the end."""
         return await self._answer(lambda school: school.export(tenant, after, most))
 
+    async def share(self, tenant: str, who: str) -> bytes | Failure:
+        """What was learned here, as a file for other Raygates; empty `who`: under this one's name."""
+        return await self._answer(lambda school: school.share(tenant, who or _own(tenant)))
+
+    async def take_in(self, tenant: str, payload: bytes) -> dict[str, Json] | Failure:
+        """Learn what another Raygate shared, kept for good; says what it was."""
+        done = await self._answer(lambda school: school.take_in(tenant, payload, _own(tenant)))
+        self._announce()
+        return done
+
     async def save(self) -> int | Failure:
         """Take snapshots now; how many organisations have one."""
         return await self._answer(lambda school: school.save())
@@ -271,6 +283,11 @@ class RuVectorActor:
         """Wake everyone who waits now; who comes later waits for the next."""
         old, self._news = self._news, asyncio.Event()
         old.set()
+
+
+def _own(tenant: str) -> str:
+    """By what name others know what this organisation learned here."""
+    return re.sub(r"[^\w.@:+/-]", "-", f"{tenant}@{socket.gethostname()}", flags=re.ASCII)[:100]
 
 
 def _away(error: NotOpen) -> Failure:

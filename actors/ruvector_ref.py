@@ -98,6 +98,16 @@ class RuVectorRef:
             piece, after = found
             yield piece
 
+    async def share(self, tenant: str, who: str) -> bytes | Failure:
+        """What was learned of an organisation's prompts, as a file for other Raygates."""
+        found: bytes | Failure = await self._asked("share", tenant, who, timeout_s=PATIENCE_S)
+        return found
+
+    async def take_in(self, tenant: str, payload: bytes) -> dict[str, Json] | Failure:
+        """Learn what another Raygate shared; says what it was."""
+        done: dict[str, Json] | Failure = await self._asked("take_in", tenant, payload, timeout_s=STEER_S)
+        return done
+
     async def save(self) -> int | Failure:
         """Take snapshots now. How many organisations have one."""
         found: int | Failure = await self._asked("save", timeout_s=PATIENCE_S)

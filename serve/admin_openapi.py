@@ -95,6 +95,12 @@ _KEY = {
     "expires_at": _or_null(_REAL),
     "revoked": _YES_OR_NO,
 }
+_IMPORTED = {
+    **dict.fromkeys(("request_id", "who", "embedder"), _TEXT),
+    **dict.fromkeys(("learned_at", "imported_at", "outcomes"), _REAL),
+    "patterns": _WHOLE,
+    **dict.fromkeys(("models", "adapters"), _some(_TEXT)),
+}
 _BELIEVED = {"quality": _or_null(_REAL), "doubt": _or_null(_REAL)}
 _SUMS = _all(**dict.fromkeys(MEASURES, _WHOLE), cost_usd=_or_null(_REAL))
 _NULLABLE = _or_null({"type": ["string", "integer", "number", "array", "object"]})
@@ -174,6 +180,7 @@ ANSWERS: Mapping[str, Json] = {
         lag_s=_or_null(_REAL),
         prices_as_of=_or_null(_TEXT),
     ),
+    "Imported": _all(org=_TEXT, paused=_YES_OR_NO, known=_some(_TEXT), **_IMPORTED),
     "LearningState": _all(
         org=_TEXT,
         **dict.fromkeys(("paused", "learns"), _YES_OR_NO),
@@ -181,6 +188,7 @@ ANSWERS: Mapping[str, Json] = {
         judged=_REAL,
         models={"type": "object", "additionalProperties": _all(quality=_REAL, doubt=_REAL)},
         signals={"type": "object", "additionalProperties": _WHOLE},
+        imports=_some(_all(teaches=_YES_OR_NO, **_IMPORTED)),
     ),
     "LearningMap": _all(
         org=_TEXT,

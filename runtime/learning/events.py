@@ -2,6 +2,7 @@
 
 Decided    a trajectory
 Judged     feedback to one, with all that it was taken for: how good, how much that counts, and what it replaces
+Imported   what another Raygate learned, as it exported it (`runtime.learning.sharing`)
 """
 
 from __future__ import annotations
@@ -35,13 +36,31 @@ class Judged:
     trusted: bool = False
 
 
-Event = Trajectory | Judged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """`vector` is the export itself, a zip. `who` learned it, until `learned_at` (wall time); `at_s` is when it was
+    taken in. `patterns` and `outcomes` are how many it rests on, `models` those that it knows."""
 
-KINDS: Mapping[str, type[Event]] = {"decided": Trajectory, "judged": Judged}
+    request: str
+    who: str
+    learned_at: float
+    embedder: str
+    patterns: int
+    outcomes: float
+    models: tuple[str, ...]
+    adapters: tuple[str, ...]
+    at_s: float
+    vector: bytes
+    key: str = ""
+
+
+Event = Trajectory | Judged | Imported
+
+KINDS: Mapping[str, type[Event]] = {"decided": Trajectory, "judged": Judged, "imported": Imported}
 
 
 def kind_of(event: Event) -> str:
-    return "judged" if isinstance(event, Judged) else "decided"
+    return next(kind for kind, one in KINDS.items() if isinstance(event, one))
 
 
 def to_plain(event: Event) -> dict[str, Any]:

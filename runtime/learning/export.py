@@ -17,6 +17,7 @@ import numpy as np
 from runtime.learning.events import Judged, vector_of
 from runtime.learning.values import Trajectory
 from runtime.memory.memory import Found
+from runtime.memory.store import Trace
 from runtime.sona import trajectory
 
 CLOSE = 6
@@ -74,3 +75,17 @@ def told(found: Found) -> dict[str, Any]:
         "at": trace.at,
         **({} if trace.text is None else {"text": trace.text}),
     }
+
+
+def trace_of(tenant: str, decision: Trajectory) -> Trace:
+    """What memory keeps of a decision, beside its vector."""
+    return Trace(
+        namespace=tenant,
+        request=decision.request,
+        model=decision.answered or decision.chosen,
+        propensity=decision.propensity or 0.0,
+        at=decision.at_s,
+        text=decision.text,
+        cost_nanousd=decision.cost_nanousd,
+        latency_s=decision.latency_s,
+    )

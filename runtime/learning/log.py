@@ -7,7 +7,8 @@
     standing   organisation · since which event its learning pauses · whether it was emptied on purpose
     turn       what was said in a session, the last `TURNS`
 
-Old events go only where a snapshot holds what they taught, and never the last that a new map is fitted on.
+Old events go only where a snapshot holds what they taught, and never the last that a new map is fitted on; what was
+imported stays.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import orjson
 
-from runtime.learning.events import Event, Judged, from_plain, kind_of, to_plain
+from runtime.learning.events import Event, Imported, Judged, from_plain, kind_of, to_plain
 from runtime.learning.values import Trajectory
 
 SCHEMA = """
@@ -155,6 +156,18 @@ class Log:
         ).fetchone()
         return None if row is None else from_plain(kind, orjson.loads(row[0]), row[1])
 
+    def imports(self, tenant: str) -> list[tuple[Imported, bool]]:
+        """What others learned and was taken in, oldest first, without the exports themselves; and whether it teaches
+        something, which it does not where it was gone back behind."""
+        rows = self._db.execute(
+            "SELECT body, NOT EXISTS (SELECT 1 FROM skipped WHERE skipped.tenant = event.tenant"
+            " AND event.number > skipped.after AND event.number <= skipped.upto)"
+            " FROM event WHERE tenant = ? AND kind = 'imported' ORDER BY number",
+            (tenant,),
+        )
+        found = ((from_plain("imported", orjson.loads(body), b""), bool(teaches)) for body, teaches in rows)
+        return [(one, teaches) for one, teaches in found if isinstance(one, Imported)]
+
     def tenants(self) -> list[str]:
         """All of which anything is known; also those whose events are gone."""
         rows = self._db.execute(
@@ -192,7 +205,9 @@ class Log:
                 (tenant, numbers[:SNAPSHOTS][-1], keep),
             ).fetchone()
             if row is not None:
-                self._db.execute("DELETE FROM event WHERE tenant = ? AND number <= ?", (tenant, row[0]))
+                self._db.execute(
+                    "DELETE FROM event WHERE tenant = ? AND number <= ? AND kind <> 'imported'", (tenant, row[0])
+                )
 
     def told(self, tenant: str) -> list[tuple[int, float | None]]:
         """The snapshots' numbers, newest first, each with when its last event came, where that is still known."""

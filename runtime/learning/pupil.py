@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.learning.events import Event, Judged, vector_of
+from runtime.learning.events import Event, Imported, Judged, vector_of
+from runtime.learning.sharing import take_in
 from runtime.learning.values import Trajectory
 from runtime.models import NANOUSD
 from runtime.sona import state, topics
@@ -71,6 +72,11 @@ class Pupil:
 
     def apply(self, event: Event, history: History, *, weighed: bool = False) -> None:
         """Learn from the next event. `weighed`: this very pupil has just said how much it counts (`weigh`)."""
+        if isinstance(event, Imported):
+            # No evidence: `judged` counts what was seen here.
+            if self.learner is not None:
+                self._learn(self.learner, event)
+            return
         if isinstance(event, Judged):
             if not (weighed or event.trusted):
                 self.weigh(event.key, event.model)
@@ -126,6 +132,9 @@ class Pupil:
         self.learner = learner
 
     def _learn(self, learner: Learner, event: Event) -> None:
+        if isinstance(event, Imported):
+            take_in(learner, event.vector)
+            return
         vector = vector_of(event).astype(np.float64)
         features = learner.topics.features(vector[None, :])[0]
         if isinstance(event, Judged):

@@ -19,20 +19,21 @@ from typing import Any
 
 import numpy as np
 
+from runtime.learning import sharing
 from runtime.learning.again import SAME, Again
 from runtime.learning.calibration import unknown_of
-from runtime.learning.events import Event, Judged, vector_of
-from runtime.learning.export import row_of, told
+from runtime.learning.events import Event, Imported, Judged, vector_of
+from runtime.learning.export import row_of, told, trace_of
 from runtime.learning.log import Log
 from runtime.learning.map import MAPPED, decision_of, mapped
 from runtime.learning.pupil import Pupil, Schooling
 from runtime.learning.values import Calibrated, FeedbackGiven, Lesson, Summary, Taken, Trajectory
-from runtime.learning.verdict import bad, unknown
+from runtime.learning.verdict import bad, sought, unknown
 from runtime.learning.verdict import wanted as wanted_of
 from runtime.memory.embed import Embedder
 from runtime.memory.memory import Memory
-from runtime.memory.store import Trace
 from runtime.outcome import Failure
+from runtime.request import Json
 from runtime.sona.state import UnknownState
 from runtime.sona.trajectory import write
 
@@ -195,6 +196,22 @@ class School:
                 new += isinstance(event, Judged)
         return new
 
+    def share(self, tenant: str, who: str) -> bytes:
+        """What was learned here of this organisation's prompts, as a file that others can import."""
+        events = (one for _, one in self.log.after(tenant, 0))
+        return sharing.shared(events, self._class(tenant).pupil.learner, self.embedder, who=who, at_s=self._wall())
+
+    def take_in(self, tenant: str, payload: bytes, own: str) -> dict[str, Json] | Failure:
+        """Keep and learn what another Raygate shared. `own` is this one's name. Says what was taken in."""
+        there = [one.who for one, _ in self.log.imports(tenant)]
+        event = sharing.imported(payload, self.embedder, at_s=self._wall(), own=own, there=there)
+        if isinstance(event, Failure):
+            return event
+        for number in filter(None, self.log.add([(tenant, event)])):
+            self._taken(tenant, number, event)
+        made = self._class(tenant)
+        return sharing.taken(event, made.pupil.learner, paused=made.paused)
+
     @property
     def _bytes(self) -> int:
         return 4 * self.embedder.dim
@@ -219,23 +236,15 @@ class School:
         made.number, made.policy = number, None
 
     def _remember(self, tenant: str, event: Event) -> None:
+        if isinstance(event, Imported):
+            return
         if isinstance(event, Judged):
             self.memory.judge(tenant, event.request, event.quality, weight=event.weight)
             return
         vector = vector_of(event)
         if not np.any(vector):
             return
-        trace = Trace(
-            namespace=tenant,
-            request=event.request,
-            model=event.answered or event.chosen,
-            propensity=event.propensity or 0.0,
-            at=event.at_s,
-            text=event.text,
-            cost_nanousd=event.cost_nanousd,
-            latency_s=event.latency_s,
-        )
-        self.memory.add(trace, vector)
+        self.memory.add(trace_of(tenant, event), vector)
 
     def _save(self, tenant: str, made: _Class) -> None:
         if made.number > made.saved:
@@ -362,6 +371,7 @@ class School:
             quality=pupil.levels(),
             signals=dict(pupil.signals),
             paused=made.paused,
+            imports=tuple(sharing.told(one) | {"teaches": teaches} for one, teaches in self.log.imports(tenant)),
         )
 
     def map(self, tenant: str) -> dict[str, Any]:
@@ -391,13 +401,7 @@ class School:
 
     def search(self, tenant: str, query: str | Sequence[float], k: int) -> list[dict[str, Any]] | Failure:
         """The nearest of what this organisation asked, nearest first. A vector has the embedder's dimension."""
-        if isinstance(query, str):
-            vector = self.embedder.embed([query])[0]
-        else:
-            if len(query) != self.embedder.dim:
-                detail = f"the vector has {len(query)} numbers; {self.embedder.name} has {self.embedder.dim}"
-                return bad("vector", detail)
-            vector = np.asarray(query, dtype=np.float32)
-        if not np.all(np.isfinite(vector)) or not np.any(vector):
-            return bad("query", "there is nothing to look for: send a text, or a vector of finite numbers, not all 0")
-        return [told(one) for one in self.memory.near(tenant, vector / np.linalg.norm(vector), k)]
+        vector = sought(query, self.embedder)
+        if isinstance(vector, Failure):
+            return vector
+        return [told(one) for one in self.memory.near(tenant, vector, k)]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from runtime.request import Json
 from runtime.wire import crosses
 
 NOBODYS = "default"
@@ -153,7 +154,8 @@ class Lessons:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What an organisation's learner has come to. `quality` holds (mean, standard deviation) by model."""
+    """What an organisation's learner has come to. `quality` holds (mean, standard deviation) by model; `imports` what
+    was taken in of other Raygates' learning, with its provenance."""
 
     prompts: int = 0
     judged: float = 0.0
@@ -167,3 +169,4 @@ class Summary:
     quality: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     signals: Mapping[str, int] = field(default_factory=dict)
     paused: bool = False
+    imports: tuple[Mapping[str, Json], ...] = ()

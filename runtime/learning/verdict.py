@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from runtime.learning import judging
 from runtime.learning.values import FeedbackGiven
+from runtime.memory.embed import Embedder, Vectors
 from runtime.outcome import Failure, FailureKind
 from runtime.sona.fairness import score as clipped
 
@@ -53,3 +56,17 @@ def unknown(request: str) -> Failure:
 
 def bad(param: str, detail: str) -> Failure:
     return Failure(kind=FailureKind.BAD_REQUEST, param=param, detail=detail, scope="request")
+
+
+def sought(query: str | Sequence[float], embedder: Embedder) -> Vectors | Failure:
+    """What to look for, as one vector of length one. A vector has the embedder's dimension."""
+    if isinstance(query, str):
+        vector = embedder.embed([query])[0]
+    else:
+        if len(query) != embedder.dim:
+            detail = f"the vector has {len(query)} numbers; {embedder.name} has {embedder.dim}"
+            return bad("vector", detail)
+        vector = np.asarray(query, dtype=np.float32)
+    if not np.all(np.isfinite(vector)) or not np.any(vector):
+        return bad("query", "there is nothing to look for: send a text, or a vector of finite numbers, not all 0")
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)

@@ -96,8 +96,8 @@ _HEADERS = TypeAdapter(_Header)
 _PATTERNS = TypeAdapter(Pattern)
 
 
-def export(folder: Path, bundle: Bundle) -> None:
-    """Write both files. The patterns come last and hold the checksums, so half an export is none."""
+def packed(bundle: Bundle) -> tuple[bytes, bytes]:
+    """What is in the file of patterns, which holds the checksums, and in that of adapters."""
     told = {name: str(value) for name, value in asdict(bundle.provenance).items()}
     tensors = {
         f"{name}.{side}": np.ascontiguousarray(matrix)
@@ -113,9 +113,15 @@ def export(folder: Path, bundle: Bundle) -> None:
         "adapters_sha256": sha256(adapters).hexdigest(),
         "adapters": {name: {"models": one.models, "seen": one.seen} for name, one in bundle.adapters.items()},
     }
+    return _line(header) + lines, adapters
+
+
+def export(folder: Path, bundle: Bundle) -> None:
+    """Write both files. The patterns come last, so half an export is none."""
+    patterns, adapters = packed(bundle)
     folder.mkdir(parents=True, exist_ok=True)
     put(folder / ADAPTERS, adapters)
-    put(folder / PATTERNS, _line(header) + lines)
+    put(folder / PATTERNS, patterns)
 
 
 def _line(said: Mapping[str, object]) -> bytes:
@@ -124,26 +130,31 @@ def _line(said: Mapping[str, object]) -> bytes:
 
 def read(folder: Path, embedder: Embedder) -> Bundle:
     """What somebody exported. Raises `BadBundle`; `OtherEmbedder` where its vectors mean nothing here."""
-    first, _, lines = _bytes(folder / PATTERNS).partition(b"\n")
+    return parsed(_bytes(folder / PATTERNS), _bytes(folder / ADAPTERS), embedder, where=f"{folder}/")
+
+
+def parsed(patterns: bytes, adapters: bytes, embedder: Embedder | None, *, where: str = "") -> Bundle:
+    """As `read`, of the files' bytes; `where` is said of them. Without an embedder any is taken: whoever kept them has
+    looked."""
+    first, _, lines = patterns.partition(b"\n")
     try:
         header = _HEADERS.validate_json(first)
     except ValidationError:
-        raise BadBundle(f"{folder / PATTERNS} does not begin with the provenance of an export") from None
+        raise BadBundle(f"{where}{PATTERNS} does not begin with the provenance of an export") from None
     if header.raygate_patterns != SCHEMA:
-        raise BadBundle(f"{folder} is of schema {header.raygate_patterns}, this version reads {SCHEMA}")
+        raise BadBundle(f"{where}{PATTERNS} is of schema {header.raygate_patterns}, this version reads {SCHEMA}")
     origin = header.provenance
-    if (origin.embedder, origin.dim) != (embedder.name, embedder.dim):
+    if embedder is not None and (origin.embedder, origin.dim) != (embedder.name, embedder.dim):
         raise OtherEmbedder(
-            f"{folder} was learned with {origin.embedder} ({origin.dim} numbers), here is {embedder.name} "
+            f"this was learned with {origin.embedder} ({origin.dim} numbers), here is {embedder.name} "
             f"({embedder.dim}): the vectors of one say nothing about the other's"
         )
-    adapters = _bytes(folder / ADAPTERS)
     for name, payload, told in (
         (PATTERNS, lines, header.patterns_sha256),
         (ADAPTERS, adapters, header.adapters_sha256),
     ):
         if sha256(payload).hexdigest() != told:
-            raise BadBundle(f"{folder / name} was altered or cut short: its checksum is another; export it anew")
+            raise BadBundle(f"{where}{name} was altered or cut short: its checksum is another; export it anew")
     return Bundle(
         provenance=origin,
         patterns=tuple(_pattern(line, origin, number) for number, line in enumerate(lines.splitlines(), 2)),
@@ -203,7 +214,7 @@ def merge_patterns(own: Sequence[Pattern], others: Sequence[Bundle], *, most: fl
     together = list(own)
     for bundle in others:
         theirs = sum(_seen(one) for one in bundle.patterns)
-        together += faded(bundle.patterns, factor=_share(theirs, ours, most))
+        together += faded(bundle.patterns, factor=share(theirs, ours, most))
     return merge(together)
 
 
@@ -211,7 +222,8 @@ def _seen(pattern: Pattern) -> float:
     return sum(pattern.seen.values())
 
 
-def _share(theirs: float, ours: float, most: float) -> float:
+def share(theirs: float, ours: float, most: float = 1.0) -> float:
+    """What an outcome of theirs counts, so that all of them are no more than `most` of ours."""
     return min(1.0, most * ours / theirs) if theirs > 0 else 1.0
 
 
@@ -223,7 +235,7 @@ def merge_weights(own: Weights, others: Sequence[Weights], *, rank: int, most: f
     mass = np.zeros(len(models))
     seen = 0.0
     for at, one in enumerate((own, *others)):
-        weight = one.seen if at == 0 else one.seen * _share(one.seen, ours, most)
+        weight = one.seen if at == 0 else one.seen * share(one.seen, ours, most)
         rows = [models.index(model) for model in one.models]
         total[rows] += weight * (one.up @ one.down)
         mass[rows] += weight

@@ -58,16 +58,36 @@ def learning_status(org: Org = "", url: Url = "", key: Key = "", as_json: Json =
 
 @learn_app.command("export")
 def export_learning(
-    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="FILE.jsonl; with --patterns FILE.zip.")],
+    *,
+    patterns: Annotated[bool, typer.Option("--patterns", help="What was learned, for `import`: no prompts.")] = False,
+    who: Annotated[str, typer.Option("--as", help="By what name others know it; else ORG@HOST.")] = "",
     org: Org = "",
     url: Url = "",
     key: Key = "",
     as_json: Json = False,
 ) -> None:
-    """Write every decision that is kept, with what came of it, as `evaluate` reads it."""
+    """Write every decision that is kept, with what came of it, as `evaluate` reads it; or what they taught."""
     from serve.cli import steer
 
+    if patterns:
+        steer.share(file, who=who, org=org, url=url, key=key, as_json=as_json)
+        return
     steer.export(file, org=org, url=url, key=key, as_json=as_json)
+
+
+@learn_app.command("import")
+def import_learning(
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="What `export --patterns` wrote elsewhere.")],
+    org: Org = "",
+    url: Url = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Learn what another Raygate learned, worth no more than what was judged here; refused from another embedder."""
+    from serve.cli import steer
+
+    steer.take_in(file, org=org, url=url, key=key, as_json=as_json)
 
 
 @learn_app.command("pause")

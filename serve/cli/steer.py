@@ -1,4 +1,4 @@
-"""`raygate learn` for admins, over HTTP: what was learned; its log as a file; to pause, to go back, to forget."""
+"""`raygate learn` for admins, over HTTP: what was learned; its log and patterns as files; to pause, go back, forget."""
 
 from __future__ import annotations
 
@@ -27,6 +27,55 @@ def export(file: Path, *, org: str, url: str, key: str, as_json: bool) -> None:
         print(f"{file}: {rows:,} decisions, {size:,} bytes; `{screen.program()} learn evaluate` reads it.")
 
 
+def share(file: Path, *, who: str, org: str, url: str, key: str, as_json: bool) -> None:
+    """What was learned into a file for other Raygates, which is there once it is whole. Raises `Ended`."""
+    if file.suffix.lower() != ".zip":
+        raise Ended(f"{file} will hold patterns and adapters; end its name in .zip")
+    target = place.target(url, key)
+    query = _of(org) | ({"who": who} if who else {})
+    size = http.download(target, "/admin/learning/patterns", query, file, what="asking for what was learned")
+    if as_json:
+        screen.as_json({"file": str(file), "bytes": size})
+    else:
+        print(f"{file}: {size:,} bytes; `{screen.program()} learn import` takes it in elsewhere.")
+
+
+def take_in(file: Path, *, org: str, url: str, key: str, as_json: bool) -> None:
+    """Learn what another Raygate shared. Raises `Ended`."""
+    try:
+        payload = file.read_bytes()
+    except OSError as error:
+        raise Ended(f"{file} cannot be read: {error.strerror}") from None
+    target = place.target(url, key)
+    with screen.waiting("learning it"), http.client(target) as client:
+        done = http.body_of(
+            target,
+            client.post(
+                "/admin/learning/patterns",
+                content=payload,
+                params=_of(org),
+                headers={"content-type": "application/zip"},
+            ),
+        )
+    if as_json:
+        screen.as_json(done)
+        return
+    print(f"{done['org']}: {_import(done)}.")
+    known = ", ".join(done["known"]) or "none yet; it counts once they are"
+    print(f"Of its {len(done['models'])} models these are known here: {known}.")
+    if done["paused"]:
+        print("Learning is paused: it counts once that is resumed.")
+    print(f"`{screen.program()} learn forget --request {done['request_id']}` takes it back.")
+
+
+def _import(one: Mapping[str, Any]) -> str:
+    adapters = f", adapters {' and '.join(one['adapters'])}" if one["adapters"] else ""
+    return (
+        f"{one['patterns']:,} patterns of {one['outcomes']:,.0f} outcomes{adapters}, "
+        f"learned by {one['who']} until {_when(one['learned_at'])}"
+    )
+
+
 def status(*, org: str, url: str, key: str, as_json: bool) -> None:
     """How learning stands. Raises `Ended`."""
     found = ask("GET", "learning", url=url, key=key, query=_of(org))
@@ -42,6 +91,9 @@ def status(*, org: str, url: str, key: str, as_json: bool) -> None:
         lines = [(name, f"{one['quality']:.2f} ± {one['doubt']:.2f}") for name, one in models]
         screen.console().print(screen.table(("model", "quality"), lines, right=("quality",)))
         print(f"\n{found['org']}: {found['prompts']:,} prompts, {found['judged']:,.0f} judged answers.")
+    for one in found.get("imports", ()):  # an older one says nothing of them
+        held = "" if one["teaches"] else " (gone back behind: it teaches nothing)"
+        print(f"Imported {_when(one['imported_at'])}: {_import(one)}{held}.")
     if found["paused"]:
         print(f"It is paused: what comes is kept, and learned once `{screen.program()} learn resume` says so.")
 

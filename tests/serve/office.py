@@ -66,7 +66,7 @@ class Office:
 
     async def ask(self, method: str, path: str, body: Any = None, key: str = ROOT) -> Call:
         headers = [(b"authorization", f"Bearer {key}".encode())]
-        data = b"" if body is None else json.dumps(body).encode()
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         path, _, query = path.partition("?")
         call = Call(method, f"/admin/{path}", body=data, headers=headers)
         call.scope["query_string"] = query.encode()

@@ -88,3 +88,31 @@ def test_export_is_a_file_once_it_is_whole(tmp_path: Path, capsys: pytest.Captur
 def test_nobody_forgets_everything_by_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--request" in refused(capsys, "learn", "forget")
     assert ".jsonl" in refused(capsys, "learn", "export", "log.csv")
+    assert ".zip" in refused(capsys, "learn", "export", "--patterns", "log.jsonl")
+    assert "cannot be read" in refused(capsys, "learn", "import", "nowhere.zip")
+
+
+IMPORTED = {
+    "request_id": "import:berlin", "who": "berlin", "learned_at": 1_790_000_000.0, "imported_at": 1_790_000_000.0,
+    "embedder": "e", "patterns": 3, "outcomes": 80.0, "models": ["a/m", "b/m"], "adapters": ["micro"],
+}
+
+
+def test_what_was_learned_travels_as_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "patterns.zip"
+    path, out = typed(b"PK...", capsys, "export", "--patterns", str(file), "--as", "berlin")
+    assert path == "/admin/learning/patterns?who=berlin"
+    assert file.read_bytes() == b"PK..."
+    path, out = typed({**IMPORTED, "org": "acme", "paused": False, "known": ["a/m"]}, capsys, "import", str(file))
+    assert path == "/admin/learning/patterns"
+    assert "3 patterns of 80 outcomes, adapters micro, learned by berlin until 2026-09-21" in out
+    assert "known here: a/m" in out
+    assert "forget --request import:berlin" in out
+
+
+def test_status_names_whose_knowledge_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    there = [{**IMPORTED, "teaches": True}, {**IMPORTED, "who": "oslo", "teaches": False}]
+    _, out = typed({**STATE, "imports": there}, capsys, "status")
+    assert "learned by berlin" in out
+    assert "gone back behind" in out.partition("oslo")[2]
+    assert "gone back behind" not in out.partition("oslo")[0]

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from runtime.learning.sharing import MOST_BYTES, zipped
+from runtime.memory.embed import HashedNgrams
 from runtime.sona.evaluate import Always, evaluate
+from runtime.sona.federate import Bundle, Provenance
 from runtime.sona.trajectory import read
 from tests.fakes.asgi import Call
 from tests.fakes.learning import Near, actor, edge_learning
@@ -135,3 +138,38 @@ async def test_a_calibration_is_learned_and_noted(school: School) -> None:
     assert (wrong.status, "outcomes.0.tried" in wrong.error()["message"]) == (400, True)
     made = await school.got("POST", "keys", {"name": "ci"})
     assert (await school.ask("POST", "learning/outcomes", told, key=made["key"])).status == 403
+
+
+async def test_what_one_organisation_learned_teaches_another_if_an_admin_wants_it(school: School) -> None:
+    await school.asked(*range(20), score=1.0)
+    call = await school.ask("GET", "learning/patterns?who=berlin")
+    assert (call.status, call.headers["content-type"]) == (200, "application/zip")
+    done = await school.got("POST", "learning/patterns?org=other", call.body)
+    schema = described("POST", "/admin/learning/patterns")["responses"]["200"]["content"]["application/json"]["schema"]
+    valid(schema, done)
+    assert (done["org"], done["who"], done["known"]) == ("other", "berlin", [])
+    state = await school.got("GET", "learning?org=other")
+    valid(described("GET", "/admin/learning")["responses"]["200"]["content"]["application/json"]["schema"], state)
+    assert [one["who"] for one in state["imports"]] == ["berlin"]
+    again = await school.ask("POST", "learning/patterns?org=other", call.body)
+    assert (again.status, again.error()["code"]) == (409, "already_imported")
+    own = (await school.ask("GET", "learning/patterns")).body
+    assert (await school.ask("POST", "learning/patterns", own)).status == 409
+    trail = (await school.got("GET", "audit"))["entries"]
+    assert {"learning.share", "learning.import"} <= {one["what"] for one in trail}
+    made = await school.got("POST", "keys", {"name": "ci"})
+    for method in ("GET", "POST"):
+        assert (await school.ask(method, "learning/patterns", call.body, key=made["key"])).status == 403
+
+
+async def test_what_is_no_export_of_ours_is_refused_and_says_why(school: School) -> None:
+    other = HashedNgrams(32)
+    foreign = Bundle(provenance=Provenance(who="x", at=1.0, embedder=other.name, dim=other.dim))
+    wrong = await school.ask("POST", "learning/patterns", zipped(foreign))
+    assert (wrong.status, wrong.error()["code"]) == (409, "other_embedder")
+    assert other.name in wrong.error()["message"]
+    for body in (b"", b"no zip"):
+        call = await school.ask("POST", "learning/patterns", body)
+        assert (call.status, call.error()["code"]) == (400, "bad_export")
+    assert (await school.ask("POST", "learning/patterns", b"x" * (MOST_BYTES + 1))).status == 413
+    assert (await school.ask("GET", "learning/patterns?who=%0A")).status == 400
