@@ -132,6 +132,12 @@ class Adviser:
             corrections = learner.refined.corrections(vector)
             for one in able:
                 terms[one]["correction"] = round(float(corrections[at[made.names[one]]]), 4)
+            if (nearest := learner.refined.nearest(vector)) is not None:
+                pattern, similarity = nearest
+                said = learner.refined.said_by(pattern)
+                for one in able:
+                    terms[one] |= {"pattern": pattern.name, "pattern_says": round(said[at[made.names[one]]], 4)}
+                terms[first] |= {"pattern_similarity": round(similarity, 4), "pattern_prompts": round(pattern.size, 1)}
         if how.shadow:
             return Advice(why=f"in shadow; it would ask {made.names[first]}", terms=terms, decision=decision)
         return Advice(order=(first, *rest, *behind), terms=terms, decision=decision)

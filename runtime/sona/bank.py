@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,11 @@ class Pattern:
     won: dict[str, float] = field(default_factory=dict)
     used_at: float = 0.0
     source: str = "local"
+
+    @property
+    def name(self) -> str:
+        """The same as long as its centre is: until patterns are found or merged again."""
+        return "p-" + blake2b(np.array(self.centre, dtype="<f4").tobytes(), digest_size=4).hexdigest()
 
     def quality(self, model: str, *, prior: float, weight: float = 4.0) -> float:
         """Mean quality of a model here, drawn towards `prior` as by `weight` prompts."""

@@ -131,9 +131,20 @@ class Refinement:
         if parts.memory and self._kept:
             extra += self._remembered(vector)
         if parts.bank and len(self._centres):
-            pattern = self.patterns[int(np.argmax(self._centres @ vector))]
-            extra += [pattern.quality(model, prior=0.0, weight=parts.doubt) for model in self.models]
+            extra += self.said_by(self.patterns[int(np.argmax(self._centres @ vector))])
         return np.asarray(np.clip(extra, -parts.bound, parts.bound))
+
+    def said_by(self, pattern: Pattern) -> list[float]:
+        """What a pattern alone adds for each model."""
+        return [pattern.quality(model, prior=0.0, weight=self.parts.doubt) for model in self.models]
+
+    def nearest(self, vector: Floats) -> tuple[Pattern, float] | None:
+        """The pattern that a prompt belongs to, and its cosine; None where patterns take no part."""
+        if not self.parts.bank or not len(self._centres):
+            return None
+        cosines = self._centres @ vector
+        at = int(np.argmax(cosines))
+        return self.patterns[at], float(cosines[at])
 
     def _remembered(self, vector: Floats) -> Floats:
         count = len(self._kept)

@@ -135,6 +135,26 @@ def test_parts_that_take_part_are_explained_and_decide() -> None:
     assert (first(made, f"{POEM} 900"), first(made, f"{SUM} 900")) == ("cheap/one", "dear/one")
 
 
+def test_the_pattern_that_a_prompt_belongs_to_is_named_with_what_it_says() -> None:
+    outcomes = {(POEM, CHEAP): 0.95, (POEM, DEAR): 0.95, (SUM, CHEAP): 0.05, (SUM, DEAR): 0.95}
+    made = adviser(experienced(outcomes, rounds=130, parts=("bank",)))
+    sums = [made.advise(ENTRIES, asking(f"{SUM} {number}"), SURE).terms for number in (901, 901, 902)]
+    learner = made.policies["default"].learner
+    assert learner.refined is not None
+    patterns = {one.name: one for one in learner.refined.patterns}
+    assert len(patterns) == len(learner.refined.patterns) > 1
+    assert sums[0] == sums[1]
+    for terms in sums:
+        (name,) = {one["pattern"] for one in terms.values()}
+        for one in terms.values():
+            # Nothing else takes part, so it is all of the correction.
+            assert one["pattern_says"] == one["correction"]
+        chosen = next(one for one in terms.values() if one["learned"] == "chosen")
+        assert chosen["pattern_prompts"] == round(patterns[str(name)].size, 1)
+    (poem,) = {one["pattern"] for one in made.advise(ENTRIES, asking(f"{POEM} 901"), SURE).terms.values()}
+    assert poem != next(iter(sums[0].values()))["pattern"]
+
+
 @pytest.mark.parametrize(
     ("lesson", "text", "word"),
     [

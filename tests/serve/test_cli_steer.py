@@ -93,8 +93,15 @@ def test_nobody_forgets_everything_by_mistake(capsys: pytest.CaptureFixture[str]
 
 
 IMPORTED = {
-    "request_id": "import:berlin", "who": "berlin", "learned_at": 1_790_000_000.0, "imported_at": 1_790_000_000.0,
-    "embedder": "e", "patterns": 3, "outcomes": 80.0, "models": ["a/m", "b/m"], "adapters": ["micro"],
+    "request_id": "import:berlin",
+    "who": "berlin",
+    "learned_at": 1_790_000_000.0,
+    "imported_at": 1_790_000_000.0,
+    "embedder": "e",
+    "patterns": 3,
+    "outcomes": 80.0,
+    "models": ["a/m", "b/m"],
+    "adapters": ["micro"],
 }
 
 
