@@ -90,7 +90,10 @@ class EdgeLearning:
 
     def follow(self, settings: LearningSettings) -> None:
         """These settings hold from now on."""
+        turned = settings.embedder != self.settings.embedder
         self.settings = settings
+        if turned:
+            self._see_anew()
         if self.judge is not None:
             self.judge.settings = settings.judge if settings.enabled else None
 
@@ -169,6 +172,16 @@ class EdgeLearning:
 
     # Its life.
 
+    def _see_anew(self) -> None:
+        """By another embedder: begin as in the first second. No policy of the old one is asked about a vector of it."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        self.adviser, self._known = None, {}
+        self._awake.clear()
+        if tasks:
+            self.wake()
+
     def wake(self) -> None:
         """Read the embedder and follow the owner, once."""
         if not self._tasks:
@@ -210,13 +223,15 @@ class EdgeLearning:
         return read(made, adviser.embedder, keep_text=adviser.keep_text)
 
     async def _live(self) -> None:
+        name = self.settings.embedder
+
         def made() -> Adviser:
             import numpy as np
 
             from runtime.learning.adviser import Adviser
             from runtime.memory.form import learner_embedder
 
-            embedder = learner_embedder()
+            embedder = learner_embedder(name)
             embedder.embed(["The first one takes longer."])
             return Adviser(
                 embedder, np.random.default_rng(self._rng.getrandbits(64)), keep_text=self.settings.keep_text
@@ -275,6 +290,10 @@ class EdgeLearning:
         for tenant, lesson in lessons.of.items():
             policy = await asyncio.to_thread(taught, lesson)
             if tenant not in self._known or self.adviser is None:
+                continue
+            if lesson.embedder and lesson.embedder != self.adviser.embedder.name:
+                # The owner has not turned yet, or this edge has not: each looks at the settings in its own time.
+                self._known[tenant] = lesson.stamp
                 continue
             self._known[tenant] = lesson.stamp
             # An owner that has lost everything teaches nothing; what it taught before is still better than that.

@@ -243,7 +243,10 @@ class RuVectorActor:
         ours, known = settings.learning, _known(settings)
         if self._school is None or (ours, known) != (self._under, self._known):
             self._close()
-            embedder = learner_embedder()
+            embedder = learner_embedder(ours.embedder)
+            if ours.embedder != self._under.embedder:
+                # Numbers of another log: whoever follows is to see that all is new.
+                self._incarnation = self._kept.next_incarnation(RUVECTOR)
             how = Schooling(
                 warm_up=ours.warm_up,
                 explore_share=ours.explore_share,

@@ -340,7 +340,7 @@ class School:
     def lesson(self, tenant: str, incarnation: int) -> Lesson:
         made = self._classes.get(tenant)
         if made is None:
-            return Lesson(stamp=(incarnation, 0))
+            return Lesson(stamp=(incarnation, 0), embedder=self.embedder.name)
         if made.policy is None:
             made.policy = made.pupil.policy()
         pupil = made.pupil
@@ -350,6 +350,7 @@ class School:
             judged=pupil.judged,
             prompts=pupil.prompts,
             emptied=made.emptied,
+            embedder=self.embedder.name,
         )
 
     def summary(self, tenant: str) -> Summary:

@@ -134,13 +134,15 @@ class Taken:
 class Lesson:
     """One organisation's policy: `payload` is a learner's state (`runtime.sona.state`), empty before there is one.
     `judged` is how much feedback it rests on, `prompts` how many requests it has seen. `emptied`: somebody wanted it
-    forgotten, so that an empty one takes the place of whatever was taught before."""
+    forgotten, so that an empty one takes the place of whatever was taught before. `embedder` made the vectors that it
+    rests on: to who sees with another one it says nothing."""
 
     stamp: Stamp
     payload: bytes = b""
     judged: float = 0.0
     prompts: int = 0
     emptied: bool = False
+    embedder: str = ""
 
 
 @crosses

@@ -147,8 +147,11 @@ class Cached:
         return np.stack([found[key] for key in keys]) if keys else np.zeros((0, self.dim), dtype=np.float32)
 
 
-def default_embedder() -> Embedder:
-    """Wordllama where it is installed, else hashed n-grams; cached."""
-    if importlib.util.find_spec("wordllama") is None:
+def default_embedder(name: str = "auto") -> Embedder:
+    """`wordllama` (raises `ImportError` where it is not installed) or `hashed`; `auto` is the first where it is there,
+    else the second. Cached."""
+    if name == "hashed":
+        return Cached(HashedNgrams())
+    if name == "auto" and importlib.util.find_spec("wordllama") is None:
         return Cached(HashedNgrams())
     return Cached(WordLlamaEmbedder())

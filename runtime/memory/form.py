@@ -89,6 +89,6 @@ class Formed:
         return normalise(np.concatenate([self._inner.embed(texts), forms], axis=1, dtype=np.float32))
 
 
-def learner_embedder() -> Embedder:
-    """What the learner sees prompts with, unless configured otherwise: meaning and form, offline, cached."""
-    return Cached(Formed(default_embedder()))
+def learner_embedder(name: str = "auto") -> Embedder:
+    """What the learner sees prompts with: meaning, by the embedder of this name, and form; offline, cached."""
+    return Cached(Formed(default_embedder(name)))

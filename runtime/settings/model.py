@@ -348,6 +348,8 @@ class LearningSettings(_Part):
     `feedback_per_min` times a minute. With `priors` it starts from what was published of models, else from their prices
     alone. With `judge` a model grades some of the answers. `parts` refine what is expected of models, set as by one of
     the first system's presets or, without `preset`, as they were measured; none of them helped on recorded outcomes.
+    `embedder` makes vectors of prompts; `auto` is wordllama where it is there, else hashed n-grams. What one learned
+    says nothing to another: with another one learning begins with nothing, and going back finds what was there.
     """
 
     enabled: bool = True
@@ -357,6 +359,7 @@ class LearningSettings(_Part):
     keep: Annotated[int, Field(ge=1_000)] = 50_000
     keep_text: bool = False
     priors: bool = True
+    embedder: Literal["auto", "wordllama", "hashed"] = "auto"
     feedback_per_min: Count = 120
     judge: JudgeSettings | None = None
     parts: tuple[Literal["memory", "micro", "base", "bank", "calibration"], ...] = ()

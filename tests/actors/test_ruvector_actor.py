@@ -14,12 +14,14 @@ import pytest
 from actors.learning import MOST_WAITING, NOT_READY, EdgeLearning
 from actors.refs import Unreachable
 from actors.ruvector_actor import RuVectorActor
+from actors.store import Store
 from runtime.balance.entry import Asked, Candidate, Entry
 from runtime.learning.advice import Decision, Learned
 from runtime.learning.values import FeedbackGiven, Lessons, Taken, Trajectory
 from runtime.memory.form import learner_embedder
 from runtime.outcome import Attempt, Completion, Failure
 from runtime.request import ask
+from runtime.settings import LearningSettings, Settings
 from tests.fakes.learning import Near, actor, edge_learning
 
 EMBEDDER = learner_embedder()
@@ -238,6 +240,48 @@ async def test_an_edge_reads_no_embedder_before_somebody_asks() -> None:
     assert learning.adviser is None
     assert not learning._tasks
     await learning.stop()
+
+
+def turned(owner: RuVectorActor, folder: Path, embedder: str) -> None:
+    said = {"learning": {"warm_up": WARM_UP, "embedder": embedder}}
+    Store(folder).put_settings(Settings.model_validate(said).to_document())
+    owner._look_at = 0.0
+
+
+async def test_another_embedder_begins_with_nothing_and_going_back_finds_what_was_there(tmp_path: Path) -> None:
+    owner = actor(tmp_path, warm_up=WARM_UP)
+    await owner.take([decided(number) for number in range(12)])
+    before = await lesson(owner)
+    turned(owner, tmp_path, "hashed")
+    await owner.take([decided(number) for number in range(20, 32)])  # of the old one: refused, never mixed
+    other = await lesson(owner)
+    assert (other.payload, other.prompts) == (b"", 0)
+    assert other.embedder.startswith("hashed")
+    assert other.stamp[0] > before.stamp[0]
+    turned(owner, tmp_path, "auto")
+    await owner.take([decided(1)])
+    after = await lesson(owner)
+    assert (after.payload, after.prompts, after.embedder) == (before.payload, 12, EMBEDDER.name)
+    await owner.close()
+
+
+async def test_an_edge_turns_to_another_embedder_and_goes_by_no_policy_of_the_old_one(tmp_path: Path) -> None:
+    owner = actor(tmp_path, warm_up=WARM_UP)
+    await owner.take([decided(number) for number in range(12)])
+    old = await lesson(owner)
+    learning = edge_learning(Near(owner))
+    adviser = await learning.awake()
+    learning._known["default"] = (0, 0)
+    await learning._adopt(Lessons(incarnation=1, of={"default": old}))
+    assert "default" in adviser.policies
+    learning.follow(LearningSettings(embedder="hashed"))
+    turned = await learning.awake()
+    assert turned.embedder.name.startswith("hashed")
+    learning._known["default"] = (0, 0)
+    await learning._adopt(Lessons(incarnation=1, of={"default": old}))
+    assert turned.policies == {}
+    await learning.stop()
+    await owner.close()
 
 
 def test_what_is_on_disk_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
