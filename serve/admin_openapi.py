@@ -18,7 +18,7 @@ from runtime.ledger.periods import Period
 from runtime.ledger.report import BY
 from runtime.ledger.store.tally import MEASURES
 from serve.admin import EVENTS, FILES, LEARNING, PREFIX, WAYS, Way
-from serve.admin_learning import LINES
+from serve.admin_learning import LINES, ZIP
 from serve.events import LARGEST
 
 Json = dict[str, Any]
@@ -40,6 +40,10 @@ QUERY: Mapping[str, Json] = {
     "format": {
         "description": "How it is written; `csv` unless said.",
         "schema": {"enum": [one.value for one in Format]},
+    },
+    "who": {
+        "description": "By what name others know who learned it; else ORG@HOST.",
+        "schema": {**_TEXT, "pattern": r"^[A-Za-z0-9_.@:+-][A-Za-z0-9_.@:+/-]{0,99}$"},
     },
     "org": {"description": "Whose; else the organisation of the key that asks.", "schema": _TEXT},
     "type": {
@@ -95,6 +99,7 @@ _KEY = {
     "expires_at": _or_null(_REAL),
     "revoked": _YES_OR_NO,
 }
+_ZIP: Json = {ZIP.decode(): {"schema": {**_TEXT, "format": "binary"}}}
 _IMPORTED = {
     **dict.fromkeys(("request_id", "who", "embedder"), _TEXT),
     **dict.fromkeys(("learned_at", "imported_at", "outcomes"), _REAL),
@@ -281,10 +286,14 @@ def operation(way: Way) -> Json:
     }
     if way.body is not None:
         said["requestBody"] = {"required": True, "content": _json(way.body.__name__)}
+    if way.ask == "learning_take_in":
+        said["requestBody"] = {"required": True, "content": _ZIP}
     return said
 
 
 def _content(way: Way) -> Json:
+    if way.ask == "learning_share":
+        return _ZIP
     if way.ask.startswith(LEARNING) and way.file:
         return {LINES.decode(): {}}
     if way.ask == EVENTS:
