@@ -36,7 +36,7 @@ class BreakerPolicy:
     failures: int = 5
     open_s: float = 30.0
     probe_ttl_s: float = 30.0
-    open_max_s: float = 300.0
+    open_max_s: float = 60.0
     ramp_s: float = 10.0
 
 

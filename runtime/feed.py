@@ -523,7 +523,7 @@ class AuthorityPolicy:
     span_s: float = 10.0
     min_calls: int = 10
     edge_ttl_s: float = 30.0
-    open_max_s: float = 300.0
+    open_max_s: float = 60.0
     ramp_s: float = 10.0
     health_every_s: float = 30.0
 

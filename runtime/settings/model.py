@@ -244,7 +244,7 @@ class BreakerSettings(_Part):
 
     failures: Count = 5
     open_s: Seconds = 30.0
-    open_max_s: Seconds = 300.0
+    open_max_s: Seconds = 60.0
     probe_ttl_s: Seconds = 30.0
     ramp_s: Annotated[float, Field(ge=0)] = 10.0
 

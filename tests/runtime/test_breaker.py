@@ -23,9 +23,9 @@ def permit(breaker: Breaker, now: float) -> Permit:
     return admitted
 
 
-def tripped(now: float = 0.0) -> Breaker:
-    breaker = Breaker(POLICY)
-    for _ in range(POLICY.failures):
+def tripped(now: float = 0.0, policy: BreakerPolicy = POLICY) -> Breaker:
+    breaker = Breaker(policy)
+    for _ in range(policy.failures):
         breaker.settle(permit(breaker, now), Blame.BAD, now)
     return breaker
 
@@ -136,7 +136,7 @@ def reopened(breaker: Breaker, now: float) -> float:
 
 
 def test_it_stays_open_twice_as_long_each_time_up_to_a_bound() -> None:
-    breaker, now, stays = tripped(now=0.0), 0.0, []
+    breaker, now, stays = tripped(0.0, BreakerPolicy(open_max_s=300.0)), 0.0, []
     for _ in range(6):
         now += breaker.retry_in_s(now)
         stays.append(reopened(breaker, now))
