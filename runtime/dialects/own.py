@@ -17,15 +17,13 @@ from collections.abc import Collection
 from importlib import import_module
 from typing import cast
 
-import orjson
-
-from runtime.dialects.base import ChunkDecoder, Dialect, HttpCall, HttpReply, Target
+from runtime.dialects.base import Dialect, Target
 from runtime.dialects.encoding import MARK, beyond_text, get, post
+from runtime.dialects.plain import Plain, cannot
 from runtime.dialects.registry import DIALECTS
-from runtime.dialects.status import failure_of_reply, malformed, object_of, refused
-from runtime.dialects.whole import WholeReply
-from runtime.outcome import Embeddings, Failure, FailureKind, Outcome
-from runtime.request import EmbedRequest, Json, Request, Role, TextPart
+from runtime.dialects.status import malformed, object_of, refused
+from runtime.outcome import Failure
+from runtime.request import Request, Role, TextPart
 
 __all__ = ["BadDialect", "Plain", "find", "get", "malformed", "object_of", "post", "refused", "text_alone"]
 
@@ -34,56 +32,16 @@ class BadDialect(ValueError):
     """Why there is no such dialect, for whoever wrote the settings."""
 
 
-class Plain:
-    """What answers text with text, and has nothing else: no embeddings, no list of models, no word for its health."""
-
-    name = ""
-    json_streams = False
-
-    def encode(self, request: Request, target: Target) -> HttpCall | Failure:
-        """The call for this request. What the API cannot say is refused, or named in `HttpCall.dropped`."""
-        raise NotImplementedError
-
-    def decode(self, reply: HttpReply, target: Target) -> Outcome:
-        """The completion in a reply of any status, or why there is none."""
-        raise NotImplementedError
-
-    def decoder(self, target: Target) -> ChunkDecoder:
-        return WholeReply(target, self._read)
-
-    def _read(self, body: dict[str, Json], target: Target) -> Outcome:
-        return self.decode(HttpReply(status=200, headers={}, body=orjson.dumps(body)), target)
-
-    def encode_embed(self, request: EmbedRequest, target: Target) -> HttpCall | Failure:
-        return _cannot(target, "makes no embeddings; ask another provider for them")
-
-    def decode_embed(self, reply: HttpReply, target: Target) -> Embeddings | Failure:
-        return _cannot(target, "makes no embeddings; ask another provider for them")
-
-    def list_models(self, target: Target) -> HttpCall | Failure:
-        return _cannot(target, "does not list its models; name them in the settings")
-
-    def decode_models(self, reply: HttpReply, target: Target) -> tuple[str, ...] | Failure:
-        return _cannot(target, "does not list its models; name them in the settings")
-
-    def health(self, target: Target) -> HttpCall | Failure:
-        return get(target, "", {})
-
-    def decode_health(self, reply: HttpReply, target: Target) -> Failure | None:
-        """Whoever answers at all is there; what stands at the root of an API nobody knows."""
-        return failure_of_reply(reply, target) if reply.status >= 500 else None
-
-
 def text_alone(request: Request, target: Target, *, carries: Collection[str] = ()) -> list[str] | Failure:
     """For an API of turns of text, and the fields that it `carries`: what of this request it has no place for, by name;
     a failure where the request would mean something else without it (pictures, tools, a schema)."""
     for position, message in enumerate(request.messages):
         if message.role is Role.TOOL or any(not isinstance(part, TextPart) for part in message.parts):
-            return _cannot(target, "takes text alone; ask another provider", param=f"messages[{position}].content")
+            return cannot(target, "takes text alone; ask another provider", param=f"messages[{position}].content")
     if request.tools:
-        return _cannot(target, "calls no tools; leave them out, or ask another provider", param="tools[0]")
+        return cannot(target, "calls no tools; leave them out, or ask another provider", param="tools[0]")
     if request.response_format is not None and request.response_format.kind == "json_schema":
-        return _cannot(target, "keeps to no JSON schema; ask another provider", param="response_format")
+        return cannot(target, "keeps to no JSON schema; ask another provider", param="response_format")
     return [
         *(name for name in beyond_text(request) if name not in carries),
         *(path for path in request.extra if not path.startswith(MARK)),
@@ -115,7 +73,3 @@ def find(name: str) -> Dialect:
 
 
 _ASKED = tuple(name for name, one in vars(Plain).items() if callable(one) and not name.startswith("_"))
-
-
-def _cannot(target: Target, what: str, *, param: str | None = None) -> Failure:
-    return refused(target, FailureKind.UNSUPPORTED, f"{target.provider} {what}", param=param)

@@ -31,9 +31,9 @@ MOST_ROWS = 1_000
 
 
 @contextmanager
-def running_meters() -> Iterator[dict[str, Meter]]:
+def running_meters(meters: dict[str, Meter] | None = None) -> Iterator[dict[str, Meter]]:
     """Meters in a thread of their own: they outlive the loop of a single test, and so no breaker opens on them."""
-    meters = {name: Meter() for name in METERS}
+    meters = meters or {name: Meter() for name in METERS}
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -33,7 +33,8 @@ def net() -> Iterator[Net]:
 
 @pytest.fixture(scope="session")
 def meters(net: Net) -> Iterator[dict[str, Meter]]:
-    from tests.cluster.load import running_meters
+    from tests.chaos.money import running_meters
+    from tests.cluster.load import meters_at
 
-    with running_meters(net.outer(1)) as meters:
+    with running_meters(meters_at(net.outer(1))) as meters:
         yield meters

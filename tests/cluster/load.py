@@ -11,8 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -165,27 +164,8 @@ def told(asked: Sequence[Asked], since_s: float) -> str:
 # The meters.
 
 
-@contextmanager
-def running_meters(address: str) -> Iterator[dict[str, Meter]]:
-    """Meters at this address, in a thread of their own."""
-    meters = {name: Meter(host=address, fates=WELL, seed=at) for at, name in enumerate(METERS)}
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    def run(what: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(what, loop).result(timeout=30)
-
-    for meter in meters.values():
-        run(meter.start())
-    try:
-        yield meters
-    finally:
-        for meter in meters.values():
-            run(meter.stop())
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+def meters_at(address: str) -> dict[str, Meter]:
+    return {name: Meter(host=address, fates=WELL, seed=at) for at, name in enumerate(METERS)}
 
 
 def providers(meters: Mapping[str, Meter]) -> dict[str, Any]:

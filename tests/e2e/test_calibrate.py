@@ -13,20 +13,9 @@ import pytest
 
 from serve.cli import main
 from tests.e2e.conftest import Live, settings, until
+from tests.e2e.test_learning import THINGS
 
 SMALL, LARGE = "small/one", "large/one"
-THINGS = (
-    "the sea",
-    "a grey cat",
-    "old trees",
-    "my mother",
-    "the moon",
-    "rain",
-    "winter",
-    "a red boat",
-    "bread",
-    "dust",
-)
 
 
 def scripted(price: float, text: str) -> dict[str, Any]:

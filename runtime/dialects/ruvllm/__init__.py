@@ -12,22 +12,21 @@ from __future__ import annotations
 
 from runtime.dialects.base import HttpCall, HttpReply, Target
 from runtime.dialects.encoding import get
+from runtime.dialects.plain import Plain
 from runtime.dialects.ruvllm.decode import completion_of, decode_health, decode_query
 from runtime.dialects.ruvllm.encode import NAME, encode_query, headers_of
 from runtime.dialects.ruvllm.parse import parse_request
-from runtime.dialects.status import refused
 from runtime.dialects.whole import WholeReply
-from runtime.outcome import Embeddings, Failure, FailureKind, Outcome
-from runtime.request import EmbedRequest, Request
+from runtime.outcome import Failure, Outcome
+from runtime.request import Request
 
 __all__ = ["NAME", "RuvLLM", "parse_request"]
 
 
-class RuvLLM:
+class RuvLLM(Plain):
     """The dialect. `Target.options["session_id"]` continues a session that the server keeps."""
 
     name = NAME
-    json_streams = False
 
     def encode(self, request: Request, target: Target) -> HttpCall | Failure:
         return encode_query(request, target)
@@ -38,24 +37,8 @@ class RuvLLM:
     def decoder(self, target: Target) -> WholeReply:
         return WholeReply(target, completion_of)
 
-    def encode_embed(self, request: EmbedRequest, target: Target) -> HttpCall | Failure:
-        return _cannot(target, "makes no embeddings; ask another provider for them")
-
-    def decode_embed(self, reply: HttpReply, target: Target) -> Embeddings | Failure:
-        return _cannot(target, "makes no embeddings; ask another provider for them")
-
-    def list_models(self, target: Target) -> HttpCall | Failure:
-        return _cannot(target, "does not list its models; name them in the settings")
-
-    def decode_models(self, reply: HttpReply, target: Target) -> tuple[str, ...] | Failure:
-        return _cannot(target, "does not list its models; name them in the settings")
-
     def health(self, target: Target) -> HttpCall | Failure:
         return get(target, "health", headers_of(target))
 
     def decode_health(self, reply: HttpReply, target: Target) -> Failure | None:
         return decode_health(reply, target)
-
-
-def _cannot(target: Target, what: str) -> Failure:
-    return refused(target, FailureKind.UNSUPPORTED, f"ruvLLM {what}")
