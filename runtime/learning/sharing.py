@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -129,7 +130,7 @@ def unzipped(payload: bytes, embedder: Embedder | None) -> Bundle:
     try:
         with zipfile.ZipFile(io.BytesIO(payload)) as file:
             patterns, adapters = (_member(file, name) for name in (PATTERNS, ADAPTERS))
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         if isinstance(error, BadBundle):
             raise
         raise BadBundle(f"this is no export of patterns: it should be a zip with {PATTERNS} and {ADAPTERS}") from None
@@ -142,6 +143,8 @@ def unzipped(payload: bytes, embedder: Embedder | None) -> Bundle:
 
 
 def _member(file: zipfile.ZipFile, name: str) -> bytes:
+    if file.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadBundle(f"{name} is packed in a way that no export has")
     with file.open(name) as part:
         found = part.read(MOST_BYTES + 1)  # whatever its header says of its size
     if len(found) > MOST_BYTES:

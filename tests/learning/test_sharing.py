@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from runtime.learning.pupil import Schooling
 from runtime.learning.school import School
 from runtime.memory.embed import HashedNgrams
 from runtime.outcome import Failure
-from runtime.sona.federate import PATTERNS
+from runtime.sona.federate import PATTERNS, BadBundle
 from runtime.sona.refine import parts_of
 from tests.learning.test_school import CHEAP, DEAR, EMBEDDER, HOW, TOPICS, decided, judge, lived, opened
 
@@ -163,6 +164,15 @@ def test_another_embedders_patterns_are_refused_by_name(school: School, tmp_path
     assert refused.code == sharing.OTHER_EMBEDDER
     assert embedder.name in refused.detail
     assert school.summary(TENANT).imports == ()
+
+
+def test_an_export_with_any_byte_changed_is_read_or_refused(school: School, tmp_path: Path) -> None:
+    payload = elsewhere(tmp_path)
+    for at in range(len(payload)):
+        for bit in (1, 16, 128):
+            altered = payload[:at] + bytes([payload[at] ^ bit]) + payload[at + 1 :]
+            with suppress(BadBundle):
+                sharing.unzipped(altered, EMBEDDER)
 
 
 def test_what_is_no_export_is_refused_whatever_it_is(school: School, tmp_path: Path) -> None:
