@@ -127,6 +127,8 @@ class Reader:
                 cwd=self.there,
                 env=self._env(),
                 start_new_session=True,
+                # Whoever is run in the background (nohup, some CI) hears no ^C, and its children neither.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # a call of C alone
             )
             assert running.stdin is not None
             running.stdin.write(given)
