@@ -20,7 +20,7 @@ import orjson
 from runtime.learning import judging
 from runtime.models import NANOUSD, Pricing
 from serve.cli.errors import Ended
-from serve.cli.replay.lines import Answer, Asked, Wrong, request_of
+from serve.cli.replay.lines import Answer, Asked, Wrong, object_in, request_of
 
 TOKENS_OF_ANSWER = 400
 """How long an answer is taken to be where the request sets no limit."""
@@ -88,12 +88,7 @@ def _lines(file: Path) -> list[tuple[int, bytes]]:
 
 
 def _sample(number: int, line: bytes) -> Sample:
-    try:
-        said = orjson.loads(line)
-    except ValueError:
-        raise Wrong(f"line {number} is no JSON") from None
-    if not isinstance(said, dict):
-        raise Wrong(f"line {number} is no JSON object")
+    said = object_in(number, line)
     scores, costs = (_by_model(said.pop(name, None), f"line {number}: {name}") for name in ("scores", "costs"))
     one = request_of(number, orjson.dumps(said), "")
     text = next((_text(each) for each in reversed(one.body["messages"]) if _text(each)), "")

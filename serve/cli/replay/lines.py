@@ -113,14 +113,20 @@ def met(text: str, expect: Sequence[str]) -> bool | None:
     return any(one.casefold() in text.casefold() for one in expect) if expect else None
 
 
-def request_of(number: int, line: bytes, model: str) -> Asked:
-    """The request in a line; `model` takes the place of its own. Raises `Wrong`."""
+def object_in(number: int, line: bytes) -> dict[str, Any]:
+    """Raises `Wrong`."""
     try:
         said = orjson.loads(line)
     except ValueError:
         raise Wrong(f"line {number} is no JSON") from None
     if not isinstance(said, dict):
         raise Wrong(f"line {number} is no JSON object")
+    return said
+
+
+def request_of(number: int, line: bytes, model: str) -> Asked:
+    """The request in a line; `model` takes the place of its own. Raises `Wrong`."""
+    said = object_in(number, line)
     body = said.get("body", {name: value for name, value in said.items() if name not in OURS})
     if not isinstance(body, dict):
         raise Wrong(f"line {number}: body is no JSON object")
