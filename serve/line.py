@@ -168,3 +168,9 @@ def line_of(scope: Any, send: Any) -> Line | None:
     if cycle is None or type(cycle) is not _kind() or cycle.access_log or scope["method"] == "HEAD":
         return None
     return Line(cycle)
+
+
+def config_of(send: Any) -> Any:
+    """The configuration of the HTTP server (`uvicorn.Config`) that a request came by, where it is one that we know."""
+    cycle: Any = getattr(send, "__self__", None)
+    return cycle.on_response.__self__.config if cycle is not None and type(cycle) is _kind() else None

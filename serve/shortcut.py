@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
+from serve.accepting import take_bursts
 from serve.http import LINE
-from serve.line import line_of
+from serve.line import config_of, line_of
 
 CALLBACK = "serve.shortcut:middlewares"
 
@@ -38,8 +39,13 @@ class Shortcut:
 
     def __init__(self, app: _Call) -> None:
         self._app = app
+        self._heard = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if not self._heard:
+            self._heard = True
+            if (config := config_of(send)) is not None:
+                take_bursts(config)
         if (
             scope["type"] == "http"
             and (call := Shortcut.way()) is not None

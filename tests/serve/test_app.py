@@ -51,6 +51,8 @@ class Manager:
 class FakeEdge:
     """What the application needs of an edge."""
 
+    explain = Edge.explain
+
     def __init__(self, settings: Settings, upstreams: Mapping[str, Any], rig: Rig) -> None:
         self.settings = settings
         self.keys = {sha256_of(KEY): KeyInfo(sha256=sha256_of(KEY), name="test", tenant="us")}
