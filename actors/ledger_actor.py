@@ -43,7 +43,7 @@ from runtime.ledger.desk import unkept
 from runtime.ledger.folder import writers
 from runtime.ledger.journal import unpack
 from runtime.ledger.leases import Claims, Grants
-from runtime.ledger.ledger import Ledger
+from runtime.ledger.ledger import CHANGES, Ledger
 from runtime.ledger.rows import Batch
 from runtime.ledger.store import open_store
 from runtime.ledger.store.base import Retention, Store, StoreFailure, Trouble
@@ -68,6 +68,7 @@ HOURLY_DAYS = 400
 HEAR_S, HEARD_S, COLLECT_S = 0.25, 2.0, 10.0
 LEASES_END_S = 30.0
 """Long after the leases of an owner that has died have ended by themselves."""
+REPLACED = StoreFailure(kind=Trouble.FENCED, detail="another cluster has taken it over")
 
 
 class LedgerActor:
@@ -81,30 +82,32 @@ class LedgerActor:
         self._ledger: Ledger | None = None
         self._opening: asyncio.Task[Ledger | StoreFailure] | None = None
         self._failed: tuple[StoreFailure, float] | None = None
+        self._replaced = False
         self._loops: set[asyncio.Task[None]] = set()
         self._learned = RuVectorRef(makes=False)
         self._manager = ManagerRef()
         self._alerts: Alerts | None = None
 
     async def present(self, shown: str) -> Pass | Failure:
-        ledger = await self._ready()
+        ledger = await self._owning()
         return unkept(ledger) if isinstance(ledger, StoreFailure) else ledger.present(shown)
 
     async def news(self, known: tuple[int, int], wait_s: float) -> AccountsNews | None:
         """What edges must know of the accounts, once that is newer than `known`; None if it is not so in time."""
-        ledger = await self._ready()
+        ledger = await self._ready(takes_over=False)
         if isinstance(ledger, StoreFailure):
             await asyncio.sleep(min(wait_s, AGAIN_S))
             return None
         return await ledger.news(known, wait_s)
 
     async def hello(self, edge: str) -> None:
-        ledger = await self._ready()
+        ledger = await self._ready(takes_over=False)
         if not isinstance(ledger, StoreFailure):
             ledger.hello(edge)
 
     async def exchange(self, claims: Claims) -> Grants | StoreFailure:
-        ledger = await self._ready()
+        # What an idle edge has to say of its leases is no reason to take the ledger from a cluster that is in use.
+        ledger = await self._owning(takes_over=any(one.need or one.want for one in claims.claims))
         return ledger if isinstance(ledger, StoreFailure) else ledger.exchange(claims)
 
     async def ship(self, batch: Batch, rows: bytes = b"[]") -> StoreFailure | None:
@@ -116,14 +119,14 @@ class LedgerActor:
         failed = await ledger.ship(batch)
         if failed is not None:
             log.warning("ledger.not_kept", extra={"why": str(failed)})
-        if failed is not None and failed.kind is Trouble.FENCED and ledger is self._ledger:
-            # Another one has taken over. Whoever asks this one next makes it the owner again, with all that is kept.
-            await self._leave()
+        if failed is not None and failed.kind is Trouble.FENCED:
+            # Another one has taken over. Who has need of this one makes it the owner again, with all that is kept.
+            await self._leave(ledger)
         return failed
 
     async def ask(self, what: str, args: Sequence[Json], named: Mapping[str, Json], who: str) -> Json | Failure:
         """What an admin asks; `who` is the id of his key."""
-        ledger = await self._ready()
+        ledger = await (self._owning() if what in CHANGES else self._ready())
         return unkept(ledger) if isinstance(ledger, StoreFailure) else await ledger.ask(what, *args, who=who, **named)
 
     async def export(self, to: str, last: str, only: Mapping[str, str]) -> AsyncGenerator[bytes | Failure]:
@@ -140,14 +143,26 @@ class LedgerActor:
         """The node and the process id of this actor."""
         return node_id(), os.getpid()
 
-    async def _ready(self) -> Ledger | StoreFailure:
+    async def _ready(self, *, takes_over: bool = True) -> Ledger | StoreFailure:
+        """The ledger, opened where it is not. One that another cluster has replaced stays so unless `takes_over`."""
         if self._ledger is not None:
             return self._ledger
+        if self._replaced and not takes_over:
+            return REPLACED
         if self._failed is not None and SENSES.clock() < self._failed[1]:
             return self._failed[0]
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open())
         return await asyncio.shield(self._opening)
+
+    async def _owning(self, *, takes_over: bool = True) -> Ledger | StoreFailure:
+        """The same, for what the owner alone may say."""
+        ledger = await self._ready(takes_over=takes_over)
+        if not isinstance(ledger, StoreFailure) and await ledger.is_replaced():
+            log.warning("ledger.was_replaced")
+            await self._leave(ledger)
+            ledger = await self._ready(takes_over=takes_over)
+        return ledger
 
     async def _open(self) -> Ledger | StoreFailure:
         # Prices as they were when this process began: what a running attempt costs, edges know.
@@ -171,7 +186,7 @@ class LedgerActor:
             log.error("ledger.unusable", extra={"why": str(opened), "again_in_s": AGAIN_S})
             self._failed = (opened, SENSES.clock() + AGAIN_S)
             return opened
-        self._ledger, self._failed = opened, None
+        self._ledger, self._failed, self._replaced = opened, None, False
         self._alerting().resume()
         for loop in (self._bring_in(opened), self._tick(opened, settings.ledger)):
             self._keep(loop)
@@ -197,11 +212,12 @@ class LedgerActor:
             return await open_store(url)
         return await SqliteStore.open(self._folder / DATABASE, synchronous=ours.synchronous)
 
-    async def _leave(self) -> None:
-        ledger, self._ledger = self._ledger, None
-        for task in self._loops:
-            task.cancel()
-        if ledger is not None:
+    async def _leave(self, ledger: Ledger) -> None:
+        """Nothing happens where somebody has left this one already."""
+        if ledger is self._ledger:
+            self._ledger, self._replaced = None, True
+            for task in self._loops:
+                task.cancel()
             await ledger.close()
 
     def _alerting(self) -> Alerts:

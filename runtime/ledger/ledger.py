@@ -23,7 +23,7 @@ from runtime.ledger.owner import Owner, Standing
 from runtime.ledger.register import Register
 from runtime.ledger.rows import Batch, Flag
 from runtime.ledger.silent import Silent
-from runtime.ledger.store.base import Document, Retention, Store, StoreFailure, Total
+from runtime.ledger.store.base import Document, Retention, Store, StoreFailure, Total, Trouble
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 
@@ -41,7 +41,9 @@ METERS = "meters"
 CLUSTER = "cluster"
 """The document that names whose ledger opened the store last."""
 
-LEASES_END_S = LeasePolicy().lifetime_s + LeasePolicy().margin_s
+CONFIRMED_S = 1.0
+"""An owner that has not heard for longer that it still is the owner asks its store before it lends."""
+LEASES_END_S = LeasePolicy().lifetime_s + LeasePolicy().margin_s + CONFIRMED_S
 
 MOST_REVOKED = 10_000
 """Revocations that are pushed to edges. An older one they hear of when their passes end, within a minute."""
@@ -75,6 +77,8 @@ class Ledger:
         self._heard: set[str] = set()
         self._silent = Silent()
         self._lends_from = 0.0
+        self._confirmed_at = wall()
+        self._confirming = asyncio.Lock()
         self._shipping = asyncio.Lock()
         self._came: deque[tuple[float, float]] = deque(maxlen=MOST_BATCHES)
         self._version = 1
@@ -134,6 +138,21 @@ class Ledger:
         for document in kept:
             lends.restore({name: MeterState(**state) for name, state in document.body.items()}, now)
         return made
+
+    async def is_replaced(self) -> bool:
+        """Whether another owner has taken over since the last second. One that nobody asked for a while has written
+        nothing, so it cannot know; what it would lend, the other one may have lent as well.
+
+        A store that is out of reach takes nothing from its owner: what is lent meanwhile waits in journals.
+        """
+        async with self._confirming:
+            now = self._wall()
+            if 0.0 <= now - self._confirmed_at <= CONFIRMED_S:
+                return False
+            failed = await self._store.change()  # of nothing: refused all the same
+            if failed is None:
+                self._confirmed_at = now
+            return failed is not None and failed.kind is Trouble.FENCED
 
     def present(self, shown: str) -> Pass | Failure:
         """What the holder of the key with this hash, or of this id, may do for a while; or why nothing."""

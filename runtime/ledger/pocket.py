@@ -162,6 +162,11 @@ class Pocket:
         self._least = min(self._least, amount) if self._need else amount
         self._need = max(self._need, amount)
 
+    @property
+    def starting(self) -> bool:
+        """Whether its owner does not lend yet."""
+        return self._refused is not None and self._refused.refused is Refused.STARTING
+
     def refusal(self, amount: int, now: float, asked: float) -> Failure | None:
         """Why not, where the owner has said so: to this caller's own claims, or just now to another's."""
         grant = self._refused

@@ -28,7 +28,8 @@ FORGOTTEN_S = 120.0
 
 
 class OwnerDead(StrEnum):
-    """What an edge does where a lease is used up and nobody answers: refuse, or go on for a bounded amount."""
+    """What an edge does where a lease is used up and nobody answers, or an owner that has just begun and does not lend
+    yet: refuse, or go on for a bounded amount."""
 
     FAIL_CLOSED = "fail_closed"
     BOUNDED_OPEN = "bounded_open"
@@ -39,8 +40,8 @@ class PursePolicy:
     """`ahead_s` seconds of an account's recent use are kept in store; 0 asks the owner for each request.
 
     A refusal is remembered for `remember_s`, so that a flood of refused requests does not become one of questions.
-    While the owner is dead, `open_nanousd` may be spent for each budget, once in `open_every_s`; a rate is then kept by
-    this edge alone, and so are places.
+    While the owner is dead or begins, `open_nanousd` may be spent for each budget, once in `open_every_s`; a rate is
+    then kept by this edge alone, and so are places.
     """
 
     ahead_s: float = 2.0
@@ -245,18 +246,22 @@ class Purse:
         short = [pocket for pocket in wallet.pockets if not pocket.has(amounts[pocket.index], now)]
         if not short:
             return None
+        starting: Failure | None = None
         for pocket in short:
             refused = pocket.refusal(amounts[pocket.index], now, asked.seq if asked is not None else math.inf)
             if refused is not None:
-                return refused
-        if self._dead:
+                # An owner that does not lend yet is as good as dead for whoever may go on without one.
+                if self.policy.owner_dead is OwnerDead.FAIL_CLOSED or not pocket.starting:
+                    return refused
+                starting = refused
+        if self._dead or starting is not None:
             for pocket in short:
                 pocket.tries(amounts[pocket.index])
             for pocket in short:
                 if self.policy.owner_dead is OwnerDead.FAIL_CLOSED or not pocket.opened(
                     amounts[pocket.index], self.policy.open_nanousd, now
                 ):
-                    return Failure(
+                    return starting or Failure(
                         kind=FailureKind.REFUSED,
                         detail=f"the ledger, which keeps the limit {pocket.limit.name}, does not answer; try again in "
                         "a moment",

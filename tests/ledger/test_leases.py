@@ -237,12 +237,13 @@ def test_a_new_owner_takes_over_what_edges_hold_and_lends_only_when_it_has_heard
     assert (new.standings(NOW + 6)[0].used, new.standings(NOW + 6)[0].lent) == (35, 0)
 
 
+WITHOUT_OWNER = ((PursePolicy(), 0), (PursePolicy(owner_dead=OwnerDead.BOUNDED_OPEN, open_nanousd=35), 3))
+"""Each with how many attempts of 10 it lets in."""
+
+
 def test_a_dead_owner_is_followed_by_refusals_or_by_a_bounded_amount() -> None:
     limit = money(1_000)
-    for policy, let_in in (
-        (PursePolicy(), 0),
-        (PursePolicy(owner_dead=OwnerDead.BOUNDED_OPEN, open_nanousd=35), 3),
-    ):
+    for policy, let_in in WITHOUT_OWNER:
         purse, pass_ = Purse(edge="a", policy=policy), pass_of(limit)
         got = purse.reserve(pass_, 10, 0, NOW)
         assert isinstance(got, Need)
@@ -257,6 +258,35 @@ def test_a_dead_owner_is_followed_by_refusals_or_by_a_bounded_amount() -> None:
         owner = owner_of(limit)
         exchange(purse, owner, NOW + 2)
         held(purse, owner, pass_, now=NOW + 2)
+
+
+def test_an_owner_that_does_not_lend_yet_is_followed_by_refusals_or_by_the_same_bounded_amount() -> None:
+    limit = money(1_000)
+    for policy, let_in in WITHOUT_OWNER:
+        purse, pass_ = Purse(edge="a", policy=policy), pass_of(limit)
+        assert isinstance(purse.reserve(pass_, 10, 0, NOW), Need)
+        assert purse.claims(NOW) is not None
+        purse.failed(NOW + 1)
+        first = purse.reserve(pass_, 10, 0, NOW + 1)
+        assert isinstance(first, Reservation) is bool(let_in)
+        begun = Owner(epoch=2, now=NOW + 2, waits_for=("a", "b"))
+        begun.put(limit, now=NOW + 2)
+        exchange(purse, begun, NOW + 2)
+        answers: list[Reservation | Need | Failure] = []
+        for _ in range(6):
+            got = purse.reserve(pass_, 10, 0, NOW + 2)
+            if isinstance(got, Need):
+                exchange(purse, begun, NOW + 2)
+                got = purse.reserve(pass_, 10, 0, NOW + 2, asked=got)
+            answers.append(got)
+        assert sum(isinstance(one, Reservation) for one in (first, *answers)) == let_in
+        last = answers[-1]
+        assert isinstance(last, Failure)
+        assert (last.kind, last.code) == (FailureKind.REFUSED, "ledger_starting")
+        # It has heard all, and lends.
+        exchange(purse, begun, NOW + 3, everything=True)
+        exchange(Purse(edge="b"), begun, NOW + 3, everything=True)
+        held(purse, begun, pass_, now=NOW + 5)
 
 
 def test_the_answer_to_claims_that_were_given_up_is_ignored_by_both() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from runtime.ledger.accounts import Pass, sha256_of
-from runtime.ledger.ledger import LEASES_END_S, Ledger
+from runtime.ledger.ledger import CONFIRMED_S, LEASES_END_S, Ledger
 from runtime.ledger.purse import Need, Purse, Reservation
 from runtime.ledger.rows import Batch, Intent, Row, Settlement
 from runtime.ledger.store.base import StoreFailure, Trouble
@@ -135,3 +135,37 @@ async def test_an_owner_of_the_same_cluster_lends_as_soon_as_all_are_heard(open_
     await again.opened()
     again.ledger.hello(old.purse.edge)
     assert again.ledger.ready({old.purse.edge})
+
+
+async def test_an_owner_that_nobody_asked_meanwhile_notices_that_it_was_replaced_before_it_lends(
+    open_store: Open,
+) -> None:
+    clock, old, new = await both(open_store)
+    clock.advance(LEASES_END_S)
+    assert new.ledger.ready({new.purse.edge})
+    # The old one goes on after all, and spends everything; the new one wrote nothing, so nobody has refused it.
+    await old.opened()
+    old.ledger.hello(old.purse.edge)
+    clock.advance(LEASES_END_S)
+    assert old.ledger.ready({old.purse.edge})
+    assert not await old.ledger.is_replaced()
+    old.spend()
+    assert await old.ship() is None
+    assert old.spent == BUDGET
+    assert await new.ledger.is_replaced()
+    await new.opened()
+    assert not await new.ledger.is_replaced()
+    new.ledger.hello(new.purse.edge)
+    clock.advance(LEASES_END_S)
+    assert new.ledger.ready({new.purse.edge})
+    assert new.spend() == 0
+
+
+async def test_an_owner_asks_its_store_once_a_second_at_most(open_store: Open) -> None:
+    clock, old, new = await both(open_store)
+    clock.advance(CONFIRMED_S)
+    assert not await new.ledger.is_replaced()
+    await old.opened()
+    assert not await new.ledger.is_replaced(), "as of this second"
+    clock.advance(CONFIRMED_S + 0.1)
+    assert await new.ledger.is_replaced()

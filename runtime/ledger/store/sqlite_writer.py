@@ -163,7 +163,7 @@ class Writer:
             db.execute("pragma auto_vacuum = incremental")
             db.execute("pragma journal_mode = wal")
             db.execute(f"pragma synchronous = {self._synchronous}")
-            db.execute("pragma cache_size = -65536")
+            db.execute("pragma cache_size = -8192")
             db.execute("pragma wal_autocheckpoint = 4000")
             db.execute(f"pragma journal_size_limit = {64 * 2**20}")
             migrate(db)
