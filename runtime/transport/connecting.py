@@ -2,6 +2,9 @@
 
 Addresses are tried a quarter of a second apart, IPv6 and IPv4 by turns (RFC 8305). What a name stands for is remembered
 for `NAMES_S`, and asked once by all who want it at the same moment: a burst of new connections asks no burst of names.
+
+A machine that loses its power, or its network, closes no connection; after `UNHEARD_S` without a sign of it the system
+does. A server that only takes its time gives that sign all along: its own system answers for it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,16 @@ from runtime.transport.base import Fault, FaultKind
 from runtime.transport.heads import Place
 
 NAMES_S = 10.0
+UNHEARD_S = 10
+_SILENCE = (
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 4),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 3),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 2),
+    # What was sent and is not acknowledged; in milliseconds.
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", UNHEARD_S * 1_000),
+)
+_SILENCE_OPTIONS = tuple((of, getattr(socket, name), value) for of, name, value in _SILENCE if hasattr(socket, name))
 _NEXT_ADDRESS_S = 0.25
 _MOST_NAMES = 256
 
@@ -54,6 +67,8 @@ class Connecting:
                 )
                 try:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    for of, option, value in _SILENCE_OPTIONS:
+                        sock.setsockopt(of, option, value)
                     context, name = (tls(), place.host.rstrip(".")) if place.tls else (None, None)
                     made = await loop.create_connection(protocol, sock=sock, ssl=context, server_hostname=name)
                 except BaseException:

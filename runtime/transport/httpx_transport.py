@@ -184,6 +184,8 @@ class _Exchange:
                 timeout=httpx.Timeout(None, connect=connect_s, pool=connect_s),
                 extensions={"trace": self._trace},
             )
+            if (request.url.port or 0) > 65_535:  # uvloop would call what is left of it
+                raise httpx.InvalidURL("there are ports up to 65535")  # noqa: TRY301  # told as httpx tells of others
             self.response = await self.within(
                 connect_s + limits.first_byte_s, client.send(request, stream=True, follow_redirects=False)
             )

@@ -1,6 +1,7 @@
 """One provider, several copies of its server: each call goes to the copy with the fewest of this process's calls.
 
-A copy that cannot be reached at all rests for a while, and the call goes to another one: nothing had been sent.
+A copy that cannot be reached at all, at once, rests for a while, and the call goes to another one: nothing had been
+sent. One that broke off rests, too; that call is not made again here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from runtime.values import replace
 
 REST_S = 3.0
 """Longer than its restart takes to be noticed, or to be over."""
+NEAR_S = 1.0
+"""A copy is near; one whose machine is gone answers nothing at all, and there are others to ask."""
 
 
 class Spread:
@@ -39,20 +42,23 @@ class Spread:
 
     async def open(self, call: HttpCall, limits: Limits) -> HttpStream | Fault:
         fault: Fault | None = None
-        for copy in self._in_order():
+        near = replace(limits, connect_s=min(limits.connect_s, NEAR_S))
+        order = self._in_order()
+        for copy in order:
             self._under_way[copy] += 1
             opened: HttpStream | Fault | None = None
             try:
-                opened = await self._inner.open(self._to(call, copy), limits)
+                opened = await self._inner.open(self._to(call, copy), limits if copy == order[-1] else near)
             finally:
                 if opened is None or isinstance(opened, Fault):
                     self._under_way[copy] -= 1
             if not isinstance(opened, Fault):
                 return _Counted(opened, partial(self._over, copy))
+            if opened.kind in UNREACHED or opened.kind is FaultKind.RESET:
+                self._rests_until[copy] = self._clock() + REST_S
             if opened.kind not in UNREACHED:
                 return opened
             fault = opened
-            self._rests_until[copy] = self._clock() + REST_S
         return fault or Fault(FaultKind.REFUSED, "there is no copy of this server")
 
     async def close(self) -> None:
