@@ -2,8 +2,9 @@
 
 An edge trips itself at once on consecutive failures. A cluster-wide breaker opens on the failure rate of the last
 seconds as at least two edges report it (or the only edge there is), so that one node with broken egress does not shut
-a provider for all. Each model has one of its own; the provider's opens where calls do not reach it, or where two
-models fail at once. While one is open it grants one probe at a time.
+a provider for all. Where each edge has shut it by itself only their probes are left, too few for a rate: then as many
+failures in a row count, however long they took. Each model has a breaker of its own; the provider's opens where calls
+do not reach it, or where two models fail at once. While one is open it grants one probe at a time.
 
     opened by          closed by
     traffic            the first content that a permitted probe brings
@@ -26,7 +27,7 @@ from runtime.breaker import Breaker, BreakerPolicy, Closed, Permit, Refusal
 from runtime.feed import OTHER, AuthorityPolicy, DoorState, Observed, Published
 from runtime.keyring import DISABLED, THROTTLED, KeyState
 from runtime.outcome import Blame
-from runtime.window import Window
+from runtime.window import Tally, Window
 
 MOST_WARDS = 500
 """Models' names come from callers; beyond this many that are in trouble, only the provider's own door counts."""
@@ -274,34 +275,39 @@ class Authority:
     def _judge_model(self, ward: _Ward, now: float) -> bool:
         if ward.is_open:
             return False
-        tally = ward.window.tally(now)
-        if tally.failure_rate < self._policy.failure_rate or not self._enough(tally.total, tally.complainants):
-            return False
-        ward.trip(now, self._rate(tally.bad, tally.total))
-        return True
+        if why := self._why(ward.window.tally(now)):
+            ward.trip(now, why)
+        return ward.is_open
 
     def _judge_whole(self, now: float) -> bool:
         ours = self._policy
         if self._whole.is_open:
             return False
         tally = self._whole.window.tally(now)
-        if tally.failure_rate < ours.failure_rate or not self._enough(tally.total, tally.complainants):
+        if not (why := self._why(tally)):
             return False
         failing = sum(
             ward.is_open or (own.bad > 0 and own.failure_rate >= ours.failure_rate)
             for ward in self._models.values()
             for own in (ward.window.tally(now),)
         )
-        if tally.unreached_rate < ours.failure_rate and failing < 2:
+        reached = tally.unreached_rate < ours.failure_rate and tally.row_unreached < ours.min_calls
+        if reached and failing < 2:
             return False
-        self._whole.trip(now, self._rate(tally.bad, tally.total))
+        self._whole.trip(now, why)
         return True
 
     def _enough(self, calls: int, complainants: int) -> bool:
         return calls >= self._policy.min_calls and complainants >= min(2, len(self._seen))
 
-    def _rate(self, bad: int, total: int) -> str:
-        return f"{bad} of {total} calls failed in {self._policy.span_s:.0f} s"
+    def _why(self, tally: Tally) -> str:
+        """Why a door is to be shut, in words; empty where it is not."""
+        if tally.failure_rate >= self._policy.failure_rate and self._enough(tally.total, tally.complainants):
+            return f"{tally.bad} of {tally.total} calls failed in {self._policy.span_s:.0f} s"
+        # An only edge's own breaker does as much.
+        if tally.in_a_row >= self._policy.min_calls and tally.row_complainants >= 2:
+            return f"{tally.in_a_row} calls failed in a row"
+        return ""
 
     def _note(self, state: KeyState, now: float) -> bool:
         """A key's state as an edge has seen it change. True if it is news."""

@@ -100,6 +100,39 @@ def test_an_edge_that_is_long_silent_need_not_agree() -> None:
     assert one.apply("a", [saw(one, bad=50)], 30.1) is True
 
 
+def test_probes_of_edges_that_shut_it_by_themselves_add_up_however_long_they_take(door: Door) -> None:
+    one = authority()
+    for edge in ("a", "b"):
+        one.apply(edge, [saw(one, good=200)], 0.0)
+    opened_at = []
+    for round_ in range(1, 8):
+        for edge in ("a", "b"):
+            now = 25.0 * round_ + (edge == "b")
+            if one.apply(edge, [down(one, door.__name__, 1)], now):
+                opened_at.append(now)
+    assert door(one, opened_at[0]).open
+    assert door(one, opened_at[0]).why == "10 calls failed in a row"
+    assert opened_at[0] == 25.0 * 5 + 1
+
+
+def test_a_success_ends_a_row(door: Door) -> None:
+    one = authority()
+    for round_ in range(20):
+        for edge in ("a", "b"):
+            one.apply(edge, [down(one, door.__name__, 1)], 25.0 * round_)
+        if round_ % 4 == 3:
+            one.apply("a", [saw(one, good=1)], 25.0 * round_ + 1)
+    assert not door(one, 500.0).open
+
+
+def test_one_edges_failures_in_a_row_are_its_own(door: Door) -> None:
+    one = authority()
+    for round_ in range(20):
+        one.apply("quiet", [saw(one, silent=1)], 25.0 * round_)
+        one.apply("broken", [down(one, door.__name__, 1)], 25.0 * round_)
+    assert not door(one, 500.0).open
+
+
 def test_half_of_the_calls_must_fail(door: Door) -> None:
     one = authority()
     one.apply("a", [saw(one, good=11, bad=10, unreached=10 if door is whole else 0)], 0.0)
