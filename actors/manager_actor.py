@@ -518,9 +518,8 @@ class ManagerActor(ServesCalls):
         parsed = request if isinstance(request, Request) else parse_chat(request)
         if isinstance(parsed, Failure):
             return parsed
-        edge = await self._ready_edge()
-        told = edge.gateway.explain(parsed)
-        return told if isinstance(told, Failure) else Explanation(await edge.learning.explained(parsed, told))
+        told = await (await self._ready_edge()).explain(parsed)
+        return told if isinstance(told, Failure) else Explanation(told)
 
     async def clear_cache(self) -> int:
         """Forget all remembered answers, in every process. Returns how many there were here, and in the shared tier."""

@@ -47,22 +47,37 @@ def ensure(name: str, cls: type[Any], *args: object, here: bool = False, cpus: f
     elif here:
         node = ray.get_runtime_context().get_node_id()
         where["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
+    return (
+        _remote(cls)
+        .options(
+            name=name,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=CALLS_AT_ONCE,
+            num_cpus=cpus,
+            num_gpus=gpus,
+            **where,
+        )
+        .remote(*args)
+    )
+
+
+_remotes: dict[type[Any], Any] = {}
+
+
+def _remote(cls: type[Any]) -> Any:
+    """Ray's class of it. Made once: Ray wraps every method for it, and tells its GCS of it, each time."""
+    if (known := _remotes.get(cls)) is not None:
+        return known
     for method in cls.CONTROL_METHODS:
         # Declared, not left to the caller: in the other group's loop such a method would wedge this one's.
         ray.method(concurrency_group=CONTROL)(getattr(cls, method))
-    remote: Any = ray.remote(concurrency_groups={CONTROL: CONTROL_CALLS_AT_ONCE})(cls)  # type: ignore[call-overload]  # undeclared
-    return remote.options(
-        name=name,
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        max_restarts=-1,
-        max_task_retries=0,
-        max_concurrency=CALLS_AT_ONCE,
-        num_cpus=cpus,
-        num_gpus=gpus,
-        **where,
-    ).remote(*args)
+    made = ray.remote(concurrency_groups={CONTROL: CONTROL_CALLS_AT_ONCE})(cls)  # type: ignore[call-overload]  # undeclared
+    _remotes[cls] = made
+    return made
 
 
 def existing() -> set[str]:

@@ -43,6 +43,7 @@ CLIENTS, EVERY_S = 128, 0.3
 INTERVAL_S = 0.05
 """Between two chunks of the slow streams."""
 
+NOTHING = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 SAID = orjson.loads(ASKED)
 SMALL = ASKED
 LARGE = orjson.dumps({**SAID, "messages": [{"role": "user", "content": "a word and another one " * 350}]})
@@ -80,6 +81,10 @@ class Source(asyncio.Protocol):
         self._got += data
         top, found, rest = self._got.partition(b"\r\n\r\n")
         if not found:
+            return
+        if top.startswith(b"GET "):  # somebody looks whether we are there
+            self._got = b""
+            self._transport.write(NOTHING)
             return
         at = top.lower().find(b"content-length:")
         if len(rest) < int(top[at + 15 :].split(b"\r\n", 1)[0]):

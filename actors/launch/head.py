@@ -135,6 +135,8 @@ def start(
     wanted = {
         # Ray runs its workers at 15, which suits jobs: a gateway would get a thirtieth of what any other program gets.
         "RAY_worker_niceness": "0",
+        # Ray keeps the last hundred thousand calls for a dashboard: ten megabytes a minute under load.
+        **({} if dashboard else {"RAY_task_events_report_interval_ms": "0"}),
         **env,
         MARK: run_id,
         "SPT_NOENV": "1",
