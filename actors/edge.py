@@ -16,7 +16,6 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from actors.books import BooksPolicy, ProcessBooks
@@ -29,15 +28,13 @@ from actors.learning import EdgeLearning
 from actors.ledger_ref import LedgerRef
 from actors.names import JOURNALS
 from actors.passes import Passes
-from actors.refs import AuthorityRef, ManagerRef, ProviderRef, Unreachable, last_line
+from actors.refs import ManagerRef, Unreachable, last_line
 from actors.till import Till
 from actors.tracing import opened
-from runtime.assemble import Workshop, breaker_policy, places, policy_of
-from runtime.catalog import Catalog
-from runtime.edge_provider import EdgeProvider
+from actors.upstreams import Upstreams
+from runtime.assemble import Workshop, policy_of
 from runtime.events import Bus
 from runtime.feed import EdgeReport, Endpoint, KeyInfo, Published, Snapshot
-from runtime.gate import Gate
 from runtime.gateway import Gateway
 from runtime.hooks.build import Rack, close
 from runtime.hooks.mounted import Mounted
@@ -46,8 +43,9 @@ from runtime.metrics.labels import Labels
 from runtime.metrics.meter import Meter
 from runtime.metrics.sums import Family, Sums, doors, levels
 from runtime.models import NANOUSD
-from runtime.settings import BadSettings, BreakerSettings, ProviderKind, ProviderSettings, Reach, Settings, Timeouts
-from runtime.standing import Standing
+from runtime.outcome import Failure
+from runtime.request import Request
+from runtime.settings import Settings
 from runtime.view import by_model, strictest
 
 log = logging.getLogger("raygate.edge")
@@ -59,17 +57,6 @@ LAST_WORD_S = 2.0
 """How long an edge that ends tries to report what it has seen last."""
 TRUST_S = 5.0
 """For so long after a manager's start what we took for shut stays so: until then it may not have heard all edges."""
-
-
-@dataclass(slots=True)
-class _Built:
-    """An upstream and what it was made from: the same parts again need no new one."""
-
-    upstream: EdgeProvider | ProviderRef
-    made_from: _Parts
-
-
-_Parts = tuple[ProviderSettings, Endpoint | None, Timeouts, BreakerSettings]
 
 
 class Edge:
@@ -96,7 +83,6 @@ class Edge:
         self.node = node
         self._env = env
         self._own = own
-        self._via_actors = via_actors
         self.settings = Settings()
         self.keys: Mapping[str, KeyInfo] = {}
         self.manager = ManagerRef()
@@ -122,12 +108,7 @@ class Edge:
             books=self.books,
             till=self.till,
         )
-        self._wanted: Mapping[str, _Parts] = {}
-        self._built: dict[str, _Built] = {}
-        self._retired: dict[int, EdgeProvider | ProviderRef] = {}
-        self._standings: dict[str, tuple[tuple[str, str], Standing]] = {}
-        self._endpoints: Mapping[str, Endpoint] = {}
-        self._authorities: dict[str, AuthorityRef] = {}
+        self.upstreams = Upstreams(self._workshop, node=node, own=own, via_actors=via_actors, rng=self._rng)
         self._stamp: tuple[int, int] | None = None
         self._settings_version = -1
         self._sequence = 0
@@ -153,6 +134,7 @@ class Edge:
             traces=self.traces,
         )
 
+        self.learning.ask_vectors = self.gateway.embed
         self.learning.judge = Judge(
             self.gateway.complete,
             self.learning.feedback,
@@ -191,8 +173,7 @@ class Edge:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._tasks:
             await self._say_last_word()
-        await asyncio.gather(*(one.close() for one in self._retired.values()), return_exceptions=True)
-        self._retired.clear()
+        await self.upstreams.close()
         await self.gateway.close()
         for mounted in (*self._hooks.all(), *self._hooks.leaving()):
             await close(mounted)
@@ -214,6 +195,13 @@ class Edge:
         except Exception as error:  # a manager that is away must not keep us from ending
             log.warning("feed.last_report_lost", extra={"why": last_line(error)})
 
+    async def explain(self, request: Request) -> Mapping[str, object] | Failure:
+        """Whom a request would go to, and why: `Gateway.explain`, with the nearest of what was asked before."""
+        if self.gateway.policy.hooks is None:  # what they would take out of a text is not to be sent to be embedded
+            await self.gateway.awaited(request)
+        told = self.gateway.explain(request)
+        return told if isinstance(told, Failure) else await self.learning.explained(request, told)
+
     def apply(self, snapshot: Snapshot) -> None:
         """Take over a snapshot, whole: settings if they are new, then every provider's state."""
         if snapshot.settings is not None:
@@ -228,20 +216,14 @@ class Edge:
                 self._greet()
             self._accounts = accounts.stamp
             self.passes.renew(accounts.revoked)
-        # A manager that has just restarted does not know yet where a provider listens. It listens there all the same.
-        self._endpoints = {
-            **{name: one for name, one in self._endpoints.items() if self._is_local(name)},
-            **{one.provider: one for one in snapshot.endpoints if self._is_local(one.provider)},
-        }
-        self._build(anew=snapshot.settings is not None)
+        self._build(snapshot.endpoints, anew=snapshot.settings is not None)
         if self.cache.forget(snapshot, self.gateway.policy.cache):
             self._urgent.set()
         self._events_out.follow(snapshot.watched)
         now = SENSES.clock()
         if self._stamp is None or self._stamp[0] != snapshot.incarnation:
             # A manager that has just started may know less of what is shut than we do until now.
-            gates = {name: built.upstream.standing.gate for name, built in self._built.items()}
-            self._views = tuple(gate.view(name, now) for name, gate in gates.items())
+            self._views = tuple(gate.view(name, now) for name, gate in self.upstreams.gates.items())
             self._kept = {view.provider: view for view in self._views}
             self._trusted_at = now + TRUST_S
             asyncio.get_running_loop().call_later(TRUST_S, self._trust)
@@ -250,12 +232,11 @@ class Edge:
         for name in self._published:
             self._adopt(name, now)
         measured = by_model(snapshot.measured)
-        for name, built in self._built.items():
+        for name, upstream in self.upstreams.by_name.items():
             others = snapshot.others_in_flight.get(name, 0)
-            standing = built.upstream.standing
-            standing.learn(measured.get(name, {}), others, now, every_s=self.settings.feed.report_every_s)
+            upstream.standing.learn(measured.get(name, {}), others, now, every_s=self.settings.feed.report_every_s)
             if self.settings.providers[name].managed is not None:
-                self._limit(name, others)
+                self.upstreams.limit(name, others)
         # Last: a snapshot that could not be taken is asked for again.
         self._stamp = snapshot.stamp
         self._ready.set()
@@ -279,8 +260,8 @@ class Edge:
         published = published.aged(now - at)
         if name in self._kept:
             published = strictest([published, self._kept[name].aged(now - self._trusted_at + TRUST_S)])
-        if (built := self._built.get(name)) is not None:
-            built.upstream.standing.adopt(published, now)
+        if (upstream := self.upstreams.get(name)) is not None:
+            upstream.standing.adopt(published, now)
 
     def _trust(self) -> None:
         now = SENSES.clock()
@@ -298,43 +279,18 @@ class Edge:
         if self.books is not None:
             self.books.policy = BooksPolicy(durability=ours.durability, on_error=ours.on_error)
 
-    def _is_local(self, name: str) -> bool:
-        ours = self.settings.providers.get(name)
-        return ours is not None and (ours.kind is ProviderKind.LOCAL or ours.managed is not None)
-
-    def _build(self, *, anew: bool) -> None:
-        """Make what is new; keep what is unchanged, with its connections; let go of the rest.
-
-        What is known of a provider, its doors, keys and load, outlives a change of everything but kind and address.
-        """
-        wanted = {
-            name: (one, self._endpoints.get(name), self.settings.timeouts, self.settings.breaker)
-            for name, one in self.settings.providers.items()
-            if one.enabled and self._own in ("", name)
-        }
-        if not anew and wanted == self._wanted:
-            return
-        self._wanted = wanted
-        kept = {name: built for name, built in self._built.items() if wanted.get(name) == built.made_from}
-        catalog = Catalog(self.settings)
-        retired = [built for name, built in self._built.items() if name not in kept]
-        self._built = kept
-        self._standings = {name: one for name, one in self._standings.items() if name in wanted}
-        for name, made_from in wanted.items():
-            if name not in kept and (upstream := self._upstream(name, made_from, catalog)) is not None:
-                self._built[name] = _Built(upstream, made_from)
-        for name, built in self._built.items():
-            if isinstance(built.upstream, EdgeProvider):
-                built.upstream.catalog = catalog
-                self._limit(name)
-        upstreams = {name: built.upstream for name, built in self._built.items()}
+    def _build(self, endpoints: tuple[Endpoint, ...], *, anew: bool) -> None:
+        """Follow settings and endpoints, where either has changed."""
         # Calls under way end by the time limit that they began with; then their connections may go.
         longest_s = self.gateway.policy.deadline_s
+        catalog = self.upstreams.follow(self.settings, endpoints, anew=anew, longest_s=longest_s)
+        if catalog is None:
+            return
         # A provider's actor carries out what a gateway before it has decided: hooks had their turn there.
         hooks = None if self._own else self._hooks.chain(self.settings, self._env)
         self.gateway.policy = policy_of(
             self.settings,
-            upstreams,
+            self.upstreams.by_name,
             catalog,
             self.cache.follow(self.settings, self.gateway.policy.cache),
             self._workshop.ratios,
@@ -346,53 +302,11 @@ class Edge:
             self.cache.understand(self.settings, self.gateway)
         for mounted in self._hooks.leaving():
             asyncio.get_running_loop().call_later(longest_s, self._end, mounted)
-        for built in retired:
-            self._retired[id(built.upstream)] = built.upstream
-            asyncio.get_running_loop().call_later(longest_s, self._let_go, built.upstream)
-
-    def _limit(self, name: str, others: int = 0) -> None:
-        limit = places(self.settings.providers[name], self.settings, self._endpoints.get(name), others=others)
-        self._built[name].upstream.standing.limit(limit, SENSES.clock, self._rng)
-
-    def _let_go(self, upstream: EdgeProvider | ProviderRef) -> None:
-        if self._retired.pop(id(upstream), None) is not None:
-            closing = asyncio.ensure_future(upstream.close())
-            self._tasks.append(closing)
-            closing.add_done_callback(self._tasks.remove)
 
     def _end(self, mounted: Mounted) -> None:
         closing = asyncio.ensure_future(close(mounted))
         self._tasks.append(closing)
         closing.add_done_callback(self._tasks.remove)
-
-    def _upstream(self, name: str, made_from: _Parts, catalog: Catalog) -> EdgeProvider | ProviderRef | None:
-        ours, endpoint, *_ = made_from
-        standing = self._standing(name, ours.kind, endpoint.base_url if endpoint else ours.url)
-        elsewhere = ours.reach is Reach.NODE and (endpoint is None or endpoint.node != self.node)
-        if not self._own and (self._via_actors or ours.reach is Reach.ACTOR or elsewhere):
-            return ProviderRef(name, standing.gate, standing=standing)
-        authority = self._authorities.setdefault(name, AuthorityRef(name))
-        try:
-            return self._workshop.provider(
-                name,
-                self.settings,
-                catalog=catalog,
-                endpoint=endpoint,
-                ask_permit=authority.permit,
-                standing=standing,
-            )
-        except BadSettings as error:
-            log.error("provider.unusable", extra={"provider": name, "why": str(error)})  # noqa: TRY400
-            return None
-
-    def _standing(self, name: str, kind: str, address: str) -> Standing:
-        """What is known of this provider, if it is still the same one."""
-        known = self._standings.get(name)
-        if known is None or known[0] != (kind, address):
-            known = ((kind, address), Standing(Gate(breaker_policy(self.settings), self._rng)))
-            self._standings[name] = known
-        known[1].gate.follow(breaker_policy(self.settings))
-        return known[1]
 
     # The feed.
 
@@ -446,9 +360,9 @@ class Edge:
     def _report(self) -> EdgeReport:
         self._sequence += 1
         now = SENSES.clock()
-        self._told_in_flight = self._in_flight()
+        self._told_in_flight = self.upstreams.in_flight()
         self._told_counters = self._counted().copy()
-        gates = {name: built.upstream.standing.gate for name, built in self._built.items()}
+        gates = self.upstreams.gates
         views, self._views = self._views, None
         report = EdgeReport(
             edge=self.name,
@@ -457,8 +371,8 @@ class Edge:
             pid=os.getpid(),
             observed=self._workshop.observations.take(),
             in_flight=self._told_in_flight,
-            through_actors=self._through_actors(),
-            waiting=self._waiting(),
+            through_actors=self.upstreams.through_actors(),
+            waiting=self.upstreams.waiting(),
             relays=bool(self._own),
             shut={
                 f"{name}/{model}" if model else name: wait_s
@@ -487,49 +401,26 @@ class Edge:
         seen = self._workshop.observations.peek()
         sums.take(self.name, self.meter.peek(), seen, self._counted(), self.meter.labels)
         now = SENSES.clock()
-        shut = {name: built.upstream.standing.gate.why(now, "") for name, built in self._built.items()}
+        shut = {name: gate.why(now, "") for name, gate in self.upstreams.gates.items()}
         return (
             *sums.families(),
             *levels([self.counters]),
-            *doors(shut, dict.fromkeys(self._built, 0) | self._in_flight()),
+            *doors(shut, dict.fromkeys(shut, 0) | self.upstreams.in_flight()),
         )
 
     def _has_news(self) -> bool:
         # Calls under way are news for as long as they last: what is not told again is soon taken to be over.
-        in_flight, told = self._in_flight(), (self._told_in_flight, self._told_counters)
+        in_flight, told = self.upstreams.in_flight(), (self._told_in_flight, self._told_counters)
         return (
             self._views is not None
             or bool(self._workshop.observations)
             or bool(self.meter)
             or bool(in_flight)
-            or bool(self._through_actors())
-            or bool(self._waiting())
+            or bool(self.upstreams.through_actors())
+            or bool(self.upstreams.waiting())
             or told != (in_flight, self._counted())
         )
 
-    def _in_flight(self) -> dict[str, int]:
-        """Calls that this process itself has under way; those through an actor are that actor's to report."""
-        counts: Counter[str] = Counter()
-        # A provider that was switched off or changed has calls under way that began before.
-        for one in (*(built.upstream for built in self._built.values()), *self._retired.values()):
-            if isinstance(one, EdgeProvider):
-                counts[one.name] += one.standing.load.in_flight
-        return {name: count for name, count in counts.items() if count}
-
-    def _waiting(self) -> dict[str, int]:
-        queues = {name: built.upstream.standing.queue for name, built in self._built.items()}
-        return {name: queue.queued for name, queue in queues.items() if queue is not None and queue.queued}
-
-    def _through_actors(self) -> dict[str, int]:
-        """Calls that this process has under way through providers' actors."""
-        refs = [built.upstream for built in self._built.values() if isinstance(built.upstream, ProviderRef)]
-        return {one.name: count for one in refs if (count := one.standing.load.in_flight)}
-
     def _actor_calls(self) -> int:
-        refs = [
-            self.manager.actor,
-            self.learning.owner.actor,
-            *(authority.actor for authority in self._authorities.values()),
-        ]
-        refs += [built.upstream.actor for built in self._built.values() if isinstance(built.upstream, ProviderRef)]
-        return sum(ref.sent.total() for ref in refs)
+        asked = [self.manager.actor, self.learning.owner.actor, *self.upstreams.actors()]
+        return sum(one.sent.total() for one in asked)

@@ -136,6 +136,7 @@ class Gateway(Together):
         return self._stream(request)
 
     async def _complete(self, request: Request) -> Outcome:
+        await self.awaited(request)
         plan = self._plan(request)
         if isinstance(plan, Failure):
             return replace(plan, request_id=request.request_id)
@@ -150,6 +151,7 @@ class Gateway(Together):
             self._learn(plan, request, outcome)
 
     async def _stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        await self.awaited(request)
         plan = self._plan(request)
         if isinstance(plan, Failure):
             yield StreamEnd(outcome=replace(plan, request_id=request.request_id))
@@ -264,6 +266,14 @@ class Gateway(Together):
     def _gave(self, request: Request, given: Completion, word: str) -> None:
         if self.books is not None:
             given_away(self.books, request, given, word)
+
+    async def awaited(self, request: Request) -> None:
+        """Returns once whoever learned can decide, where it is for him to decide."""
+        policy = self.policy
+        if policy.adviser is None or (policy.route(request.model).routing or policy.routing).strategy != "learned":
+            return
+        if (before := policy.adviser.before(request)) is not None:
+            await before
 
     def _began(self, plan: Ordered) -> None:
         if plan.decision is not None and self.policy.adviser is not None:

@@ -1,4 +1,5 @@
-"""`POST /v1/route/explain`: whom a request would go to, and why. Takes a chat request; asks no provider."""
+"""`POST /v1/route/explain`: whom a request would go to, and why. Takes a chat request; asks no provider,
+but for a vector of the prompt where `learning.embeddings` names one and no hooks are set."""
 
 from __future__ import annotations
 
@@ -14,10 +15,7 @@ async def explain(asked: Asked) -> None:
     request = parse(await asked.json(), PARSERS["openai"], request_id=asked.request_id, caller=asked.caller)
     if isinstance(request, Failure):
         refuse(request)
-    target, edge = asked.target, asked.edge
-    told = await target.explain(request) if isinstance(target, ManagerRef) else edge.gateway.explain(request)
+    told = await (asked.target if isinstance(asked.target, ManagerRef) else asked.edge).explain(request)
     if isinstance(told, Failure):
         refuse(told)
-    if not isinstance(target, ManagerRef):
-        told = await edge.learning.explained(request, told)
     await asked.reply(dict(told))

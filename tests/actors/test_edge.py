@@ -172,9 +172,9 @@ async def test_calls_of_a_provider_that_was_switched_off_are_still_in_flight(edg
     assert isinstance(alpha, EdgeProvider)
     alpha.standing.load.begin()
     edge.apply(snapshot(2, providers={"beta": BETA}))
-    assert edge._in_flight() == {"alpha": 1}
+    assert edge.upstreams.in_flight() == {"alpha": 1}
     alpha.standing.load.end(0.0, latency_s=None)
-    assert edge._in_flight() == {}
+    assert edge.upstreams.in_flight() == {}
 
 
 def _replace(edge: Edge, feed: Feed) -> None:
