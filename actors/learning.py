@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -29,13 +29,15 @@ from runtime.learning.unread import is_unread, read, unread
 from runtime.learning.values import FeedbackGiven, Lessons, Stamp, Taken, Trajectory
 from runtime.outcome import Failure, FailureKind, Outcome
 from runtime.plan import organisation
-from runtime.request import Request
+from runtime.request import Json, Request
 from runtime.settings import LearningSettings
 from runtime.telling import tell_feedback
 
 if TYPE_CHECKING:
     from actors.judging import Judge
+    from actors.reading import AskVectors, Reader
     from runtime.learning.adviser import Adviser
+    from runtime.memory.embed import Embedder
 
 log = logging.getLogger("raygate.learning")
 
@@ -43,6 +45,8 @@ MOST_WAITING = 2_000
 MOST_UNREAD = 256
 """Of those that wait for the embedder, with their texts."""
 BATCH = 256
+MOST_READ = 64
+"""Of those that are read together: what was read is then safe from what comes after it."""
 TELL_S = 0.25
 EMBEDDER_S = 20.0
 CALM_S = 0.5
@@ -54,6 +58,8 @@ MOST_TENANTS = 64
 """Organisations whose policies an edge keeps; each may be a megabyte."""
 
 NOT_READY = "the embedder is being read"
+NO_VECTOR = "the embeddings endpoint has not given its vector in time"
+NO_VECTORS = "the embeddings endpoint gives no vectors at the moment"
 
 
 class EdgeLearning:
@@ -70,7 +76,8 @@ class EdgeLearning:
         events: Bus | None = None,
     ) -> None:
         self.judge: Judge | None = None
-        """Whoever has one sets it; who judges needs a gateway."""
+        self.ask_vectors: AskVectors | None = None
+        """Whoever has a gateway sets these two; who judges or reads by an endpoint needs one."""
         self.owner = owner or RuVectorRef()
         self.settings = LearningSettings()
         self.adviser: Adviser | None = None
@@ -81,7 +88,9 @@ class EdgeLearning:
         self._counters = counters
         self._known: dict[str, Stamp] = {}
         self._joined = asyncio.Event()
+        self._reader: Reader | None = None
         self._waiting: list[Trajectory] = []
+        self._unread: list[Trajectory] = []
         self._something = asyncio.Event()
         self._telling = asyncio.Lock()
         self._made = 0
@@ -90,7 +99,7 @@ class EdgeLearning:
 
     def follow(self, settings: LearningSettings) -> None:
         """These settings hold from now on."""
-        turned = settings.embedder != self.settings.embedder
+        turned = settings.eyes != self.settings.eyes
         self.settings = settings
         if turned:
             self._see_anew()
@@ -98,6 +107,13 @@ class EdgeLearning:
             self.judge.settings = settings.judge if settings.enabled else None
 
     # `Advises`.
+
+    def before(self, request: Request) -> Awaitable[None] | None:
+        """Where vectors come from an endpoint, a decision that goes by what was learned waits for its own."""
+        if self._reader is None or self.adviser is None:
+            return None
+        text = last_said(request).strip()
+        return self._reader.before(text, waits=organisation(request) in self.adviser.policies) if text else None
 
     def advise(self, entries: Sequence[Entry], asked: Asked, how: Learned) -> Advice:
         if self.adviser is None:
@@ -110,6 +126,10 @@ class EdgeLearning:
                 self.adviser.policies.pop(gone, None)
             self._known[asked.tenant] = (0, 0)
             self._joined.set()
+        text = asked.text.strip()
+        if self._reader is not None and text and not self._reader.given.has(text):
+            # It is read later, with others, and then teaches like any other.
+            return Advice(why=NO_VECTOR, decision=unread(entries, asked, how))
         return self.adviser.advise(entries, asked, how)
 
     def began(self, decision: Decision) -> None:
@@ -127,10 +147,12 @@ class EdgeLearning:
             self.judge.consider(decision, request, outcome)
         if self.adviser is not None:
             self.adviser.settle_in(decision, made.answered)
-        if len(self._waiting) >= (MOST_UNREAD if is_unread(made) else MOST_WAITING):
+        self._counters["decisions_unread"] += is_unread(made)
+        waiting, most = (self._unread, MOST_UNREAD) if is_unread(made) else (self._waiting, MOST_WAITING)
+        if len(waiting) >= most:
             self._counters["trajectories_dropped"] += 1
             return
-        self._waiting.append(made)
+        waiting.append(made)
         self._something.set()
 
     async def feedback(self, given: FeedbackGiven) -> tuple[Taken, ...] | Failure:
@@ -150,6 +172,10 @@ class EdgeLearning:
                 adviser = await self.awake()
         except TimeoutError:
             return Failure(kind=FailureKind.UNAVAILABLE, detail=NOT_READY, retry_after_s=1.0, scope="request")
+        if not await self._is_read([one.prompt.strip() for one in prompts]):
+            return Failure(kind=FailureKind.UNAVAILABLE, detail=NO_VECTORS, retry_after_s=5.0, scope="request")
+        if self._reader is not None:
+            prompts = [one for one in prompts if self._reader.given.has(one.prompt.strip())]
         made = await asyncio.to_thread(
             embedded, prompts, adviser.embedder, tenant=tenant, at_s=self._senses.wall(), keep_text=adviser.keep_text
         )
@@ -159,7 +185,11 @@ class EdgeLearning:
         """The id of the organisation's last request with this very text."""
         with suppress(Unreachable):
             await self.flush()
-        return await self.owner.about(tenant, query)
+        return await self.owner.about(tenant, await self._seen(query))
+
+    async def search(self, tenant: str, query: str | Sequence[float], k: int) -> list[dict[str, Json]] | Failure:
+        """The nearest of what this organisation asked, nearest first."""
+        return await self.owner.search(tenant, await self._seen(query) if isinstance(query, str) else query, k)
 
     async def explained(self, request: Request, told: Mapping[str, object]) -> Mapping[str, object]:
         """An explanation, with the nearest of what this organisation asked before and what came of it, where a choice
@@ -167,7 +197,7 @@ class EdgeLearning:
         text = last_said(request).strip()
         if told.get("strategy") != "learned" or not text or not self.settings.enabled:
             return told
-        near = await self.owner.near(organisation(request), text, NEIGHBOURS, within_s=NEAR_S)
+        near = await self.owner.near(organisation(request), self._vector(text), NEIGHBOURS, within_s=NEAR_S)
         return told if near is None else {**told, "neighbours": near}
 
     # Its life.
@@ -178,6 +208,9 @@ class EdgeLearning:
         for task in tasks:
             task.cancel()
         self.adviser, self._known = None, {}
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.stop()
         self._awake.clear()
         if tasks:
             self.wake()
@@ -201,6 +234,8 @@ class EdgeLearning:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._reader is not None:
+            self._reader.stop()
         if self._waiting:
             with suppress(Unreachable, TimeoutError):
                 async with asyncio.timeout(2.0):
@@ -209,30 +244,68 @@ class EdgeLearning:
     async def flush(self) -> None:
         """Report what waits, now. Raises `Unreachable`; it then still waits."""
         async with self._telling:
-            while batch := self._waiting[:BATCH]:
-                await self.owner.take([await self._read(one) if is_unread(one) else one for one in batch])
-                del self._waiting[: len(batch)]
+            try:
+                await self._read()
+            finally:
+                # What was read is not held up by what cannot be.
+                while batch := self._waiting[:BATCH]:
+                    await self.owner.take(batch)
+                    del self._waiting[: len(batch)]
 
-    async def _read(self, made: Trajectory) -> Trajectory:
-        """One of the first second. Raises `Unreachable` where there is no embedder in time."""
-        try:
-            async with asyncio.timeout(EMBEDDER_S):
-                adviser = await self.awake()
-        except TimeoutError:
-            raise Unreachable("the embedder is not there") from None
-        return read(made, adviser.embedder, keep_text=adviser.keep_text)
+    async def _read(self) -> None:
+        """Those that came without a vector. Raises `Unreachable` where there is no embedder in time."""
+        while batch := self._unread[:MOST_READ]:
+            try:
+                async with asyncio.timeout(EMBEDDER_S):
+                    adviser = await self.awake()
+            except TimeoutError:
+                raise Unreachable("the embedder is not there") from None
+            if not await self._is_read([one.text or "" for one in batch]):
+                raise Unreachable(NO_VECTORS)
+            for one in batch:
+                try:
+                    self._waiting.append(read(one, adviser.embedder, keep_text=adviser.keep_text))
+                except LookupError:
+                    self._counters["trajectories_dropped"] += 1  # the endpoint takes others, and not this text
+            del self._unread[: len(batch)]
+
+    async def _is_read(self, texts: Sequence[str]) -> bool:
+        """Whether there are vectors of these, as far as there will ever be."""
+        return self._reader is None or await self._reader.read(texts)
+
+    async def _seen(self, text: str) -> str | Sequence[float]:
+        """What the owner is asked with: he has no endpoint, and takes the vector."""
+        if self._reader is not None and text.strip():
+            await self._reader.read([text])
+        return self._vector(text)
+
+    def _vector(self, text: str) -> str | Sequence[float]:
+        """The same, of what has been read."""
+        if self._reader is None or self.adviser is None or not self._reader.given.has(text):
+            return text
+        seen: list[float] = self.adviser.embedder.embed([text])[0].tolist()
+        return seen
 
     async def _live(self) -> None:
-        name = self.settings.embedder
+        said = self.settings.eyes
+        reader = None
+        if not isinstance(said, str) and self.ask_vectors is not None:
+            from actors.reading import Reader
+
+            reader = self._reader = Reader(said, self.ask_vectors, clock=self._senses.clock)
 
         def made() -> Adviser:
             import numpy as np
 
             from runtime.learning.adviser import Adviser
-            from runtime.memory.form import learner_embedder
+            from runtime.memory.form import Formed, learner_embedder
 
-            embedder = learner_embedder(name)
-            embedder.embed(["The first one takes longer."])
+            embedder: Embedder
+            if reader is not None:
+                embedder = Formed(reader.given)
+            else:
+                embedder = learner_embedder(said if isinstance(said, str) else "auto")
+                embedder.embed(["The first one takes longer."])
             return Adviser(
                 embedder, np.random.default_rng(self._rng.getrandbits(64)), keep_text=self.settings.keep_text
             )

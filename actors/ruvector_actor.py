@@ -26,11 +26,15 @@ from actors.environment import environment, node_id
 from actors.names import RUVECTOR
 from actors.refs import last_line
 from actors.store import Store
+from runtime.learning.folders import carried, forgotten
 from runtime.learning.pupil import Schooling
 from runtime.learning.rates import Rates
 from runtime.learning.school import School
 from runtime.learning.values import Calibrated, FeedbackGiven, Lessons, Stamp, Summary, Taken, Trajectory
-from runtime.memory.form import learner_embedder
+from runtime.memory.embed import Embedder
+from runtime.memory.endpoint import Given
+from runtime.memory.form import Formed, learner_embedder
+from runtime.memory.index import GraphShape
 from runtime.outcome import Failure, FailureKind
 from runtime.request import Json
 from runtime.settings import LearningSettings, Settings
@@ -52,12 +56,21 @@ SAVE_S = 300.0
 T = TypeVar("T")
 
 
+def _forget(school: School, tenant: str, request: str | None) -> int | Failure:
+    """Here, and in what other embedders made: how many events."""
+    elsewhere = forgotten(school.folder, tenant, request)
+    gone = school.forget(tenant, request)
+    if isinstance(gone, Failure):
+        return elsewhere or gone
+    return gone + elsewhere
+
+
 STEERS: Mapping[str, Callable[[School, str, Any], Json | Failure]] = {
     "pause": lambda school, tenant, _: school.pause(tenant),
     "resume": lambda school, tenant, _: school.resume(tenant),
     "reset": lambda school, tenant, _: school.reset(tenant),
     "rollback": lambda school, tenant, number: school.rollback(tenant, number),
-    "forget": lambda school, tenant, request: school.forget(tenant, request),
+    "forget": _forget,
     "snapshots": lambda school, tenant, _: school.snapshots(tenant),
     "map": lambda school, tenant, _: school.map(tenant),
     "decision": lambda school, tenant, request: school.decision(tenant, request),
@@ -147,7 +160,7 @@ class RuVectorActor:
         self._announce()
         return done
 
-    async def about(self, tenant: str, query: str) -> str | Failure:
+    async def about(self, tenant: str, query: str | Sequence[float]) -> str | Failure:
         return await self._answer(lambda school: school.about(tenant, query))
 
     async def summary(self, tenant: str) -> Summary | Failure:
@@ -243,8 +256,8 @@ class RuVectorActor:
         ours, known = settings.learning, _known(settings)
         if self._school is None or (ours, known) != (self._under, self._known):
             self._close()
-            embedder = learner_embedder(ours.embedder)
-            if ours.embedder != self._under.embedder:
+            embedder = _embedder(ours)
+            if ours.eyes != self._under.eyes:
                 # Numbers of another log: whoever follows is to see that all is new.
                 self._incarnation = self._kept.next_incarnation(RUVECTOR)
             how = Schooling(
@@ -255,7 +268,11 @@ class RuVectorActor:
                 parts=parts_of(ours.preset, ours.parts),
             )
             folder = self._folder / FOLDER / embedder.name
-            self._school = School(folder, embedder, how, wall=SENSES.wall, keep=ours.keep)
+            if ours.embeddings is None and (anew := carried(folder, embedder)):
+                log.info("ruvector.read_anew", extra={"embedder": embedder.name, "events": anew})
+            self._school = School(
+                folder, embedder, how, wall=SENSES.wall, keep=ours.keep, shape=GraphShape(**ours.graph.model_dump())
+            )
             self._under, self._known = ours, known
             self._rates.per_min = ours.feedback_per_min
             self._save_at = SENSES.clock() + SAVE_S
@@ -286,6 +303,12 @@ class RuVectorActor:
         """Wake everyone who waits now; who comes later waits for the next."""
         old, self._news = self._news, asyncio.Event()
         old.set()
+
+
+def _embedder(ours: LearningSettings) -> Embedder:
+    """By what prompts are seen. Vectors of an endpoint are made at the edges, and only kept here."""
+    said = ours.eyes
+    return learner_embedder(said) if isinstance(said, str) else Formed(Given(said.model, said.dimension))
 
 
 def _own(tenant: str) -> str:

@@ -60,8 +60,8 @@ class RuVectorRef:
         done: int | Failure = await self._asked("calibrate", tuple(prompts), timeout_s=STEER_S)
         return done
 
-    async def about(self, tenant: str, query: str) -> str | Failure:
-        """The id of this organisation's last request with this very text."""
+    async def about(self, tenant: str, query: str | Sequence[float]) -> str | Failure:
+        """The id of this organisation's last request with this very text, or the vector of it."""
         found: str | Failure = await self._asked("about", tenant, query)
         return found
 
@@ -73,7 +73,9 @@ class RuVectorRef:
         found: list[dict[str, Json]] | Failure = await self._asked("search", tenant, query, k)
         return found
 
-    async def near(self, tenant: str, text: str, k: int, *, within_s: float) -> list[dict[str, Json]] | None:
+    async def near(
+        self, tenant: str, text: str | Sequence[float], k: int, *, within_s: float
+    ) -> list[dict[str, Json]] | None:
         """As `search`, for whom it is no loss to go without: None where the owner is away or slow."""
         try:
             async with asyncio.timeout(within_s):

@@ -110,6 +110,16 @@ def cost_of(usage: Usage, pricing: Pricing | None) -> Cost | None:
     )
 
 
+def plain_total(pricing: Pricing | None, *, input_tokens: int, cached: int = 0, output_tokens: int = 0) -> int | None:
+    """The total of `cost_of` for text alone, in nano-dollars: asked for each candidate of each request."""
+    prices = prices_at(pricing, input_tokens)
+    if prices is None:
+        return None
+    read = prices.input if prices.cached_input is None else prices.cached_input
+    exact = max(0, input_tokens - cached) * prices.input + cached * read + max(0, output_tokens) * prices.output
+    return (exact + prices.per_request * MILLION + HALF) // MILLION
+
+
 def is_list_priced(said: Mapping[str, Json]) -> bool:
     """Whether an answer was given at list price, by what its provider says beside it: else its cost is unknown."""
     return all(said.get(name) in LIST_PRICED for name in _TIERS)

@@ -119,7 +119,7 @@ async def search(asked: Asked) -> None:
     if isinstance(parsed, Failure):
         refuse(parsed)
     learning = enabled(asked)
-    found = await learning.owner.search(organisation(asked.caller), _wanted(parsed), parsed.limit)
+    found = await learning.search(organisation(asked.caller), _wanted(parsed), parsed.limit)
     if isinstance(found, Failure):
         refuse(found)
     await asked.reply(render_found(found))

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from runtime.balance.affinity import remembered
 from runtime.balance.entry import Asked, Candidate, Entry, Scored
 from runtime.balance.latency import expected_output, failed_share
-from runtime.outcome import Usage
-from runtime.price import cost_of
+from runtime.price import plain_total
 
 FAILING = 0.5
 """Whoever fails more often than this is no bargain, and comes after those with a price."""
@@ -21,16 +20,12 @@ FAILING = 0.5
 
 def expected_nanousd(entry: Entry, asked: Asked, home: Candidate | None = None) -> int | None:
     """None where any price that it needs is unknown."""
-    cost = cost_of(
-        Usage(
-            input_tokens=entry.input_of(asked),
-            cached_input_tokens=remembered(entry, asked, home),
-            output_tokens=asked.choices * round(expected_output(entry, asked)),
-            estimated=True,
-        ),
+    return plain_total(
         entry.info.pricing if entry.info else None,
+        input_tokens=entry.input_of(asked),
+        cached=remembered(entry, asked, home),
+        output_tokens=asked.choices * round(expected_output(entry, asked)),
     )
-    return cost.total_nanousd if cost else None
 
 
 def cost(entries: Sequence[Entry], asked: Asked, home: Candidate | None) -> list[Scored]:

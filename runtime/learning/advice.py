@@ -5,7 +5,7 @@ advise ─► Advice ─► Decision ─► began (it is carried out) ─► fin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -67,7 +67,12 @@ class Advice:
 
 
 class Advises(Protocol):
-    """Whoever learned, as an edge has it. Belongs to one event loop; no call waits for anything."""
+    """Whoever learned, as an edge has it. Belongs to one event loop; no other call than `before` waits for anything."""
+
+    def before(self, request: Request) -> Awaitable[None] | None:
+        """What is to be waited for before a decision about this request, None for nothing. Raises nothing, and ends in
+        bounded time."""
+        ...
 
     def advise(self, entries: Sequence[Entry], asked: Asked, how: Learned) -> Advice:
         """Changes nothing: an explanation asks as well."""

@@ -11,9 +11,7 @@ Nothing of one organisation is ever seen by another.
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,10 @@ import numpy as np
 from runtime.learning import sharing
 from runtime.learning.again import SAME, Again
 from runtime.learning.calibration import unknown_of
+from runtime.learning.classes import Classes
 from runtime.learning.events import Event, Imported, Judged, vector_of
 from runtime.learning.export import row_of, told, trace_of
+from runtime.learning.folders import EVENTS, MEMORY
 from runtime.learning.log import Log
 from runtime.learning.map import MAPPED, decision_of, mapped
 from runtime.learning.pupil import Pupil, Schooling
@@ -31,35 +31,15 @@ from runtime.learning.values import Calibrated, FeedbackGiven, Lesson, Summary, 
 from runtime.learning.verdict import bad, sought, unknown
 from runtime.learning.verdict import wanted as wanted_of
 from runtime.memory.embed import Embedder
+from runtime.memory.index import GraphShape
 from runtime.memory.memory import Memory
 from runtime.outcome import Failure
 from runtime.request import Json
 from runtime.sona.state import UnknownState
 from runtime.sona.trajectory import write
 
-log = logging.getLogger("raygate.learning")
-
-SNAPSHOT_EACH = 500
-"""Events after which a pupil is saved, so that a start has no more than these to learn again."""
 LEAST_KEPT = 8_192
 """Events that stay whatever the settings say: new maps are fitted on them."""
-
-
-@dataclass(slots=True)
-class _Class:
-    pupil: Pupil
-    number: int
-    saved: int
-    policy: bytes | None = None
-    paused: bool = False
-    emptied: bool = False
-    ahead: int = 0
-    map: tuple[int, dict[str, Any]] | None = None
-
-    @property
-    def stamp(self) -> int:
-        """Grows with each change of the policy, also where somebody went back."""
-        return self.number + self.ahead
 
 
 class School:
@@ -67,54 +47,31 @@ class School:
     fails; whoever owns it then opens another one, which knows what was acknowledged."""
 
     def __init__(
-        self, folder: Path, embedder: Embedder, how: Schooling, *, wall: Callable[[], float], keep: int = 50_000
+        self,
+        folder: Path,
+        embedder: Embedder,
+        how: Schooling,
+        *,
+        wall: Callable[[], float],
+        keep: int = 50_000,
+        shape: GraphShape | None = None,
     ) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = folder
         self.embedder = embedder
         self._how = how
         self._wall = wall
         self._keep = max(keep, LEAST_KEPT)
-        self.log = Log(folder / "events.sqlite")
-        self.memory = Memory(folder / "memory", embedder, most=keep, rebuildable=True)
+        self.log = Log(folder / EVENTS)
+        self.memory = Memory(folder / MEMORY, embedder, most=keep, shape=shape, rebuildable=True)
         self._again = Again()
-        self._classes: dict[str, _Class] = {}
-        for tenant in self.log.tenants():
-            self._classes[tenant] = self._resumed(tenant)
-
-    def _resumed(self, tenant: str, *, remember: bool = True) -> _Class:
-        """By the newest snapshot that can be read, and the events after it."""
-        made = _Class(Pupil(self._how), 0, 0)
-        for number in self.log.snapshots(tenant):
-            try:
-                made = _Class(Pupil.load(self.log.snapshot(tenant, number) or b"", self._how), number, number)
-                break
-            except UnknownState as error:
-                log.warning("learning.snapshot_skipped", extra={"tenant": tenant, "why": str(error)})
-        paused_at, made.emptied = self.log.standing(tenant)
-        later = list(self.log.after(tenant, made.number))
-        for number, event in later:
-            if paused_at is None or number <= paused_at:
-                self._learn(tenant, made, number, event)
-            if remember:
-                self._remember(tenant, event)
-        if paused_at is not None:
-            self._pause(tenant, made)
-            for number, event in later:
-                if number > paused_at and isinstance(event, Judged) and not event.trusted:
-                    made.pupil.weigh(event.key, event.model)
-        return made
-
-    def _pause(self, tenant: str, made: _Class) -> None:
-        """Keep it as it is now: whoever resumes goes on from there."""
-        self._save(tenant, made)
-        made.paused = True
+        self._classes = Classes(self.log, how, keep=self._keep, remember=self._remember)
 
     def save(self) -> int:
         """Take snapshots of what has none yet. How many organisations there are."""
-        for tenant, made in self._classes.items():
-            self._save(tenant, made)
+        count = self._classes.save_all()
         self.memory.save()
-        return len(self._classes)
+        return count
 
     def close(self) -> None:
         self.save()
@@ -168,7 +125,7 @@ class School:
         before = self.log.judgement(given.tenant, about.request, given.key)
         if before is not None and (before.model, before.vector) != (about.answered, about.vector):
             before = None  # of an earlier answer under the same id
-        fair = self._class(given.tenant).pupil.weigh(given.key, about.answered)
+        fair = self._classes.of(given.tenant).pupil.weigh(given.key, about.answered)
         return Judged(
             request=about.request,
             key=given.key,
@@ -199,7 +156,7 @@ class School:
     def share(self, tenant: str, who: str) -> bytes:
         """What was learned here of this organisation's prompts, as a file that others can import."""
         events = (one for _, one in self.log.after(tenant, 0))
-        return sharing.shared(events, self._class(tenant).pupil.learner, self.embedder, who=who, at_s=self._wall())
+        return sharing.shared(events, self._classes.of(tenant).pupil.learner, self.embedder, who=who, at_s=self._wall())
 
     def take_in(self, tenant: str, payload: bytes, own: str) -> dict[str, Json] | Failure:
         """Keep and learn what another Raygate shared. `own` is this one's name. Says what was taken in."""
@@ -209,31 +166,16 @@ class School:
             return event
         for number in filter(None, self.log.add([(tenant, event)])):
             self._taken(tenant, number, event)
-        made = self._class(tenant)
+        made = self._classes.of(tenant)
         return sharing.taken(event, made.pupil.learner, paused=made.paused)
 
     @property
     def _bytes(self) -> int:
         return 4 * self.embedder.dim
 
-    def _class(self, tenant: str) -> _Class:
-        return self._classes.setdefault(tenant, _Class(Pupil(self._how), 0, 0))
-
     def _taken(self, tenant: str, number: int, event: Event) -> None:
-        made = self._class(tenant)
         self._remember(tenant, event)
-        if made.paused:
-            return
-        self._learn(tenant, made, number, event, weighed=True)
-        if number - made.saved >= SNAPSHOT_EACH:
-            self._save(tenant, made)
-
-    def _learn(self, tenant: str, made: _Class, number: int, event: Event, *, weighed: bool = False) -> None:
-        def history() -> list[Event]:
-            return [one for _, one in self.log.after(tenant, 0, number)]
-
-        made.pupil.apply(event, history, weighed=weighed)
-        made.number, made.policy = number, None
+        self._classes.learn(tenant, number, event)
 
     def _remember(self, tenant: str, event: Event) -> None:
         if isinstance(event, Imported):
@@ -246,34 +188,29 @@ class School:
             return
         self.memory.add(trace_of(tenant, event), vector)
 
-    def _save(self, tenant: str, made: _Class) -> None:
-        if made.number > made.saved:
-            self.log.save(tenant, made.number, made.pupil.dump(), keep=self._keep)
-            made.saved = made.number
-
     # What somebody decides about learning itself.
 
     def pause(self, tenant: str) -> None:
         """From now on all is kept and nothing learned: decisions go by what was learned until here."""
-        made = self._class(tenant)
+        made = self._classes.of(tenant)
         if not made.paused:
-            self._pause(tenant, made)
+            self._classes.pause(tenant)
             self.log.stand(tenant, made.number, emptied=made.emptied)
 
     def resume(self, tenant: str) -> int:
         """Learn what came meanwhile, in its order, as if there had been no pause. How much that was."""
-        made = self._class(tenant)
+        made = self._classes.of(tenant)
         if not made.paused:
             return 0
         waited = sum(1 for _ in self.log.after(tenant, made.number))
         self.log.stand(tenant, None, emptied=made.emptied)
-        self._renewed(tenant)
+        self._classes.renewed(tenant)
         return waited
 
     def rollback(self, tenant: str, number: int | None = None) -> int | Failure:
         """Go back to a snapshot; None: to the last one before what holds now. What came after it teaches nothing any
         more, though it stays in the log. The snapshot's number."""
-        made = self._class(tenant)
+        made = self._classes.of(tenant)
         there = self.log.snapshots(tenant)
         if number is None:
             number = next((one for one in there if one < made.number), None)
@@ -285,16 +222,16 @@ class School:
             pupil = Pupil.load(payload, self._how)
         except UnknownState as error:
             return bad("snapshot", f"snapshot {number} cannot be read: {error}")
-        self._save(tenant, made)  # so that one may go forth again
+        self._classes.save(tenant)  # so that one may go forth again
         self.log.go_back(tenant, number, payload, emptied=pupil.learner is None)
-        self._renewed(tenant)
+        self._classes.renewed(tenant)
         return number
 
     def reset(self, tenant: str) -> None:
         """Begin with nothing. What was kept stays, and may be gone back to by its snapshots."""
-        self._save(tenant, self._class(tenant))
+        self._classes.save(tenant)
         self.log.go_back(tenant, 0, Pupil(self._how).dump(), emptied=True)
-        self._renewed(tenant)
+        self._classes.renewed(tenant)
 
     def forget(self, tenant: str, request: str | None = None) -> int | Failure:
         """Delete one request's trace, or all of an organisation's, from log, memory and learner. How many events.
@@ -309,16 +246,9 @@ class School:
             return unknown(request)
         if request is None:
             self.log.stand(tenant, None if paused_at is None else 0, emptied=True)
-        made = self._renewed(tenant)
-        self._save(tenant, made)
+        self._classes.renewed(tenant)
+        self._classes.save(tenant)
         return gone
-
-    def _renewed(self, tenant: str) -> _Class:
-        before = self._class(tenant)
-        made = self._resumed(tenant, remember=False)
-        made.ahead = before.stamp + 1 - made.number
-        self._classes[tenant] = made
-        return made
 
     def snapshots(self, tenant: str) -> list[dict[str, Any]]:
         """What one may go back to, newest first."""
@@ -335,10 +265,10 @@ class School:
 
     def newest(self) -> dict[str, int]:
         """The stamp of each organisation's policy: what tells whether there is news."""
-        return {tenant: made.stamp for tenant, made in self._classes.items()}
+        return self._classes.stamps()
 
     def lesson(self, tenant: str, incarnation: int) -> Lesson:
-        made = self._classes.get(tenant)
+        made = self._classes.known(tenant)
         if made is None:
             return Lesson(stamp=(incarnation, 0), embedder=self.embedder.name)
         if made.policy is None:
@@ -354,7 +284,7 @@ class School:
         )
 
     def summary(self, tenant: str) -> Summary:
-        made = self._classes.get(tenant)
+        made = self._classes.known(tenant)
         if made is None:
             return Summary(warm_up=self._how.warm_up)
         pupil = made.pupil
@@ -377,7 +307,7 @@ class School:
 
     def map(self, tenant: str) -> dict[str, Any]:
         """`runtime.learning.map` of the last decisions; kept until something is learned."""
-        made = self._class(tenant)
+        made = self._classes.of(tenant)
         if made.map is None or made.map[0] != made.stamp:
             decisions = self.log.newest(tenant, MAPPED)
             known = (self.memory.known(tenant, one.request) for one in decisions)
@@ -390,14 +320,14 @@ class School:
         found = self.log.find(tenant, request)
         return unknown(request) if found is None else decision_of(found, self.log.judgements(tenant, request))
 
-    def about(self, tenant: str, query: str) -> str | Failure:
+    def about(self, tenant: str, query: str | Sequence[float]) -> str | Failure:
         """The id of the last request with this very text, as far as its vector tells."""
         found = self.search(tenant, query, 4)
         if isinstance(found, Failure):
             return found
         same = [one for one in found if one["similarity"] > SAME]
         if not same:
-            return unknown(query)
+            return unknown(query if isinstance(query, str) else "of this text")
         return str(max(same, key=lambda one: float(one["at"]))["request_id"])
 
     def search(self, tenant: str, query: str | Sequence[float], k: int) -> list[dict[str, Any]] | Failure:

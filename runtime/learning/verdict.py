@@ -9,6 +9,7 @@ import numpy as np
 from runtime.learning import judging
 from runtime.learning.values import FeedbackGiven
 from runtime.memory.embed import Embedder, Vectors
+from runtime.memory.endpoint import NotRead
 from runtime.outcome import Failure, FailureKind
 from runtime.sona.fairness import score as clipped
 
@@ -61,7 +62,10 @@ def bad(param: str, detail: str) -> Failure:
 def sought(query: str | Sequence[float], embedder: Embedder) -> Vectors | Failure:
     """What to look for, as one vector of length one. A vector has the embedder's dimension."""
     if isinstance(query, str):
-        vector = embedder.embed([query])[0]
+        try:
+            vector = embedder.embed([query])[0]
+        except NotRead as error:
+            return Failure(kind=FailureKind.UNAVAILABLE, detail=str(error), retry_after_s=1.0, scope="request")
     else:
         if len(query) != embedder.dim:
             detail = f"the vector has {len(query)} numbers; {embedder.name} has {embedder.dim}"

@@ -27,6 +27,11 @@ class Found:
     cosine: float
 
 
+def graph_file(folder: Path, namespace: str) -> Path:
+    """Where a namespace's graph is saved, if it has one."""
+    return folder / f"{blake2b(namespace.encode(), digest_size=12).hexdigest()}.graph"
+
+
 class Memory:
     """Not for several threads at once. `most` bounds each namespace."""
 
@@ -70,7 +75,7 @@ class Memory:
         return HnswIndex(self._dim, self._shape, room=2 * size) if size > self._few else ExactIndex(self._dim)
 
     def _file(self, namespace: str) -> Path:
-        return self._folder / f"{blake2b(namespace.encode(), digest_size=12).hexdigest()}.graph"
+        return graph_file(self._folder, namespace)
 
     def _load(self, namespace: str, labels: set[int]) -> HnswIndex | None:
         try:

@@ -339,6 +339,30 @@ class JudgeSettings(_Part):
     max_usd_per_day: Annotated[float, Field(ge=0, le=1e6)] = 1.0
 
 
+class EmbeddingsSettings(_Part):
+    """An embeddings endpoint that makes vectors of prompts: of a provider that is configured, over the network, for
+    money (key `embedder` on the ledger). `dimension` is how many numbers its vectors have; `shorten` asks the model for
+    that many, where it can give fewer than it would by itself. A decision waits for its vector `timeout_s`, and else
+    goes by its route's default order; one that was late or failed is not waited for again until it is well.
+    """
+
+    model: Annotated[str, Field(pattern=r"^[^/]+/.+")]
+    dimension: Annotated[int, Field(ge=8, le=8_192)]
+    shorten: bool = False
+    timeout_s: Annotated[float, Field(gt=0, le=10)] = 0.3
+
+
+class GraphSettings(_Part):
+    """The graph in which the nearest of what is remembered is found, where an organisation has more than 2,000 vectors:
+    edges of a node, and how many candidates are kept in sight when adding (`ef_construction`) and when asked (`ef`).
+    More find the nearest more surely and take longer. A graph that is there keeps the first two until it is rebuilt.
+    """
+
+    m: Annotated[int, Field(ge=4, le=96)] = 24
+    ef_construction: Annotated[int, Field(ge=16, le=2_000)] = 200
+    ef: Annotated[int, Field(ge=10, le=2_000)] = 64
+
+
 class LearningSettings(_Part):
     """What is learned of models from outcomes, for routes of strategy `learned` and for models named `ruvector-*`.
 
@@ -348,8 +372,10 @@ class LearningSettings(_Part):
     `feedback_per_min` times a minute. With `priors` it starts from what was published of models, else from their prices
     alone. With `judge` a model grades some of the answers. `parts` refine what is expected of models, set as by one of
     the first system's presets or, without `preset`, as they were measured; none of them helped on recorded outcomes.
-    `embedder` makes vectors of prompts; `auto` is wordllama where it is there, else hashed n-grams. What one learned
-    says nothing to another: with another one learning begins with nothing, and going back finds what was there.
+    `embedder` makes vectors of prompts; `auto` is wordllama where it is there, else hashed n-grams. Where `embeddings`
+    names an endpoint, that one makes them instead. What one learned says nothing to another: with another one learning
+    begins with what can be read anew of texts that were kept (`keep_text`; not by an endpoint), else with nothing, and
+    going back finds what was there.
     """
 
     enabled: bool = True
@@ -360,10 +386,17 @@ class LearningSettings(_Part):
     keep_text: bool = False
     priors: bool = True
     embedder: Literal["auto", "wordllama", "hashed"] = "auto"
+    embeddings: EmbeddingsSettings | None = None
+    graph: GraphSettings = GraphSettings()
     feedback_per_min: Count = 120
     judge: JudgeSettings | None = None
     parts: tuple[Literal["memory", "micro", "base", "bank", "calibration"], ...] = ()
     preset: Literal["", "default", "throughput", "quality", "edge", "batch", "ephemeral", "coordinator"] = ""
+
+    @property
+    def eyes(self) -> str | EmbeddingsSettings:
+        """By what prompts are seen: an embedder of this machine by its name, or an endpoint."""
+        return self.embeddings or self.embedder
 
 
 class MetricsSettings(_Part):

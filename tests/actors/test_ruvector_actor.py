@@ -19,6 +19,7 @@ from runtime.balance.entry import Asked, Candidate, Entry
 from runtime.learning.advice import Decision, Learned
 from runtime.learning.values import FeedbackGiven, Lessons, Taken, Trajectory
 from runtime.memory.form import learner_embedder
+from runtime.memory.index import GraphShape
 from runtime.outcome import Attempt, Completion, Failure
 from runtime.request import ask
 from runtime.settings import LearningSettings, Settings
@@ -127,7 +128,7 @@ async def test_settings_that_change_are_followed_and_nothing_is_lost(tmp_path: P
     assert (await lesson(owner)).prompts == 10
     school = owner._school
     assert school is not None
-    learner = school._classes["default"].pupil.learner
+    learner = school._classes.of("default").pupil.learner
     assert learner is not None
     assert learner.config.allowance_share == 0.0
     await owner.close()
@@ -291,3 +292,46 @@ def test_what_is_on_disk_is_synced_before_it_is_acknowledged(tmp_path: Path) -> 
     assert log._db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert isinstance(log._db, sqlite3.Connection)
     log.close()
+
+
+async def test_texts_that_were_kept_are_read_anew_by_another_embedder(tmp_path: Path) -> None:
+    owner = actor(tmp_path, warm_up=WARM_UP)
+    await owner.take([decided(number, text=f"a question about thing {number}") for number in range(12)])
+    await owner.take([decided(12)])  # without its text
+    await owner.feedback(verdict(3))
+    turned(owner, tmp_path, "hashed")
+    summary = await owner.summary("default")
+    assert not isinstance(summary, Failure)
+    assert (summary.prompts, summary.judged, summary.learns) == (12, 1.0, True)
+    found = await owner.search("default", "a question about thing 3", 1)
+    assert not isinstance(found, Failure)
+    assert found[0]["request_id"] == "req_3"
+    turned(owner, tmp_path, "auto")
+    back = await owner.summary("default")
+    assert not isinstance(back, Failure)
+    assert back.prompts == 13
+    await owner.close()
+
+
+async def test_who_is_forgotten_is_forgotten_in_what_other_embedders_made(tmp_path: Path) -> None:
+    owner = actor(tmp_path, warm_up=WARM_UP)
+    await owner.take([decided(number, text=f"a question about thing {number}") for number in range(12)])
+    turned(owner, tmp_path, "hashed")
+    assert await owner.steer("forget", "default", "req_3") == 3, "an event and its trace here, an event there"
+    turned(owner, tmp_path, "auto")
+    summary, found = await owner.summary("default"), await owner.search("default", "a question about thing 3", 12)
+    assert not isinstance(summary, Failure)
+    assert summary.prompts == 11
+    assert not isinstance(found, Failure)
+    assert "req_3" not in {one["request_id"] for one in found}
+    assert isinstance(await owner.steer("forget", "default", "req_3"), Failure)
+    await owner.close()
+
+
+async def test_the_graph_is_shaped_by_the_settings(tmp_path: Path) -> None:
+    owner = actor(tmp_path, graph={"m": 8, "ef": 32})
+    await owner.save()
+    assert owner._school is not None
+    assert owner._school.memory._shape == GraphShape(m=8, ef_construction=200, ef=32)
+    assert GraphShape(**LearningSettings().graph.model_dump()) == GraphShape(), "what is measured is the default"
+    await owner.close()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runtime.balance.asked import last_said
 from runtime.hooks.cost import CostLimit
 from runtime.hooks.metrics import Metrics
 from runtime.hooks.record import Record
@@ -87,6 +88,9 @@ async def test_what_is_learned_from_is_what_the_hooks_left() -> None:
     policy = made.gateway.policy
 
     class Notes:
+        def before(self, request: Any) -> None:
+            learned.append(last_said(request))
+
         def advise(self, entries: Any, asked: Any, how: Any) -> Any:
             learned.append(asked.text)
             return Advice(why="nothing was learned yet")
@@ -97,7 +101,7 @@ async def test_what_is_learned_from_is_what_the_hooks_left() -> None:
 
     made.gateway.policy = replace(policy, adviser=Notes())
     await made.gateway.complete(ask("mail ann@example.org", model="fast"))
-    assert learned == ["mail [EMAIL_1]"]
+    assert learned == ["mail [EMAIL_1]"] * 2
 
 
 def _learns() -> dict[str, Any]:

@@ -50,7 +50,7 @@ def prompts(numbers: Sequence[int], models: Sequence[str] = (CHEAP, DEAR), **qua
 
 
 def expected(school: School, number: int) -> dict[str, float]:
-    learner = school._classes["default"].pupil.learner
+    learner = school._classes.of("default").pupil.learner
     assert learner is not None
     x = learner.topics.features(EMBEDDER.embed([words(number)]))[0]
     return dict(zip(learner.models, learner.head.believe(x).mean.tolist(), strict=True))
@@ -96,7 +96,7 @@ def test_a_restart_knows_it_bit_for_bit(tmp_path: Path) -> None:
             one.judge(FeedbackGiven(request=f"req_{200 + numbers[0]}", at_s=2_000.0, score=1.0, key="k"))
         dying.abandon()
         dying = opened(tmp_path / "dying")
-    assert steady._classes["default"].pupil.dump() == dying._classes["default"].pupil.dump()
+    assert steady._classes.of("default").pupil.dump() == dying._classes.of("default").pupil.dump()
     steady.abandon()
     dying.abandon()
 

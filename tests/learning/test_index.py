@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.memory.build import NEEDS, suited
 from runtime.memory.index import BadVector, ExactIndex, HnswIndex, VectorIndex
 
 DIM = 16
@@ -123,3 +125,14 @@ def test_a_file_that_lacks_vectors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "graph").write_bytes((tmp_path / "graph").read_bytes()[:50])
     with pytest.raises(ValueError, match="not a graph"):
         HnswIndex(DIM).load(tmp_path / "graph", set(range(20)))
+
+
+def test_a_build_for_newer_processors_is_taken_only_where_it_runs(tmp_path: Path) -> None:
+    assert suited(tmp_path, NEEDS) is None, "there is none"
+    (tmp_path / "hnswlib.cpython-30-other.so").touch()
+    assert suited(tmp_path, NEEDS) is None, "another Python's"
+    built = tmp_path / f"hnswlib{EXTENSION_SUFFIXES[0]}"
+    built.touch()
+    assert suited(tmp_path, NEEDS | {"sse2"}) == built
+    assert suited(tmp_path, NEEDS - {"avx2"}) is None
+    assert suited(tmp_path, frozenset()) is None

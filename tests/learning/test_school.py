@@ -76,7 +76,7 @@ def test_a_restart_is_no_restart_bit_for_bit(tmp_path: Path) -> None:
     ours, theirs = steady.lesson("default", 1), dying.lesson("default", 1)
     assert ours.payload
     assert ours == theirs
-    assert steady._classes["default"].pupil.dump() == dying._classes["default"].pupil.dump()
+    assert steady._classes.of("default").pupil.dump() == dying._classes.of("default").pupil.dump()
     steady.abandon()
     dying.abandon()
 
@@ -242,10 +242,10 @@ def test_what_was_asked_again_is_remembered_with_the_log(tmp_path: Path) -> None
     school.take([decided(number) for number in range(HOW.warm_up)])
     for number in (70, 71):
         school.take([asked(number, "what is a ray?", 1_000.0)])
-    taught = school._classes["default"].pupil.dump()
+    taught = school._classes.of("default").pupil.dump()
     school.abandon()
     again = opened(tmp_path / "a")
-    assert again._classes["default"].pupil.dump() == taught
+    assert again._classes.of("default").pupil.dump() == taught
     again.abandon()
 
 
@@ -259,7 +259,7 @@ def test_parts_that_are_switched_on_are_taught_consolidated_and_restarted_bit_fo
                 judge(school, number, float(number % 4 < 2))
         made[1].abandon()
         made[1] = School(tmp_path / "dying", EMBEDDER, how, wall=lambda: 1_000.0)
-    steady, dying = (school._classes["default"].pupil for school in made)
+    steady, dying = (school._classes.of("default").pupil for school in made)
     assert steady.dump() == dying.dump()
     learner = steady.learner
     assert learner is not None

@@ -44,11 +44,11 @@ def elsewhere(tmp_path: Path, *, how: Schooling = HOW, who: str = "berlin") -> b
 
 
 def taught(school: School) -> bytes:
-    return school._classes[TENANT].pupil.dump()
+    return school._classes.of(TENANT).pupil.dump()
 
 
 def expected(school: School, model: str, topic: int) -> float:
-    learner = school._classes[TENANT].pupil.learner
+    learner = school._classes.of(TENANT).pupil.learner
     assert learner is not None
     vector = EMBEDDER.embed([f"{TOPICS[topic]} 1001"])[0].astype(np.float64)
     belief = learner.head.believe(learner.topics.features(vector[None, :])[0])
@@ -221,7 +221,7 @@ def test_adapters_travel_where_both_have_them(tmp_path: Path) -> None:
     assert set(sharing.unzipped(payload, EMBEDDER).adapters) == {"micro", "base"}
     here = School(tmp_path / "here", EMBEDDER, how, wall=lambda: 1_000.0)
     begun(here)
-    learner = here._classes[TENANT].pupil.learner
+    learner = here._classes.of(TENANT).pupil.learner
     assert learner is not None
     assert learner.refined is not None
     assert not learner.refined.micro.up.any()

@@ -26,7 +26,7 @@ def school(tmp_path: Path) -> Iterator[School]:
 
 
 def taught(school: School) -> bytes:
-    return school._classes[TENANT].pupil.dump()
+    return school._classes.of(TENANT).pupil.dump()
 
 
 def again(school: School, folder: Path) -> School:

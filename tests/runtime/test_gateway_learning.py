@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -27,6 +27,9 @@ class Taught:
         self.how: list[Learned] = []
         self.began_: list[Decision] = []
         self.over: list[Trajectory] = []
+
+    def before(self, request: Request) -> Awaitable[None] | None:
+        return None
 
     def advise(self, entries: Sequence[Entry], asked: Asked, how: Learned) -> Advice:
         self.asked.append(asked)

@@ -15,7 +15,7 @@ from runtime.feed import Endpoint
 from runtime.settings import ProviderSettings, Settings
 from runtime.settings.managed import ManagedSettings
 from runtime.transport.base import Fault, FaultKind, HttpStream, Limits
-from runtime.transport.spread import REST_S, Spread
+from runtime.transport.spread import NEAR_S, REST_S, Spread
 
 LAB = {"kind": "custom", "models": ["m"], "managed": {"command": ["serve", "--port", "{port}"]}}
 
@@ -108,10 +108,12 @@ class Network:
         self.down: set[str] = set()
         self.broken: set[str] = set()
         self.asked: list[str] = []
+        self.patience_s: list[float] = []
 
     async def open(self, call: HttpCall, limits: Limits) -> HttpStream | Fault:
         host = call.url.split("/")[2]
         self.asked.append(host)
+        self.patience_s.append(limits.connect_s)
         await asyncio.sleep(0)
         if host in self.down:
             return Fault(FaultKind.REFUSED)
@@ -173,6 +175,21 @@ async def test_where_none_can_be_reached_that_is_the_fault() -> None:
     world.network.down = {"a:1", "b:2", "c:3"}
     assert await world.spread.send(CALL, Limits()) == Fault(FaultKind.REFUSED)
     assert len(world.network.asked) == 3
+    assert world.network.patience_s == [NEAR_S, NEAR_S, Limits().connect_s], "nobody waits long while there are others"
+
+
+async def test_a_copy_that_broke_off_is_not_the_next_to_be_asked() -> None:
+    world = World()
+    world.network.broken = {"a:1"}
+    for _ in range(6):
+        await world.spread.send(CALL, Limits())
+    assert world.network.asked.count("a:1") == 1
+
+
+async def test_where_there_is_no_copy_that_is_the_fault() -> None:
+    world = World()
+    spread = Spread(world.network, "http://lab.invalid/v1", (), lambda: 0.0)
+    assert isinstance(await spread.open(CALL, Limits()), Fault)
 
 
 async def test_what_may_have_arrived_is_not_sent_again() -> None:

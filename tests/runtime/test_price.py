@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runtime.models import FREE, ModelInfo, Pricing
 from runtime.outcome import Cost, Usage
-from runtime.price import ASSUMED_OUTPUT_TOKENS, cost_of, estimate, is_list_priced
+from runtime.price import ASSUMED_OUTPUT_TOKENS, cost_of, estimate, is_list_priced, plain_total
 from runtime.request import (
     AudioPart,
     FilePart,
@@ -236,6 +236,24 @@ def test_a_total_is_exact_to_half_a_nanodollar(tokens_in: int, tokens_out: int, 
     assert cost is not None
     exact = tokens_in * price_in + tokens_out * price_out
     assert abs(cost.total_nanousd * 1_000_000 - exact) <= 500_000
+
+
+@given(
+    TOKENS,
+    TOKENS,
+    TOKENS,
+    st.builds(
+        Pricing, input=PRICES, output=PRICES, cached_input=MAYBE, per_request=PRICES, applies_up_to_tokens=TOKENS
+    ),
+)
+def test_the_short_way_to_a_total_is_that_of_the_long_one(
+    tokens_in: int, cached: int, tokens_out: int, pricing: Pricing
+) -> None:
+    usage = Usage(input_tokens=tokens_in, cached_input_tokens=cached, output_tokens=tokens_out)
+    cost = cost_of(usage, pricing)
+    total = plain_total(pricing, input_tokens=tokens_in, cached=cached, output_tokens=tokens_out)
+    assert total == (None if cost is None else cost.total_nanousd)
+    assert plain_total(None, input_tokens=tokens_in) is None
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,20 @@ from typing import Any
 
 import pytest
 
+from actors.reading import Reader
 from actors.ruvector_actor import RuVectorActor
 from runtime.dialects.scripted import Step
 from runtime.feed import KeyInfo
+from runtime.hooks.chain import Chain
+from runtime.hooks.redact import Redact
 from runtime.ledger.accounts import sha256_of
-from runtime.outcome import Usage
+from runtime.outcome import Failure, FailureKind, Usage
+from runtime.request import EmbedRequest
+from runtime.settings import EmbeddingsSettings
 from tests.fakes.asgi import Call
+from tests.fakes.clock import FakeClock, turns
 from tests.fakes.learning import Near, actor, edge_learning
+from tests.hooks.rigged import mounted
 from tests.serve.test_app import BEARER, Served
 from tests.serve.test_surfaces import post
 
@@ -204,6 +211,28 @@ async def test_an_explanation_without_its_owner_is_one_without_neighbours() -> N
     await served.edge.learning.awake()
     assert "neighbours" not in await explained(served, "what is a ray?")
     await served.edge.learning.stop()
+
+
+async def test_a_text_that_hooks_would_change_is_not_sent_to_be_embedded_for_an_explanation() -> None:
+    served, sent = Learning(None), list[str]()
+    learning = served.edge.learning
+    await learning.awake()
+
+    async def vectors(request: EmbedRequest) -> Failure:
+        sent.extend(request.inputs)
+        return Failure(kind=FailureKind.UNAVAILABLE)
+
+    learning._reader = Reader(EmbeddingsSettings(model="lab/embed", dimension=16), vectors, clock=lambda: 0.0)
+    policy = served.edge.gateway.policy
+    served.edge.gateway.policy = replace(policy, hooks=Chain([mounted(Redact(), FakeClock())], kinds={}))
+    await explained(served, "mail ann@example.org")
+    await turns()
+    assert sent == []
+    served.edge.gateway.policy = policy
+    await explained(served, "mail ann@example.org")
+    await turns()
+    assert sent == ["mail ann@example.org"]
+    await learning.stop()
 
 
 async def test_names_by_which_it_chooses_are_listed_where_there_is_a_choice(served: Learning) -> None:

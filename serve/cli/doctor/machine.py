@@ -28,8 +28,8 @@ DISK = 1_024 * MIB
 LOAD_S = 60.0
 
 LOADED = {
-    "hnswlib": "import hnswlib, numpy as n\n"
-    "i = hnswlib.Index('cosine', 8); i.init_index(8); v = n.eye(8, dtype='float32'); i.add_items(v)\n"
+    "hnswlib": "import numpy as n\nfrom runtime.memory.build import hnswlib\n"
+    "i = hnswlib().Index('cosine', 8); i.init_index(8); v = n.eye(8, dtype='float32'); i.add_items(v)\n"
     "assert i.knn_query(v[3], 1)[0][0][0] == 3",
     "uvloop": "import uvloop; uvloop.new_event_loop().close()",
     "wordllama": "import wordllama",
