@@ -85,9 +85,11 @@ chaos-sockets: $(VENV)/.dev
 test-upstreams: $(VENV)/.dev $(UPSTREAMS)/.aimock-$(AIMOCK) $(UPSTREAMS)/.llmock-$(LLMOCK)
 	RAYGATE_TEST_UPSTREAMS=1 $(BIN)/pytest tests/upstreams
 
-# Where the microseconds of a request go: prints the tables, renews docs/performance.md, keeps JSON in bench/results. By
-# itself (edge), then over sockets beside a bare pass-through (wire).
+# Where the microseconds of a request go: prints the tables, renews docs/performance.md, keeps JSON in bench/results. Its
+# parts (micro), itself (edge), then over sockets beside a bare pass-through (wire).
 bench: $(VENV)/.dev
+	@$(BIN)/pytest bench/micro.py --benchmark-enable --benchmark-only --benchmark-json bench/results/micro.json \
+	  --benchmark-columns min,median,ops --benchmark-sort name --benchmark-timer time.process_time
 	@$(BIN)/python -m bench.edge --rounds 40 --json bench/results/edge.json --page docs/performance.md
 	@$(BIN)/python -m bench.wire --json bench/results/wire.json --page docs/performance.md
 
@@ -106,13 +108,14 @@ test-redis: $(VENV)/.dev
 	@tests/cache/redis.sh $(BIN)/pytest tests/cache/test_shared.py
 
 # Ray clusters on this machine: several nodes, one of which is killed under load; then hosts with networks, processes and
-# disks of their own, which the tests make (Linux, as root; else they are skipped): the head dies, a node is cut off, a
-# disk is gone, all is redeployed. Redis and Postgres are installed where there are none (Debian, as root). A quarter of
-# an hour; nothing else should run beside it. ARGS="-k head" for one of them.
+# disks of their own, which the tests make (Linux, as root; else they are skipped): the head dies, a node is cut off, also
+# while a provider is ill or a model server is asked there, a disk is gone, all is redeployed, every actor dies, a second
+# cluster takes over. Redis and Postgres are installed where there are none (Debian, as root). Twenty minutes; nothing
+# else should run beside it. ARGS="-k head" for one of them.
 test-cluster: $(VENV)/.dev
 	@tests/ledger/postgres.sh true && tests/cache/redis.sh true
-	CLUSTER_TESTS=1 timeout --signal=INT --kill-after=60 1800 $(BIN)/pytest -s tests/cluster/test_nodes.py \
-	  tests/cluster/test_hosts.py $(ARGS)
+	CLUSTER_TESTS=1 timeout --signal=INT --kill-after=60 2400 $(BIN)/pytest -s tests/cluster/test_nodes.py \
+	  tests/cluster/test_hosts.py tests/cluster/test_upgrades.py $(ARGS)
 
 # A mixed load for half an hour, or SECONDS: memory, files, sockets and actors may not grow.
 soak: $(VENV)/.dev
@@ -178,12 +181,14 @@ clean:
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(UV)
 	@echo "Installing Raygate (a few minutes the first time) ..." >&2
 	@$(INSTALL) --require-hashes -r requirements.lock
+	@deploy/build_fast $(BIN)
 	@$(INSTALL) --no-deps -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(UV)
 	@echo "Installing Raygate and its development tools (a few minutes the first time) ..." >&2
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@deploy/build_fast $(BIN)
 	@$(INSTALL) --no-deps -e .
 	@touch $@ $(VENV)/.runtime
 

@@ -10,12 +10,14 @@ Run: python -m bench.scale [--edges 200] [--seconds 12] [--page docs/scale.md]
 from __future__ import annotations
 
 import argparse
+import asyncio
 import heapq
 import json
 import pickle
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from itertools import count
 from pathlib import Path
 
 from actors.manager_actor import SOONEST_S
+from bench.edge import Bench
 from runtime.authority import Authority
 from runtime.balance.pace import Timings
 from runtime.feed import AuthorityPolicy, EdgeReport, Observations, Published, Snapshot
@@ -201,8 +204,10 @@ class Manager:
         self.deliver(edge, snapshot)
 
 
-def feed(*, edges: int, providers: int, per_s: int, seconds: float, seed: int = 1) -> Feed:  # noqa: PLR0915  # one story
-    """Play the feed for so long, after five seconds that do not count."""
+def feed(  # noqa: PLR0915  # one story
+    *, edges: int, providers: int, per_s: int, seconds: float, seed: int = 1, kept: list[bytes] | None = None
+) -> Feed:
+    """Play the feed for so long, after five seconds that do not count. The first edge's snapshots may be `kept`."""
     rng, clock, meter = random.Random(seed), Clock(), Meter()
     names = [f"p{number}" for number in range(providers)]
     usual = {name: rng.uniform(0.3, 3.0) for name in names}
@@ -219,6 +224,8 @@ def feed(*, edges: int, providers: int, per_s: int, seconds: float, seed: int = 
     share = min(1.0, 10 / edges)
 
     def deliver(edge: str, snapshot: Snapshot) -> None:
+        if kept is not None and counting[0] and edge == "e0":
+            kept.append(pickle.dumps(snapshot, protocol=5))
         delay = rng.uniform(*NETWORK_S)
         told = dict(manager.view._told_at) if counting[0] and rng.random() < share else None
 
@@ -291,6 +298,45 @@ def feed(*, edges: int, providers: int, per_s: int, seconds: float, seed: int = 
         in_flight_error_p99=round(_quantile(errors, 0.99), 4),
         cpu=cpu,
         busy=round(sum(cpu.values()) - cpu["authorities"] + CALL_S * sum(calls.values()), 3),
+    )
+
+
+@dataclass(frozen=True)
+class Idle:
+    """What a replica without requests spends on hearing of all the others, as a share of one core."""
+
+    edges: int
+    providers: int
+    snapshots_per_s: float
+    snapshot_ms: float
+    report_ms: float
+    busy: float
+
+
+async def idle(*, edges: int, providers: int, per_s: int, seconds: float) -> Idle:
+    """Play the others' snapshots to a real edge, which tells of itself as often as if it had something to tell."""
+    kept: list[bytes] = []
+    feed(edges=edges, providers=providers, per_s=per_s, seconds=seconds, kept=kept)
+    one = {"kind": "custom", "base_url": "http://127.0.0.1:9/v1", "api_key": "sk-bench", "models": ["m"]}
+    meter = Meter()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), providers={"lab": one, **{f"p{number}": one for number in range(providers)}})
+        for packed in kept:
+            with meter("snapshots"):
+                bench.edge.apply(pickle.loads(packed))
+        for _ in range(len(kept)):
+            with meter("reports"):
+                pickle.dumps(bench.edge._report(), protocol=5)
+        await bench.books.stop()
+    snapshot_s, report_s = (meter.spent[what] / meter.calls[what] for what in ("snapshots", "reports"))
+    heard = len(kept) / seconds
+    return Idle(
+        edges=edges,
+        providers=providers,
+        snapshots_per_s=round(heard, 1),
+        snapshot_ms=round(snapshot_s * 1e3, 2),
+        report_ms=round(report_s * 1e3, 2),
+        busy=round(heard * (snapshot_s + CALL_S) + (report_s + CALL_S) / EVERY_S, 4),
     )
 
 
@@ -432,7 +478,7 @@ def _quantile(values: list[float], share: float) -> float:
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
-def table(feeds: list[Feed], lent: Leases, lenders: list[Lending]) -> str:
+def table(feeds: list[Feed], still: Idle, lent: Leases, lenders: list[Lending]) -> str:
     lines = [
         "| edges | requests/s | reports/s | snapshots/s | exchanges/s | snapshot | report | known is old: mean, p99 | "
         "calls elsewhere are wrong by: mean, p99 | manager busy |",
@@ -446,6 +492,12 @@ def table(feeds: list[Feed], lent: Leases, lenders: list[Lending]) -> str:
         for one in feeds
     ]
     lines += [
+        "",
+        f"| an edge without requests, among {still.edges} with {still.providers} providers | |",
+        "| --- | --- |",
+        f"| snapshots/s, processor time of one | {still.snapshots_per_s}, {still.snapshot_ms} ms |",
+        f"| processor time of a report, one a second | {still.report_ms} ms |",
+        f"| together, of one core (goal: 1 %) | {still.busy:.2%} |",
         "",
         "| one key, all edges | |",
         "| --- | --- |",
@@ -480,16 +532,19 @@ def main() -> None:
         per_s = ours.per_s * edges // ours.edges
         feeds.append(feed(edges=edges, providers=ours.providers, per_s=per_s, seconds=ours.seconds))
         print(feeds[-1], file=sys.stderr)
+    still = asyncio.run(idle(edges=64, providers=32, per_s=6_400, seconds=ours.seconds))
+    print(still, file=sys.stderr)
     lent = leases(edges=ours.edges, per_s=2_000)
     print(lent, file=sys.stderr)
     lenders = [lending(edges=ours.edges, keys=keys, per_s=ours.per_s) for keys in (10, 100, 1_000)]
     print(lenders, file=sys.stderr)
-    text = table(feeds, lent, lenders)
+    text = table(feeds, still, lent, lenders)
     print(text, file=sys.stderr)
     print(
         json.dumps(
             {
                 "feeds": [asdict(one) for one in feeds],
+                "idle": asdict(still),
                 "leases": asdict(lent),
                 "lending": [asdict(one) for one in lenders],
             }

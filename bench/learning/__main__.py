@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.learning import baselines, scenarios
+from bench.learning.decision import speed
 from bench.learning.page import render
 from runtime.memory.form import DIM, learner_embedder
 from runtime.sona.bank import Floats
@@ -216,25 +216,9 @@ def kept_or_measured(job: Job) -> tuple[Job, dict[str, object]]:
     return job, json.loads(file.read_text())
 
 
-def speed() -> dict[str, float]:
-    """CPU seconds of one decision: embedding, features, choice. Not wall-clock, and `best` is of each prompt's best of
-    six passes over all: others may use this machine too, and what they take of its caches is not ours."""
+def _speed() -> dict[str, float]:
     pack, _, topics, _ = loaded("mmlupro")
-    from runtime.memory.embed import WordLlamaEmbedder
-    from runtime.memory.form import Formed
-    from runtime.sona.learner import Learner
-
-    embedder, learner = Formed(WordLlamaEmbedder()), Learner(pack.models, pack.mean_cost.tolist(), topics, CONFIG)
-    chance, prompts = np.random.default_rng(0), pack.prompts[:500]
-    took = np.empty((6, len(prompts)))
-    for turn in range(6):
-        for at, prompt in enumerate(prompts):
-            since = time.thread_time()
-            x = topics.features(embedder.embed([prompt]))[0]
-            learner.decide(x, 0.1 * pack.prices, chance)
-            took[turn, at] = time.thread_time() - since
-    usual = np.median(took[1:])
-    return {"p50": float(usual), "p95": float(np.quantile(took[1:], 0.95)), "best": float(np.median(took.min(axis=0)))}
+    return speed(pack, topics, CONFIG)
 
 
 def main() -> None:
@@ -258,7 +242,7 @@ def main() -> None:
             found.append(one)
             brief = {key: round(value, 4) for key, value in one[1].items() if isinstance(value, float)}
             print(f"{at}/{len(todo)} {one[0].part} {one[0].pack} {one[0].seed} {one[0].name} {brief}", flush=True)
-    text = render([(asdict(job), values) for job, values in found], speed())
+    text = render([(asdict(job), values) for job, values in found], _speed())
     print(text)
     if not said.no_write:
         page = ROOT / "docs/learning.md"

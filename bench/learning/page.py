@@ -34,8 +34,7 @@ def render(found: Found, speed: dict[str, float]) -> str:
     lines += _table(found, "on", "Parts that are off by default, each on in turn, GC, likewise", SMALL, priors=True)
     lines += _table(found, "known", "Known methods in the same harness, GC / CS95", tuple(GOALS), priors=False)
     usual = f"p50 {1e3 * speed['p50']:.2f} ms, p95 {1e3 * speed['p95']:.2f} ms of CPU on a machine that others use"
-    best = f"p50 of each prompt's best of six {1e3 * speed['best']:.2f} ms (goal 1)"
-    lines += ["", f"One decision with its embedding, among 12 models: {usual}; {best}."]
+    lines += ["", f"One whole decision in the edge, with its embedding, among 12 models: {usual} (goal 1)."]
     for pack in GOALS:
         if rows := _of(found, "ours", pack, priors=False):
             DOCS.mkdir(parents=True, exist_ok=True)
