@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -33,7 +34,8 @@ PAUSE_S = 0.01
 
 @dataclass(slots=True)
 class Served:
-    """One attempt as it arrived. `reported`: its usage was written to the caller, who may not have read it."""
+    """One attempt as it arrived, at `at_s` of the monotonic clock. `reported`: its usage was written to the caller, who
+    may not have read it."""
 
     request: str
     dialect: str
@@ -42,6 +44,7 @@ class Served:
     input_tokens: int
     output_tokens: int
     reported: bool = False
+    at_s: float = 0.0
 
     @property
     def charged(self) -> bool:
@@ -83,6 +86,7 @@ class Meter(Upstream):
             stream=bool(asked.get("stream")),
             input_tokens=self.least_tokens + number,
             output_tokens=PIECES + number % 50,
+            at_s=time.monotonic(),
         )
         self.served.append(one)
         self._changed.set()

@@ -186,12 +186,6 @@ class Host:
                         found.append(one.pid)
         return found
 
-    def kill(self, title: str) -> int:
-        """The first process with this title dies; its id."""
-        pid = self.processes(title)[0]
-        os.kill(pid, signal.SIGKILL)
-        return pid
-
 
 @dataclass
 class Net:

@@ -69,6 +69,10 @@ class Load:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Nobody asks any more, and all who did have their answers."""
         self._stop.set()
         self._thread.join(60)
 

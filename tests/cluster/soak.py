@@ -236,12 +236,17 @@ def told(points: dict[tuple[str, str], list[tuple[float, float]]], actors: Seque
     verdicts = [judge(kind, measure, one) for (kind, measure), one in sorted(points.items()) if len(one) > most * 0.8]
     print(f"{'process':28} {'measure':10} {'median':>9} {'rise':>8} {'allowed':>8}")
     for one in verdicts:
-        mark = "" if one.holds else "   <-- grows"
+        mark = "" if one.holds else f"   <-- grows: {_course(points[one.kind, one.measure])}"
         print(f"{one.kind:28} {one.measure:10} {one.median:9.1f} {one.rise:8.1f} {one.allowed:8.1f}{mark}")
     settled = actors[len(actors) // 3 :]
     new = settled[-1] - settled[0]
     print(f"actors: {len(settled[0])} … {len(settled[-1])}{f', new: {sorted(new)}' if new else ''}")
     return int(bool(new) or not all(one.holds for one in verdicts))
+
+
+def _course(points: Sequence[tuple[float, float]]) -> str:
+    """Ten of these, from the first to the last."""
+    return " ".join(f"{points[(len(points) - 1) * at // 9][1]:.0f}" for at in range(10))
 
 
 def main() -> None:

@@ -22,9 +22,10 @@ from actors.supervisor import STATE
 from tests.cluster.closed import node_env
 from tests.cluster.hosts import GATEWAY_PORT, GCS_PORT, OBJECTS_BYTES, ROOT, Host, Net, until_true
 
-CPUS = 2
+CPUS = 1
+"""Of a worker: room for one replica, so that a node that comes back has one again, which none else has taken in."""
 MANAGER, LEDGER, RUVECTOR = "ray::ManagerActor", "ray::LedgerActor", "ray::RuVectorActor"
-PROVIDER, REPLICA = "ray::ProviderActor", "ray::ServeReplica:raygate"
+PROVIDER, CACHE, REPLICA = "ray::ProviderActor", "ray::CacheActor", "ray::ServeReplica:raygate"
 
 
 @dataclass
@@ -130,7 +131,8 @@ def made(net: Net, name: str, numbers: tuple[int, ...], settings: Mapping[str, A
         {**env, "RAY_REDIS_ADDRESS": net.redis, "RAY_external_storage_namespace": name},
     )
     (head.disk / "raygate.yaml").write_text(yaml.safe_dump(dict(settings)))
-    joins = ["--address", f"{head_ip}:{GCS_PORT}", "--num-cpus", str(CPUS), *common]
+    # A model server has room on each.
+    joins = ["--address", f"{head_ip}:{GCS_PORT}", "--num-cpus", str(CPUS), "--num-gpus", "1", *common]
     workers = [
         net.add(f"{name}{number}", number, [*joins, "--node-ip-address", net.inner(number)], env) for number in others
     ]

@@ -142,6 +142,47 @@ def test_traffic_moves_to_the_better_model_per_topic_the_bill_falls_and_a_kill_l
         assert metrics(client)["prompts"] <= saved
 
 
+def test_prompts_are_read_by_an_embeddings_endpoint_on_a_key_of_its_own_and_its_loss_costs_no_answer(
+    live: Live,
+) -> None:
+    providers = settings().to_document()["providers"] | {"small": scripted(0.1), "large": scripted(10.0)}
+    reads = {"kind": "scripted", "models": ["vectors"], "price": {"input": 0.1, "output": 0}, "script": {"steps": [{}]}}
+    lost = {**reads, "script": {"steps": [{"fault": {"status": 503}}]}}
+    routes = {"either": {"targets": [SMALL, LARGE], "strategy": "learned"}}
+    embeddings = {"model": "reads/vectors", "dimension": 32, "shorten": True}
+    learning = {"warm_up": 20, "least_feedback": 10, "feedback_per_min": 6_000, "embeddings": embeddings}
+    live.switch(providers=providers | {"reads": reads}, routes=routes, learning=learning)
+    try:
+        with live.client() as client:
+            ask(client, "poem", 0)
+            until_known(client)
+            # What is decided before all have turned from the other embedder teaches nobody.
+            until(lambda: metrics(client)["prompts"] < 10, "its owner has turned", within_s=30)
+            until(lambda: all(is_taken(client, at) for at in range(6)), "both replicas have", within_s=60)
+            numbers = [(topic, number) for number in range(15) for topic in ("poem", "sum")]
+            judge(client, numbers, together(client, numbers))
+            until(lambda: metrics(client)["prompts"] >= 20, "what was decided without a vector is read and learned")
+
+            def decides() -> bool:
+                ask(client, "poem", 77)
+                body = {"model": "either", "messages": [{"role": "user", "content": words_of("poem", 77)}]}
+                return "propensity" in client.post("/v1/route/explain", json=body).text
+
+            until(decides, "a decision goes by what was learned", within_s=60)
+            spent = client.get("/admin/spend", params={"last": "1d", "key": "embedder"}).raise_for_status().json()
+            assert float(spent["total"]["cost_usd"]) > 0.0
+            live.switch(providers=providers | {"reads": lost}, routes=routes, learning=learning)
+            answers = together(client, [("poem", number) for number in range(200, 220)])
+            assert len(answers) == 20
+    finally:
+        live.switch()
+
+
+def is_taken(client: httpx.Client, number: int) -> bool:
+    _, request, _ = ask(client, "poem", 500 + number)
+    return client.post("/v1/feedback", json={"request_id": request, "score": 0.95}).status_code == 200
+
+
 def together(client: httpx.Client, asked: Sequence[tuple[Any, ...]]) -> list[tuple[str, str, float]]:
     with ThreadPoolExecutor(4) as pool:
         return list(pool.map(lambda one: ask(client, *one), asked))
