@@ -26,9 +26,9 @@ What is changed (every rule works by pattern, may be applied twice, and fails cl
   * no splicing of requests: with it HAProxy 2.8 often misses that a client has gone which sent head and body of its
     request apart (httpx does), and the call goes on upstream
   * errors that HAProxy itself answers are OpenAI error envelopes in JSON with their true status (Ray: text, all 500)
-  * with RAYGATE_HAPROXY_PREFER_LOCAL=1, replicas of this node count as 16 times as large as others in `leastconn`, so
-    that a request stays on its node until those here are busier by that much; and a node that is cut off is noticed by
-    the connections to it within ten seconds: what had no answer yet is asked of another replica (not /admin)
+  * with RAYGATE_HAPROXY_PREFER_LOCAL=1, a request stays on its node as long as a replica there has fewer than 16 under
+    way; beyond that, those here count as 16 times as large as others in `leastconn`; and a node that is cut off is
+    noticed by the connections to it within ten seconds: what had no answer yet is asked of another replica (not /admin)
   * a body whose Content-Length is over RAYGATE_HAPROXY_MAX_BODY bytes is refused with 413 before it is read
 
 The launcher writes a copy of this file with a shebang in front; with ``-I -S`` it starts in about 40 ms, so only the
@@ -60,7 +60,13 @@ _ERRORS = {
 
 _LOCAL_WEIGHT = 16
 """Of 256, which is HAProxy's most."""
-_LOCAL_SERVER = re.compile(r"^\s*server \S+ (?:127\.[\d.]+|localhost|\[?::1\]?):\d+ (?!.*\b(?:backup|weight|track)\b)")
+_LOCAL_STEPS = (1, 2, 3, 4, 6, 8, 11, 16)
+"""`leastconn` gives a server that has nothing to do the next request, whatever its weight: one of ours was always under
+way at each other node, and was lost with it. So rules go before it, which tell apart these many requests."""
+_BACKEND = re.compile(r"^backend (\S+)\n((?:[ \t].*\n|\n)*)", re.M)
+_LOCAL_SERVER = re.compile(
+    r"^\s*server (\S+) (?:127\.[\d.]+|localhost|\[?::1\]?):\d+ (?!.*\b(?:backup|weight|track)\b)"
+)
 
 _CUT_OFF = (
     "    option srvtcpka",
@@ -94,11 +100,27 @@ def _error_lines() -> list[str]:
     ]
 
 
+def _at_home(backend: "re.Match[str]") -> str:
+    """A backend with rules by which a request goes to the least busy replica of this node, while that has room. A
+    replica that is down is passed over, and a request that did not reach it is tried at any other."""
+    name, body = backend[1], backend[2]
+    here = [found[1] for line in body.splitlines() if (found := _LOCAL_SERVER.match(line))]
+    elsewhere = any(_ANOTHER_NODES.match(line) and not _LOCAL_SERVER.match(line) for line in body.splitlines())
+    rules = [
+        "    use-server %s if { srv_conn(%s/%s) lt %d }\n" % (one, name, one, most)
+        for most in (_LOCAL_STEPS if len(here) > 1 else _LOCAL_STEPS[-1:])
+        for one in here
+    ]
+    return "backend %s\n%s%s" % (name, "".join(rules) if elsewhere else "", body)
+
+
 def tighten(text: str, *, stats: str = "off", log: bool = False, max_body: int = 0, prefer_local: bool = False) -> str:
     """Ray's configuration with every rule of the module's docstring applied."""
     if "# raygate: tightened" in text:
         return text
     routed = re.search(r"^\s*use_backend ", text, re.M) is not None
+    if prefer_local:
+        text = _BACKEND.sub(_at_home, text)
     out = ["# raygate: tightened"]
     section = ""
     for line in text.splitlines():

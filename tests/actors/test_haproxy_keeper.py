@@ -8,9 +8,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -39,10 +42,10 @@ frontend http_frontend
 class Shim:
     """A shim and what Ray sees of it."""
 
-    def __init__(self, folder: Path, port: int, *more: str) -> None:
+    def __init__(self, folder: Path, port: int, *more: str, text: str = CONFIG) -> None:
         self.folder, self.port = folder, port
         config = folder / "haproxy.cfg"
-        config.write_text(CONFIG.format(folder=folder, port=port))
+        config.write_text(text.format(folder=folder, port=port))
         command = [sys.executable, "-IS", haproxy_shim.__file__, "-db", "-f", str(config), "-dR", *more]
         # What it writes, Ray keeps in files of its own.
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -132,3 +135,75 @@ def test_a_configuration_that_haproxy_does_not_take_ends_the_shim(folder: Path) 
     done = subprocess.run(command, env=dict(os.environ), capture_output=True, timeout=10, check=False)
     assert done.returncode == 1
     assert b"no such word" in done.stderr or b"unknown keyword" in done.stderr
+
+
+TWO_NODES = (
+    CONFIG.replace("    http-request return status 418\n", "    use_backend two\n")
+    + """backend two
+    balance leastconn
+    option redispatch 1
+    retry-on conn-failure
+    server here 127.0.0.1:{here} check
+    server there 0.0.0.0:{there} check
+"""
+)
+"""To HAProxy 0.0.0.0 is where the client called; to the shim it is no address of this node."""
+
+
+class Replica(ThreadingHTTPServer):
+    """Says its name to each once it may."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, name: str) -> None:
+        self.name, self.came, self.may = name, 0, threading.Event()
+        super().__init__(("127.0.0.1", 0), Answering)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+
+class Answering(BaseHTTPRequestHandler):
+    server: Replica
+
+    def do_GET(self) -> None:
+        self.server.came += 1
+        self.server.may.wait(10)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.server.name.encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_requests_stay_on_their_node_while_it_has_room_and_leave_it_when_its_replica_is_gone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYGATE_HAPROXY_PREFER_LOCAL", "1")
+    here, there, port = Replica("here"), Replica("there"), free_port()
+    text = TWO_NODES.replace("{here}", str(here.server_port)).replace("{there}", str(there.server_port))
+    shim = Shim(folder, port, text=text)
+
+    def ask(_: int) -> str:
+        with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    try:
+        with ThreadPoolExecutor(40) as pool:
+            first = [pool.submit(ask, number) for number in range(16)]
+            _until(lambda: here.came == 16)
+            assert there.came == 0, "also one that has nothing to do is left alone"
+            more = [pool.submit(ask, number) for number in range(4)]
+            _until(lambda: here.came + there.came == 20)
+            assert there.came == 1, "beyond that a replica here counts for sixteen"
+            here.may.set()
+            there.may.set()
+            assert sorted(one.result() for one in (*first, *more)) == ["here"] * 19 + ["there"]
+        here.shutdown()
+        here.server_close()
+        assert [ask(number) for number in range(5)] == ["there"] * 5
+    finally:
+        shim.process.kill()
+        shim.process.wait()
+        there.shutdown()
+        there.server_close()

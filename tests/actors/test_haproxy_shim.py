@@ -128,6 +128,21 @@ def test_replicas_of_this_node_come_first_where_that_is_asked_for() -> None:
     assert "server here 127.0.0.1:30000 check observe layer4 weight 16\n" in tightened
     assert "server there 10.0.0.7:30000 check observe layer4 pool-max-conn 0\n" in tightened
     assert "server proxy 127.0.0.1:8500 check backup\n" in tightened
+    assert "    use-server here if { srv_conn(http-raygate/here) lt 16 }\n" in tightened
+
+
+def test_the_least_busy_replica_of_this_node_comes_first() -> None:
+    three = TWO_NODES.replace("    server there", "    server near 127.0.0.1:30001 check\n    server there")
+    rules = [line.split() for line in tighten(three, prefer_local=True).splitlines() if "use-server" in line]
+    assert [rule[1] for rule in rules] == ["here", "near"] * (len(rules) // 2)
+    assert [rule[-2] for rule in rules[:6]] == ["1", "1", "2", "2", "3", "3"]
+    assert all(rule[4] == f"srv_conn(http-raygate/{rule[1]})" for rule in rules)
+
+
+def test_a_node_alone_and_one_without_replicas_need_no_such_rules() -> None:
+    for gone in ("there", "here"):
+        left = "".join(line for line in TWO_NODES.splitlines(keepends=True) if f"server {gone} " not in line)
+        assert "use-server" not in tighten(left, prefer_local=True)
 
 
 CUT_OFF = """defaults
