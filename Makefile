@@ -60,7 +60,8 @@ test: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses 2 --dist worksteal $(REAL:%=--ignore=%)
-	$(BIN)/pytest $(REAL)
+	$(BIN)/pytest $(REAL) --durations 15 || { echo "What failed is run once more, alone: see CONTRIBUTING.md"; \
+	  $(BIN)/pytest $(REAL) --last-failed --last-failed-no-failures none; }
 
 # Every fault of an upstream of ours, in every dialect, over real sockets; killed processes, a dead upstream, callers who
 # leave in masses; and simulated clusters under thousands of faults. make test runs a short version. At most five minutes

@@ -80,6 +80,7 @@ class LedgerActor:
         logs.begin(LEDGER, environment())
         self._folder = Path(folder)
         self._ledger: Ledger | None = None
+        self._former: Ledger | None = None
         self._opening: asyncio.Task[Ledger | StoreFailure] | None = None
         self._failed: tuple[StoreFailure, float] | None = None
         self._replaced = False
@@ -89,8 +90,11 @@ class LedgerActor:
         self._alerts: Alerts | None = None
 
     async def present(self, shown: str) -> Pass | Failure:
-        ledger = await self._owning()
-        return unkept(ledger) if isinstance(ledger, StoreFailure) else ledger.present(shown)
+        # Whose a key is can be read by anybody, and nobody is to wait until the ledger has changed hands.
+        ledger = await self._owning(takes_over=False)
+        if not isinstance(ledger, StoreFailure):
+            return ledger.present(shown)
+        return unkept(ledger) if self._former is None else await self._former.look_up(shown)
 
     async def news(self, known: tuple[int, int], wait_s: float) -> AccountsNews | None:
         """What edges must know of the accounts, once that is newer than `known`; None if it is not so in time."""
@@ -187,6 +191,9 @@ class LedgerActor:
             self._failed = (opened, SENSES.clock() + AGAIN_S)
             return opened
         self._ledger, self._failed, self._replaced = opened, None, False
+        former, self._former = self._former, None
+        if former is not None:
+            await former.close()
         self._alerting().resume()
         for loop in (self._bring_in(opened), self._tick(opened, settings.ledger)):
             self._keep(loop)
@@ -213,12 +220,11 @@ class LedgerActor:
         return await SqliteStore.open(self._folder / DATABASE, synchronous=ours.synchronous)
 
     async def _leave(self, ledger: Ledger) -> None:
-        """Nothing happens where somebody has left this one already."""
+        """It may still be read. Nothing happens where somebody has left this one already."""
         if ledger is self._ledger:
-            self._ledger, self._replaced = None, True
+            self._ledger, self._former, self._replaced = None, ledger, True
             for task in self._loops:
                 task.cancel()
-            await ledger.close()
 
     def _alerting(self) -> Alerts:
         if self._alerts is None:

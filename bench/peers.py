@@ -3,6 +3,7 @@ load, and one more target that is ours.
 
 The harness is copied to a folder of its own and told of us there; what it needs (wrk, the peers) its own README says.
 Run: python -m bench.peers [TARGET …] [--seconds 2 --reps 1 …]     without targets: raygate, ray-serve-limit, direct
+     python -m bench.peers --by-turns [TARGET …] [--seconds 3 --reps 5]    side by side (bench/turns.py)
 """
 
 from __future__ import annotations
@@ -82,6 +83,10 @@ def main() -> int:
         (harness / "configs" / "raygate.yaml").write_text(CONFIG)
         with (harness / "targets.py").open("a") as targets:
             targets.write(TARGET)
+        if "--by-turns" in said:
+            rest = [one for one in said if one != "--by-turns"]
+            command = [sys.executable, "-m", "bench.turns", str(harness), *rest]
+            return subprocess.run(command, check=False, cwd=HERE).returncode
         named = [] if said and not said[0].startswith("-") else USUAL
         return subprocess.run([sys.executable, harness / "run.py", *named, *said], check=False).returncode
 

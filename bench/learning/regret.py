@@ -84,8 +84,9 @@ def main() -> None:
                 by_row[rows] = one
                 choices[name][-1][lam] = by_row
     for name, runs in choices.items():
-        found = np.array([judge(pack, one).gc for one in runs])
-        print(f"GC, {name}: {found.mean():.3f} ± {found.std():.3f}")
+        figures = [judge(pack, one) for one in runs]
+        for what, found in (("GC", [one.gc for one in figures]), ("CS95", [one.cs95 for one in figures])):
+            print(f"{what}, {name}: {np.mean(found):.3f} ± {np.std(found):.3f}")
 
 
 if __name__ == "__main__":

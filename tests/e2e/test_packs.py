@@ -88,6 +88,7 @@ def test_traffic_moves_to_the_better_model_of_each_topic_and_the_bill_falls(
     ask(client, pack, int(rows[-1]))
     until(lambda: "embedder" not in noted(client), "both replicas decide", within_s=60)
     before = client.get("/v1/sona/metrics").json()
+    rows = rows[: 4 * PART]
     parts = [play(client, pack, rows[at : at + PART]) for at in range(0, 4 * PART, PART)]
     for one in parts:
         print(f"\n{told(one)}", end="")
@@ -103,7 +104,11 @@ def test_traffic_moves_to_the_better_model_of_each_topic_and_the_bill_falls(
     assert sum(one.model == DEAR for one in last) < 0.2 * len(last)
     assert bill(last) < 0.7 * bill(first)
     assert bill(last) < 0.4 * float(pack.mean_cost[pack.models.index(DEAR)])
-    assert good(last) > good(first) - 0.05
+    # Of 150 answers the mean is off by .04, so answers to the same prompts are compared: the cheap one alone would do
+    # worse, the dear one, which takes over four times as much, not much better.
+    same = rows[-len(last) :]
+    assert good(last) > good_of(pack, CHEAP, same) + 0.05
+    assert good(last) > good_of(pack, DEAR, same) - 0.15
 
 
 def play(client: httpx.Client, pack: Pack, rows: Sequence[int] | np.ndarray) -> list[Went]:
@@ -140,6 +145,11 @@ def bill(went: Sequence[Went]) -> float:
 
 def good(went: Sequence[Went]) -> float:
     return sum(one.quality for one in went) / len(went)
+
+
+def good_of(pack: Pack, model: str, rows: np.ndarray) -> float:
+    """What one model would have been worth on all of these."""
+    return float(pack.quality[rows, pack.models.index(model)].mean())
 
 
 def told(went: Sequence[Went]) -> str:

@@ -3,6 +3,7 @@ though neither cluster hears the edges of the other."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
 from runtime.ledger.accounts import Pass, sha256_of
@@ -10,7 +11,7 @@ from runtime.ledger.ledger import CONFIRMED_S, LEASES_END_S, Ledger
 from runtime.ledger.purse import Need, Purse, Reservation
 from runtime.ledger.rows import Batch, Intent, Row, Settlement
 from runtime.ledger.store.base import StoreFailure, Trouble
-from runtime.outcome import Cost, Failure
+from runtime.outcome import Cost, Failure, FailureKind
 from tests.fakes.clock import FakeClock
 from tests.ledger.conftest import Open
 
@@ -36,7 +37,7 @@ class Side:
             store,
             self.name,
             wall=lambda: 1_800_000_000.0 + self.clock(),
-            chance=lambda size: bytes([7] * size),
+            chance=random.Random(self.name).randbytes,
             cluster=self.name,
         )
         assert not isinstance(ledger, StoreFailure), ledger
@@ -169,3 +170,24 @@ async def test_an_owner_asks_its_store_once_a_second_at_most(open_store: Open) -
     assert not await new.ledger.is_replaced(), "as of this second"
     clock.advance(CONFIRMED_S + 0.1)
     assert await new.ledger.is_replaced()
+
+
+async def test_one_that_was_replaced_knows_whose_a_key_is_as_the_owner_has_it(open_store: Open) -> None:
+    _, old, new = await both(open_store)
+    made = await new.ledger.ask("put_team", "red", {}, who="admin")
+    assert not isinstance(made, Failure), made
+    made = await new.ledger.ask("create_key", {"name": "of today", "team": "red"}, who="admin")
+    assert isinstance(made, dict)
+    sha256, account = sha256_of(str(made["key"])), str(made["id"])
+    assert isinstance(old.ledger.present(sha256), Failure), "it was made since"
+    owners = new.ledger.present(sha256)
+    assert isinstance(owners, Pass)
+    assert await old.ledger.look_up(sha256) == owners
+    assert await old.ledger.look_up(account) == owners
+    unknown = await old.ledger.look_up(sha256_of("rg-nobody"))
+    assert isinstance(unknown, Failure)
+    assert unknown.kind is FailureKind.BAD_KEY
+    await new.ledger.ask("revoke_key", account, who="admin")
+    revoked = await old.ledger.look_up(sha256)
+    assert revoked == new.ledger.present(sha256)
+    assert await new.ship() is None, "nobody has taken anything from the owner"
