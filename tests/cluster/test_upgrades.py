@@ -117,7 +117,7 @@ def test_a_second_cluster_takes_over_the_ledger_of_the_first(cluster: Cluster, m
     assert charged == limit["used"] == sum(row["cost_nanousd"] for row in rows)
     assert limit["used"] + limit["lent"] + limit["lost"] <= limit["amount"]
     assert epochs > 0
-    assert refused[0] > 0
+    assert sum(refused) > 0
     for load in loads.values():
         assert share(load.of("plain")) >= ALMOST_ALL or not load.of("plain")
         assert {one.status for one in load.of("tight")} <= {200, 429, 503}
