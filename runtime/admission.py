@@ -41,11 +41,13 @@ JITTER = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionPolicy:
-    """`max_wait_s` is the longest that anybody waits for a place."""
+    """`max_wait_s` is the longest that anybody waits for a place. So many as `stays` wait here although they could go
+    elsewhere."""
 
     max_in_flight: int
     max_queued: int = 0
     max_wait_s: float = 2.0
+    stays: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -270,6 +272,11 @@ class Admission:
     @property
     def is_full(self) -> bool:
         return self._line.is_full
+
+    @property
+    def spills(self) -> bool:
+        """Whether who can go elsewhere should."""
+        return self.is_full and self.queued >= self._line.policy.stays
 
     def refuses(self, tenant: str = "") -> Shed | None:
         """Whether there is no room even to wait, as far as can be said before the request is read."""

@@ -214,7 +214,9 @@ def places(
     if ours.managed is not None:
         slots = max(len(endpoint.copies) if endpoint else 0, 1) * ours.managed.slots
         free = max(min(slots, ours.max_in_flight or slots) - others, 1)
-        return replace(admission_policy(settings.admission), max_in_flight=free, max_queued=ours.managed.queue)
+        # What waits is what has another copy started: with somebody else to ask, nobody would.
+        most = ours.managed.queue
+        return replace(admission_policy(settings.admission), max_in_flight=free, max_queued=most, stays=most)
     if ours.max_in_flight is None:
         return None
     return replace(admission_policy(settings.admission), max_in_flight=ours.max_in_flight)

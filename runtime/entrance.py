@@ -123,7 +123,7 @@ class Entrance:
     def vitals(self, model: str, now: float) -> Vitals:
         vitals = self.standing.vitals(model, now)
         queue = self.standing.queue
-        return vitals._replace(retry_in_s=max(vitals.retry_in_s, FULL_S)) if queue and queue.is_full else vitals
+        return vitals._replace(retry_in_s=max(vitals.retry_in_s, FULL_S)) if queue and queue.spills else vitals
 
     async def _ready(
         self, encode: Callable[[Asked, Target], HttpCall | Failure], request: Asked, begun: float

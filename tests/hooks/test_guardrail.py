@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.hooks.guardrail import CODE, Guardrail, _Hit
@@ -85,6 +85,7 @@ def played(hook: Guardrail, pieces: list[str]) -> tuple[str, bool]:
     st.lists(st.integers(0, 60), max_size=10),
     st.booleans(),
 )
+@example(words=["cat", "cat", "egory", " ", " ", "code", "  ", "cat"], cuts=[], patterns=False)
 def test_however_a_stream_is_cut_it_is_judged_as_the_whole(words: list[str], cuts: list[int], patterns: bool) -> None:
     hook = Guardrail(patterns=[r"\bcat\b", r"(?i)launch\s{1,8}code"], window=24) if patterns else Guardrail(words=WORDS)
     whole = "".join(words)
@@ -94,7 +95,8 @@ def test_however_a_stream_is_cut_it_is_judged_as_the_whole(words: list[str], cut
     assert stopped == hook.finds(whole)
     assert whole.startswith(gone)
     assert stopped or gone == whole
-    assert not hook.finds(gone) or gone == whole
+    # "catcategory" may have been cut after "cat": no word, by what would have come next.
+    assert gone == whole or not (hook.finds(gone) and hook.finds(whole[: len(gone) + 1]))
 
 
 @pytest.mark.parametrize(

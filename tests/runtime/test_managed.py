@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from runtime.admission import Admission, Entered
 from runtime.assemble import places
 from runtime.copies import Copies
 from runtime.dialects.base import HttpCall, HttpReply
@@ -16,6 +18,7 @@ from runtime.settings import ProviderSettings, Settings
 from runtime.settings.managed import ManagedSettings
 from runtime.transport.base import Fault, FaultKind, HttpStream, Limits
 from runtime.transport.spread import NEAR_S, REST_S, Spread
+from tests.fakes.clock import FakeClock
 
 LAB = {"kind": "custom", "models": ["m"], "managed": {"command": ["serve", "--port", "{port}"]}}
 
@@ -85,6 +88,29 @@ def test_a_process_sends_no_more_than_there_are_slots_that_others_do_not_use() -
         4: (2, 3),
         9: (1, 3),
     }
+
+
+async def test_so_many_wait_for_a_server_of_ours_before_others_are_asked() -> None:
+    settings = Settings.model_validate({"providers": {"lab": {**LAB, "managed": HOW.model_dump()}}})
+    policy = places(settings.providers["lab"], settings)
+    assert policy is not None
+    queue = Admission(policy, FakeClock(), random.Random(1))
+    inside = [await queue.enter() for _ in range(HOW.slots)]
+    assert queue.is_full
+    waiting = []
+    for _ in range(HOW.queue):
+        assert not queue.spills
+        waiting.append(asyncio.ensure_future(queue.enter()))
+        await asyncio.sleep(0)
+    assert queue.spills
+    for one in inside:
+        assert isinstance(one, Entered)
+        queue.leave(one)
+    await asyncio.sleep(0)
+    assert not queue.spills
+    for left in waiting:
+        left.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 class Copy(HttpStream):
