@@ -165,8 +165,6 @@ def test_a_nodes_disk_is_gone_with_it(cluster: Cluster, meters: dict[str, Meter]
     kept = limit["used"] + limit["lent"] + limit["lost"]
     print(f"{len(given_up)} given up at their hold; metered {charged}, charged {limit['used']}, kept {kept}")
     assert charged <= kept <= limit["amount"]
-    # HAProxy has one request at the other node's replica, as a rule: if that is a stream that has begun, it is cut, and
-    # this fails.
     assert share([one for one in theirs if one.at_s > lost_at - LAST_S]) >= ALMOST_ALL
 
 
