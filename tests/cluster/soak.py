@@ -197,6 +197,8 @@ class Callers:
 
 def _settings(meters: dict[str, Meter], number: int) -> dict[str, Json]:
     found = metered_settings(meters, ROUTES)
+    # The memory is to be full before anything is judged: until then it grows as it should.
+    found["learning"] = {"keep": 1_000}
     found["routes"]["learn"]["strategy"] = "learned"
     found["routes"]["kept"]["cache"] = {"enabled": True, "ttl_s": 60}
     # So that there is something to follow.
