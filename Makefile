@@ -94,7 +94,8 @@ bench: $(VENV)/.dev
 	@$(BIN)/python -m bench.edge --rounds 40 --json bench/results/edge.json --page docs/performance.md
 	@$(BIN)/python -m bench.wire --json bench/results/wire.json --page docs/performance.md
 
-# Beside other gateways: the harness in shared/bench, which RAYGATE_SHARED may name. ARGS="nginx litellm-1 --seconds 2"
+# Beside other gateways: the harness in shared/bench, which RAYGATE_SHARED may name. ARGS="nginx litellm-1 --seconds 2", or
+# side by side and by turns: ARGS="--by-turns raygate portkey"
 bench-peers: $(VENV)/.dev
 	@$(BIN)/python -m bench.peers $(ARGS)
 
