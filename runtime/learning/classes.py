@@ -8,7 +8,7 @@ What is here is never ahead of the log: an event is written down before it is le
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +119,8 @@ class Classes:
         made.paused = True
 
     def _learn(self, tenant: str, made: Class, number: int, event: Event, *, weighed: bool = False) -> None:
-        def history() -> list[Event]:
-            return [one for _, one in self._log.after(tenant, 0, number)]
+        def history() -> Iterator[Event]:
+            return (one for _, one in self._log.after(tenant, 0, number))
 
         made.pupil.apply(event, history, weighed=weighed)
         made.number, made.policy = number, None

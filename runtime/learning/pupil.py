@@ -8,6 +8,7 @@ at 4, 16 and 64 times as many    the map is fitted anew, and all is learned agai
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -90,7 +91,7 @@ class Pupil:
                 if cost is not None:
                     self._last_asked[name] = self.prompts
             if fresh and self._is_time():
-                self._fit(list(history()))
+                self._fit(history)
                 return
         if self.learner is not None:
             self._learn(self.learner, event)
@@ -112,22 +113,26 @@ class Pupil:
             return self.prompts >= self.how.warm_up and len(self._last_asked) >= 2
         return self.prompts in {self.how.warm_up * one for one in REFITS}
 
-    def _fit(self, events: list[Event]) -> None:
-        decided = [one for one in events if isinstance(one, Trajectory)]
+    def _fit(self, history: History) -> None:
+        """Go through all that came, twice: it may be much more than is to be held at once."""
         costs: dict[str, int] = {}
-        for one in decided:
-            costs |= {
-                name: cost for name, cost in zip(one.candidates, one.costs_nanousd, strict=True) if cost is not None
-            }
-        kept = sorted(costs, key=lambda name: (-self._last_asked.get(name, 0), name))[:MOST_MODELS]
         # A calibration's prompts are there once for each model: once is enough to know what prompts are about.
-        apart = {one.vector if one.mode == "calibrated" else one.uid: one for one in decided}
-        vectors = np.stack([vector_of(one) for one in list(apart.values())[-MOST_FITTED:]])
+        apart: OrderedDict[str | bytes, bytes] = OrderedDict()
+        for one in history():
+            if isinstance(one, Trajectory):
+                costs |= {
+                    name: cost for name, cost in zip(one.candidates, one.costs_nanousd, strict=True) if cost is not None
+                }
+                apart[one.vector if one.mode == "calibrated" else one.uid] = one.vector
+                if len(apart) > MOST_FITTED:
+                    apart.popitem(last=False)
+        kept = sorted(costs, key=lambda name: (-self._last_asked.get(name, 0), name))[:MOST_MODELS]
+        vectors = np.stack([np.frombuffer(vector, dtype="<f4") for vector in apart.values()])
         shape = replace(self.how.config.topics, centres=min(self.how.config.topics.centres, max(len(vectors) // 2, 2)))
         names = sorted(kept)
         usual = [_usd(costs[name]) for name in names]
         learner = Learner(names, usual, topics.fit(vectors, shape), self.how.config)
-        for event in events:
+        for event in history():
             self._learn(learner, event)
         self.learner = learner
 

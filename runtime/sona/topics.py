@@ -59,9 +59,9 @@ class TopicMap:
 def fit(vectors: NDArray[np.floating], shape: TopicShape, *, seed: int = 0) -> TopicMap:
     """A map fitted on these prompts. The same prompts and seed give the same map."""
     rng = np.random.default_rng(seed)
-    rows = np.asarray(vectors, dtype=np.float64)
-    middle = rows.mean(axis=0)
-    units = rows - middle
+    units = np.array(vectors, dtype=np.float64)
+    middle = units.mean(axis=0)
+    units -= middle
     units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-9)
     centres, _ = kmeans(units, shape.centres, rng)
     values, basis = np.linalg.eigh(np.exp(shape.beta * (centres @ centres.T - 1.0)) + 1e-6 * np.eye(len(centres)))
@@ -74,7 +74,7 @@ def fit(vectors: NDArray[np.floating], shape: TopicShape, *, seed: int = 0) -> T
     kept = directions[: shape.directions].T
     spread = (plain - mean) @ kept
     scale = 1.0 / max(float(np.sqrt(np.mean(np.sum(spread**2, axis=1)))), 1e-9)
-    features = np.concatenate([np.ones((len(rows), 1)), spread * scale], axis=1)
+    features = np.concatenate([np.ones((len(units), 1)), spread * scale], axis=1)
     anchors, share = _anchors(features, shape.anchors, rng)
     return TopicMap(
         middle=middle,

@@ -125,8 +125,8 @@ class Crowd:
     patient: bool = False
     whole: list[Whole] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
-    said: dict[int, str] = field(default_factory=dict)
-    """The first answer of each status that is an error."""
+    said: dict[str, str] = field(default_factory=dict)
+    """The first answer of each status and code that is an error, as `answers` counts them."""
     asked: int = 0
     stopped: bool = False
 
@@ -167,8 +167,9 @@ class Crowd:
         if reply.status != 200:
             with suppress(ValueError, KeyError, TypeError):
                 said = json.loads(text)["error"]
-            self.answers[f"{reply.status} {said.get('code') or said.get('type', '')}"] += 1
-            self.said.setdefault(reply.status, text[:300])
+            error = f"{reply.status} {said.get('code') or said.get('type', '')}"
+            self.answers[error] += 1
+            self.said.setdefault(error, text[:300])
             await asyncio.sleep(random.uniform(0.5, 1.5) if self.patient else 0.02)
             return
         if stream and not text.endswith("data: [DONE]\n\n"):

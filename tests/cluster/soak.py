@@ -31,13 +31,16 @@ import ray
 
 from actors import supervisor
 from runtime.request import Json
-from tests.chaos.meter import Meter
+from tests.chaos.meter import FATES, Meter
 from tests.chaos.money import Crowd, made_key, metered_settings, running_meters
 from tests.chaos.victims import processes
 from tests.e2e.conftest import Live, running
 
 EVERY_S = 5.0
 SETTINGS_S = 30.0
+STEADY = {**FATES, "well": 12}
+"""Of the usual fates so many fail that by chance half of all calls do for ten seconds: then the breakers of all meters
+are open, and half a minute passes without load."""
 ROUTES = ("soak", "kept", "learn")
 THINGS = ("the sea", "a cat", "old trees", "the moon", "rain", "winter", "a boat", "bread")
 
@@ -197,8 +200,9 @@ class Callers:
 
 def _settings(meters: dict[str, Meter], number: int) -> dict[str, Json]:
     found = metered_settings(meters, ROUTES)
-    # The memory is to be full before anything is judged: until then it grows as it should.
-    found["learning"] = {"keep": 1_000}
+    # Before anything is judged the memory is to be full, and the last map of topics drawn (at 64 times the warm-up):
+    # until then they grow as they should.
+    found["learning"] = {"keep": 1_000, "warm_up": 10}
     found["routes"]["learn"]["strategy"] = "learned"
     found["routes"]["kept"]["cache"] = {"enabled": True, "ttl_s": 60}
     # So that there is something to follow.
@@ -207,6 +211,8 @@ def _settings(meters: dict[str, Meter], number: int) -> dict[str, Json]:
 
 
 async def soak(live: Live, meters: dict[str, Meter], seconds: float) -> int:
+    for meter in meters.values():
+        meter.fates = STEADY
     await asyncio.to_thread(live.switch, **_settings(meters, 0))
     key, _ = await made_key(live, 10_000.0)
     crowd = Crowd(live, "soak", key, callers=8, most=10**9)
@@ -228,6 +234,8 @@ async def soak(live: Live, meters: dict[str, Meter], seconds: float) -> int:
     crowd.stopped = callers.stopped = True
     await load
     print(f"{seconds:.0f} s; the crowd asked {crowd.asked}: {dict(crowd.answers)}")
+    for error, text in crowd.said.items():
+        print(f"  the first {error}: {text}")
     print(f"others: {dict(callers.done)}; failed: {dict(callers.failed)}")
     return told(points, actors)
 
