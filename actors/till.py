@@ -66,6 +66,10 @@ class Till:
             return found
         return await self._reserve(self._parts(found)[1], hold, 0)
 
+    def has_rates(self, pass_: Pass) -> bool:
+        """Whether anything limits this caller beside money."""
+        return bool(pass_.limits) and bool(self._parts(pass_)[0].limits)
+
     async def request(self, pass_: Pass, tokens: int) -> Reservation | Failure | None:
         """Room for a request of so many tokens in its rates; None for a caller without any."""
         rates = self._parts(pass_)[0]

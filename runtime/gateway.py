@@ -15,6 +15,7 @@ from contextlib import aclosing
 from runtime.attempts import Attempts, Live, Run, Sleep, spent_s
 from runtime.balance.entry import Candidate
 from runtime.balance.turns import Turns
+from runtime.cache.answers import Read
 from runtime.continuation import Continuation, continuable
 from runtime.events import Bus
 from runtime.ledger.billing import Flag
@@ -82,6 +83,12 @@ class Gateway(Together):
         if self.events.wanted:
             tell_outcome(self.events, request, outcome, self._clock() - began)
         return outcome
+
+    def again(self, request: Request, read: Read) -> Completion | None:
+        """The remembered answer to a request that was `read` before, at once; None where there is more to do for it."""
+        if self.policy.hooks is not None or self.events.wanted:
+            return None
+        return self._once.again(request, read.content, self.policy)
 
     def stream(self, request: Request) -> AsyncGenerator[StreamEvent]:
         if self.policy.hooks is None and not self.events.wanted:

@@ -21,7 +21,7 @@ from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
 from runtime.cache.answers import About, AnswerCache, Caching
-from runtime.cache.key import key_of
+from runtime.cache.key import Content, key_of
 from runtime.cache.semantic import Meanings
 from runtime.cache.shared import Lead, SharedTier
 from runtime.events import Bus
@@ -71,12 +71,13 @@ class Rules(Protocol):
 
 
 class _Asked(NamedTuple):
-    """A request whose answer is remembered; `until` is when its time is over, by the loop's clock."""
+    """A request and what holds for it. Without a `key` it has no equals; `caching` is None where nothing of its answer
+    is remembered; `until` is when its time is over, by the loop's clock."""
 
     key: bytes
     request: Request
     rules: Rules
-    caching: Caching
+    caching: Caching | None
     until: float
 
 
@@ -108,19 +109,45 @@ class SingleFlight:
             return True
         return rules.cache is not None and rules.caching(request) is not None
 
-    async def complete(self, request: Request, rules: Rules, ask: Callable[[Request], Awaitable[Outcome]]) -> Outcome:
-        async def source(asked: Request) -> AsyncGenerator[StreamEvent]:
-            yield StreamEnd(outcome=await ask(asked))
+    def again(self, request: Request, content: Content, rules: Rules) -> Completion | None:
+        """What this very process remembers for a request whose `content` is known, if it does. Nothing is counted if
+        not: it is asked for by `complete` then."""
+        cache = rules.cache
+        caching = None if cache is None or request.no_store else rules.caching(request)
+        if cache is None or caching is None or request.max_age_s == 0.0:
+            return None
+        key, now, max_age_s = (
+            key_of(request, rules.eligible(request), content),
+            self._clock(),
+            _oldest(request, caching),
+        )
+        if not cache.holds(key, now, max_age_s=max_age_s):
+            return None
+        known = cache.get(key, now, max_age_s=max_age_s)
+        return None if known is None else self._give(request, key, known, CACHED)
 
-        async with aclosing(self._events(request, rules, source)) as events:
+    async def complete(self, request: Request, rules: Rules, ask: Callable[[Request], Awaitable[Outcome]]) -> Outcome:
+        asked = _asked(request, rules)
+        if (known := self._known(asked)) is not None:
+            return known
+
+        async def source(one: Request) -> AsyncGenerator[StreamEvent]:
+            yield StreamEnd(outcome=await ask(one))
+
+        async with aclosing(self._events(asked, source)) as events:
             async for event in events:
                 if isinstance(event, StreamEnd):
                     return event.outcome
         return _endless(request)
 
     async def stream(self, request: Request, rules: Rules, ask: Source) -> AsyncGenerator[StreamEvent]:
+        asked = _asked(request, rules)
+        if (known := self._known(asked)) is not None:
+            for one in as_stream(known):
+                yield one
+            return
         started = False
-        async with aclosing(self._events(request, rules, ask)) as events:
+        async with aclosing(self._events(asked, ask)) as events:
             async for event in events:
                 if isinstance(event, StreamEnd) and isinstance(event.outcome, Completion) and not started:
                     for one in as_stream(event.outcome):
@@ -132,18 +159,10 @@ class SingleFlight:
                     return
         yield StreamEnd(outcome=_endless(request))
 
-    async def _events(self, request: Request, rules: Rules, source: Source) -> AsyncGenerator[StreamEvent]:
-        """Those of a stream; or, where a plain answer is all there is, its end alone."""
-        try:
-            key = key_of(request, rules.eligible(request))
-        except TypeError:  # it holds what no JSON can say, so it has no equals
-            key = b""
-        caching = None if rules.cache is None or request.no_store or not key else rules.caching(request)
+    async def _events(self, asked: _Asked, source: Source) -> AsyncGenerator[StreamEvent]:
+        """Those of a stream; or, where a plain answer is all there is, its end alone. What we remember is no help."""
+        key, request, rules, caching, until = asked
         now = asyncio.get_running_loop().time
-        until = now() + (rules.deadline_s if request.deadline_s is None else request.deadline_s)
-        if caching is not None and (known := self._known(key, request, rules, caching)) is not None:
-            yield StreamEnd(outcome=known)
-            return
         if request.only_if_cached:
             yield StreamEnd(outcome=await self._cached_elsewhere(key, request, rules, caching))
             return
@@ -167,17 +186,17 @@ class SingleFlight:
                     yield event
                     if isinstance(event, StreamEnd):
                         return
-        asked = None if caching is None else _Asked(key, request, rules, caching, until)
-        called = source(request) if asked is None else self._remembering(asked, source)
+        called = source(request) if caching is None else self._remembering(asked._replace(request=request), source)
         if rules.single_flight:
             called = lead(Flight(self._under_way, key, called, rules=rules, ends=until))
         async with aclosing(called) as events:
             async for event in events:
                 yield event
 
-    def _known(self, key: bytes, request: Request, rules: Rules, caching: Caching) -> Completion | None:
+    def _known(self, asked: _Asked) -> Completion | None:
         """What this very process remembers, if it is new enough."""
-        if rules.cache is None or request.max_age_s == 0.0:
+        key, request, rules, caching, _ = asked
+        if rules.cache is None or caching is None or request.max_age_s == 0.0:
             return None
         max_age_s = _oldest(request, caching)
         known = rules.cache.get(key, self._clock(), max_age_s=max_age_s)
@@ -235,7 +254,7 @@ class SingleFlight:
         """The call, unless another replica has its answer; what it brings is remembered."""
         key, request, rules, caching, until = asked
         cache, leading = rules.cache, None
-        if cache is None:
+        if cache is None or caching is None:
             raise RuntimeError("what is remembered has no place to be")
         epoch = cache.epoch
         about = About(tenant=request.tenant, route=request.model, tags=request.cache_tags)
@@ -272,6 +291,16 @@ class SingleFlight:
                 leading.release()
 
 
+def _asked(request: Request, rules: Rules) -> _Asked:
+    try:
+        key = key_of(request, rules.eligible(request))
+    except TypeError:  # it holds what no JSON can say, so it has no equals
+        key = b""
+    caching = None if rules.cache is None or request.no_store or not key else rules.caching(request)
+    left_s = rules.deadline_s if request.deadline_s is None else request.deadline_s
+    return _Asked(key, request, rules, caching, asyncio.get_running_loop().time() + left_s)
+
+
 def _oldest(request: Request, caching: Caching) -> float:
     """How old an answer may be, by the request and by the settings of now, not by those it was put there under."""
     return caching.ttl_s if request.max_age_s is None else min(caching.ttl_s, request.max_age_s)
@@ -279,9 +308,11 @@ def _oldest(request: Request, caching: Caching) -> float:
 
 def _keep(asked: _Asked, cache: AnswerCache, answer: Completion, at: float, about: About) -> bool:
     """Whether the answer is remembered; where meanings are, by its meaning, too."""
-    meanings = asked.rules.meanings if asked.caching.semantic else None
+    if (caching := asked.caching) is None:
+        return False
+    meanings = asked.rules.meanings if caching.semantic else None
     beside = 0 if meanings is None else meanings.size(asked.request)
-    kept = cache.put(asked.key, answer, at, ttl_s=asked.caching.ttl_s, about=about, beside=beside)
+    kept = cache.put(asked.key, answer, at, ttl_s=caching.ttl_s, about=about, beside=beside)
     if kept and meanings is not None:
         meanings.add(asked.request, asked.rules.eligible(asked.request), asked.key)
     return kept

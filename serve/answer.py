@@ -49,6 +49,11 @@ def parse(
     parsed = parser(body)
     if isinstance(parsed, Failure):
         return parsed
+    return asked_by(caller, parsed, request_id=request_id, deadline_s=deadline_s)
+
+
+def asked_by(caller: Caller, parsed: Request, *, request_id: str, deadline_s: float | None = None) -> Request | Failure:
+    """What was read, as this caller's request, unless he may not ask for it."""
     if (refused := may_ask(caller, parsed.model)) is not None:
         return refused
     if parsed.deadline_s is not None:
@@ -69,7 +74,12 @@ async def complete(target: Calls, exchange: Exchange, request: Request) -> None:
     outcome = await exchange.unless_gone(target.complete(request))
     if isinstance(outcome, Failure):
         await answer_failure(exchange, outcome)
-        return
+    else:
+        await give(outcome, exchange, request)
+
+
+async def give(outcome: Completion, exchange: Exchange, request: Request) -> None:
+    """A whole answer."""
     exchange.outcome = outcome
     headers = _headers(outcome) + cost_headers(outcome.cost)
     body = exchange.surface.render(outcome, request)

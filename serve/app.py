@@ -25,7 +25,7 @@ from runtime.dialects.ollama.render import Shape
 from runtime.outcome import Failure, FailureKind
 from runtime.provider import Provider
 from runtime.request import Json
-from serve import admin, answer, traced
+from serve import admin, answer, repeats, traced
 from serve.asked import Asked, no_such_model
 from serve.auth import Caller, caller_of
 from serve.endpoints import CHATS, RUVLLM, Chat, route_of, surface_of, with_betas
@@ -172,6 +172,9 @@ class GatewayApp:
         if (shed := admission.refuses(caller.tenant)) is not None:
             await answer_failure(exchange, shed.failure())
             return
+        sent = None if chat.surface is RUVLLM else repeats.sent_by(exchange, body, self.edge, caller)
+        if sent is not None and await repeats.answered(exchange, self.edge, sent, request_id, caller):
+            return
         said = answer.json_of(body)
         if chat.loads is not None and (model := asks_to_load(said)) is not None:
             await self._load(exchange, said, model, chat.loads)
@@ -192,10 +195,12 @@ class GatewayApp:
             await answer.stream(target, exchange, request)
         else:
             await answer.complete(target, exchange, request)
+            if sent is not None:
+                repeats.remember(exchange, self.edge, sent, request, size=len(body))
 
     def _within_limits(self, exchange: Exchange, calls: Calls, caller: Caller) -> Calls:
         """The calls within this caller's rates, if he has any; the answer tells him what is left."""
-        if caller.pass_ is None or not caller.pass_.limits:
+        if caller.pass_ is None or not self.edge.till.has_rates(caller.pass_):
             return calls
         metered = Metered(calls, self.edge.till, caller.pass_)
         exchange.more_headers = metered.headers

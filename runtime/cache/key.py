@@ -12,33 +12,50 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import fields
+from typing import Protocol, Self
 
 import orjson
 
 from runtime.request import Message, Request, Role, TextPart
 from runtime.values import replace
 
+
+class Content(Protocol):
+    """A hash that is not at its end yet, as `hashlib` makes it."""
+
+    def update(self, data: bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
+    def copy(self) -> Self: ...
+
+
 _TRAVEL = frozenset(
     (
         *("request_id", "deadline_s", "limits", "stream", "stream_usage", "metadata", "cache", "legacy_functions"),
-        *("no_store", "max_age_s", "only_if_cached", "cache_tags", "billing", "trace"),
+        *("no_store", "max_age_s", "only_if_cached", "cache_tags", "trace"),
     )
 )
-_KEYED = tuple(field.name for field in fields(Request) if field.name not in _TRAVEL)
+_WHOSE = frozenset(("tenant", "billing"))
+_SAID = tuple(field.name for field in fields(Request) if field.name not in _TRAVEL | _WHOSE)
 
 
-def key_of(request: Request, eligible: bytes = b"") -> bytes:
+def key_of(request: Request, eligible: bytes = b"", content: Content | None = None) -> bytes:
     """Equal for requests that may share an answer, and for no others.
 
-    `eligible` stands for all who could answer. Raises `TypeError` for a request that holds what no JSON can say.
+    `eligible` stands for all who could answer; `content` is the request's, for whoever knows it. Raises `TypeError` for
+    a request that holds what no JSON can say.
     """
-    said = [getattr(request, name) for name in _KEYED]
-    if request.billing is not None and request.billing.models:
-        # What one key may not use it is not to be given, though another key of its tenant may.
-        said.append(sorted(set(request.billing.models)))
-    digest = hashlib.sha256(orjson.dumps(said, default=_plain, option=orjson.OPT_SORT_KEYS))
+    digest = content_of(request) if content is None else content.copy()
+    # What one key may not use it is not to be given, though another key of its tenant may.
+    models = () if request.billing is None else request.billing.models
+    digest.update(orjson.dumps((request.tenant, sorted(set(models)))))
     digest.update(eligible)
     return digest.digest()
+
+
+def content_of(request: Request) -> Content:
+    """What is asked, whoever asks it: the part of a key that takes the time. Raises `TypeError` as `key_of` does."""
+    said = [getattr(request, name) for name in _SAID]
+    return hashlib.sha256(orjson.dumps(said, default=_plain, option=orjson.OPT_SORT_KEYS))
 
 
 def _plain(value: object) -> object:

@@ -248,7 +248,9 @@ def given_away(books: Books, request: Request, given: Completion, word: str) -> 
     """An answer that was remembered, or shared with an equal request, cost nothing; it is a row all the same."""
     billing = request.billing or NOT_BILLED
     attempt, now_ms = books.new_attempt(), books.now_ms()
-    flags = billing.flags | (Flag.STREAMED if request.stream else NO_FLAGS)
+    flags = billing.flags
+    if request.stream:  # joining flags costs more than asking
+        flags |= Flag.STREAMED
     intent = new_intent(
         attempt=attempt,
         at_ms=now_ms,

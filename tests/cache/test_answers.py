@@ -11,9 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from runtime.cache.answers import ENTRY_BYTES, About, AnswerCache, Forget, size_of
+from runtime.cache.answers import ENTRY_BYTES, READ_BYTES, About, AnswerCache, Forget, Read, size_of
+from runtime.cache.key import content_of
 from runtime.outcome import Choice, Completion, Cost, FinishReason
-from runtime.request import ToolCall
+from runtime.request import ToolCall, ask
 
 ANSWER = Completion(
     id="1",
@@ -173,6 +174,7 @@ class Model(RuleBasedStateMachine):
         self.gone: list[bytes] = []
         self.cache = AnswerCache(max_bytes=self.room, gone=self.gone.append)
         self.order: list[tuple[bytes, str, float, float, int]] = []
+        self.sent: dict[bytes, tuple[bytes, int]] = {}
 
     keys = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"])
 
@@ -181,11 +183,43 @@ class Model(RuleBasedStateMachine):
         answer = replace(ANSWER, choices=(Choice.of("x" * length, finish_reason=FinishReason.STOP),))
         size = ENTRY_BYTES + size_of(answer)
         self.order = [one for one in self.order if one[0] != key]
+        self.fall_silent()
         assert self.cache.put(key, answer, self.now, ttl_s=ttl_s) == (size <= self.room)
         if size <= self.room:
             self.order.append((key, answer.text, self.now, self.now + ttl_s, size))
-        while sum(one[4] for one in self.order) > self.room:
+        self.make_room()
+
+    @property
+    def taken(self) -> int:
+        return sum(one[4] for one in self.order) + sum(READ_BYTES + 2 * size for _, size in self.sent.values())
+
+    def fall_silent(self) -> None:
+        held = {one[0] for one in self.order}
+        self.sent = {sent: (key, size) for sent, (key, size) in self.sent.items() if key in held}
+
+    def make_room(self) -> None:
+        while self.taken > self.room:
             self.order.pop(0)
+            self.fall_silent()
+
+    @rule(key=keys, sent=st.sampled_from([b"1", b"2", b"3"]), size=st.integers(0, 4_000))
+    def was_sent(self, key: bytes, sent: bytes, size: int) -> None:
+        read = Read(ask(sent.decode()), content_of(ask(sent.decode())))
+        self.cache.was_sent(sent, read, key, size=size)
+        if sent in self.sent or not any(one[0] == key for one in self.order):
+            return
+        self.sent = {other: (of, bytes_) for other, (of, bytes_) in self.sent.items() if of != key}
+        self.sent[sent] = key, size
+        self.make_room()
+
+    @rule(key=keys, max_age_s=st.sampled_from([0.5, 2.0, 1_000.0]))
+    def holds(self, key: bytes, max_age_s: float) -> None:
+        held = next((one for one in self.order if one[0] == key), None)
+        counts = replace(self.cache.counts)
+        assert self.cache.holds(key, self.now, max_age_s=max_age_s) == (
+            held is not None and self.now < held[3] and self.now - held[2] < max_age_s
+        )
+        assert self.cache.counts == counts
 
     @rule(key=keys, max_age_s=st.none() | st.sampled_from([0.5, 2.0]))
     def get(self, key: bytes, max_age_s: float | None) -> None:
@@ -193,6 +227,7 @@ class Model(RuleBasedStateMachine):
         held = next((one for one in self.order if one[0] == key), None)
         if held is not None and self.now >= held[3]:
             self.order.remove(held)
+            self.fall_silent()
             held = None
         if held is None or (max_age_s is not None and self.now - held[2] >= max_age_s):
             assert found is None
@@ -210,13 +245,18 @@ class Model(RuleBasedStateMachine):
     def clear(self) -> None:
         self.cache.clear()
         self.order.clear()
+        self.sent.clear()
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         assert {one[0] for one in self.order} == {
             key for key in (b"a", b"b", b"c", b"d", b"e", b"f") if key in self.cache
         }
-        assert self.cache.bytes == sum(one[4] for one in self.order) <= self.room
+        assert self.cache.bytes == self.taken <= self.room
+        for sent in (b"1", b"2", b"3"):
+            read = self.cache.sent(sent)
+            assert (read is None) == (sent not in self.sent)
+            assert read is None or read.request == ask(sent.decode())
         assert len(self.cache) == len(self.order)
 
 
