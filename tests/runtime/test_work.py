@@ -79,8 +79,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
         yield runner.run(weighed(tmp_path_factory.mktemp("books")))
 
 
-def test_a_hit_of_the_cache_is_less_than_half_the_work_of_a_miss(work: Work) -> None:
-    assert work.hit <= 0.5 * work.miss, work
+def test_a_hit_of_the_cache_is_less_than_a_third_of_the_work_of_a_miss(work: Work) -> None:
+    assert work.hit <= 0.33 * work.miss, work
 
 
 def test_the_books_are_a_small_part_of_a_request(work: Work) -> None:
