@@ -89,6 +89,7 @@ test-upstreams: $(VENV)/.dev $(UPSTREAMS)/.aimock-$(AIMOCK) $(UPSTREAMS)/.llmock
 # Where the microseconds of a request go: prints the tables, renews docs/performance.md, keeps JSON in bench/results. Its
 # parts (micro), itself (edge), then over sockets beside a bare pass-through (wire).
 bench: $(VENV)/.dev
+	@mkdir -p bench/results
 	@$(BIN)/pytest bench/micro.py --benchmark-enable --benchmark-only --benchmark-json bench/results/micro.json \
 	  --benchmark-columns min,median,ops --benchmark-sort name --benchmark-timer time.process_time
 	@$(BIN)/python -m bench.edge --rounds 40 --json bench/results/edge.json --page docs/performance.md
