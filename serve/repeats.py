@@ -31,8 +31,10 @@ _SAYS_MORE = (b"cache-control", b"x-raygate-cache-tags", b"anthropic-beta")
 
 def sent_by(exchange: Exchange, body: bytes, edge: Edge, caller: Caller) -> bytes | None:
     """What stands for this body at this path; None where the request is more than that, or nothing is remembered."""
+    policy = edge.gateway.policy
     if (
-        edge.gateway.policy.cache is None
+        policy.cache is None
+        or policy.hooks is not None
         or len(body) > LONGEST
         or edge.traces is not None
         or edge.settings.data_path == "actor"
@@ -61,7 +63,7 @@ async def answered(exchange: Exchange, edge: Edge, sent: bytes, request_id: str,
 def remember(exchange: Exchange, edge: Edge, sent: bytes, request: Request, *, size: int) -> None:
     """The usual way has come to its end."""
     outcome, cache = exchange.outcome, edge.gateway.policy.cache
-    if cache is None or not isinstance(outcome, Completion) or not outcome.attempts:
+    if cache is None or not isinstance(outcome, Completion) or not outcome.attempts or cache.sent(sent) is not None:
         return
     kept = outcome.attempts[0].remembered
     if outcome.attempts[0].outcome == CACHED and kept is not None and kept.cosine is None:

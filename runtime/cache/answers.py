@@ -6,7 +6,7 @@
     sent     by which bytes an answer that was given again was asked for, so that they need not be read once more
 
 Why no library: cachebox's LRU finds a key in 0.07 µs, a dict that keeps order in 0.10 (measured), of the 4 that `get`
-takes and the 130 of a whole hit; and it does not tell whom it puts out, which the memory of meanings has to know.
+takes and the 46 of a whole hit; and it does not tell whom it puts out, which the memory of meanings has to know.
 """
 
 from __future__ import annotations
