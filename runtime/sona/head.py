@@ -25,6 +25,9 @@ import numpy as np
 
 from runtime.sona.bank import Floats
 
+_CLAIM = 4.0
+"""So many models' worth is a claim to know levels believed, when outcomes speak against it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadPrior:
@@ -59,7 +62,8 @@ class Typical:
 
 
 class QualityHead:
-    """`doubts` are the standard deviations of each model's own level, where they are not all the prior's."""
+    """`doubts` are the standard deviations of each model's own level, where they are not all the prior's. Those that
+    are firmer than the prior's claim to know something; `relearn_topics` learns whether they do."""
 
     def __init__(
         self,
@@ -81,8 +85,9 @@ class QualityHead:
         self.plain[:, 0] = levels
         self.turn = np.tile(np.eye(width), (len(models), 1, 1))
         self.around = np.tile(self.own, (len(models), 1, 1))
-        if doubts is not None:
-            self.around[:, 0, 0] = np.square(doubts)
+        self.claimed = np.full(len(models), prior.own_level) if doubts is None else np.array(doubts, dtype=np.float64)
+        self.doubts = self.claimed.copy()
+        self.around[:, 0, 0] = self.doubts**2
         self._looked: Typical | None = None
 
     @property
@@ -159,20 +164,25 @@ class QualityHead:
 
         On real outcomes few directions hold most of what there is. The prior of the own topic weights becomes the mean
         of what is believed of all models (expectation maximisation), drawn to the first prior as by `trust` models; the
-        posterior is then as if that prior had been there from the start.
+        posterior is then as if that prior had been there from the start. Likewise, levels that claimed to be known
+        better than the prior's are doubted more where they turned out to be further off than they claimed, all by the
+        same factor.
         """
-        return all(self._retopic(trust) for _ in range(rounds))
+        return all(self._relearn(trust) for _ in range(rounds))
 
-    def _retopic(self, trust: float) -> bool:
+    def _relearn(self, trust: float) -> bool:
         count, width = self.plain.shape
         plain = self.plain.copy()
         plain[:, 0] -= self.levels
         apart = self.turn - np.eye(width)
         own = plain + apart @ self.middle
-        seen = (apart @ self.along @ apart.transpose(0, 2, 1) + self.around).sum(axis=0) + own.T @ own
+        spread = apart @ self.along @ apart.transpose(0, 2, 1) + self.around
+        seen = spread.sum(axis=0) + own.T @ own
         found = self.own.copy()
         found[1:, 1:] = (trust * self.prior.own_topic**2 * np.eye(width - 1) + seen[1:, 1:]) / (trust + count)
-        change = np.linalg.inv(found) - np.linalg.inv(self.own)
+        doubts = self._doubted(own[:, 0] ** 2 + spread[:, 0, 0])
+        change = np.tile(np.linalg.inv(found) - np.linalg.inv(self.own), (count, 1, 1))
+        change[:, 0, 0] = 1.0 / doubts**2 - 1.0 / self.doubts**2
         sharp = np.linalg.inv(self.around)
         around = np.linalg.inv(sharp + change)
         around = (around + around.transpose(0, 2, 1)) / 2.0
@@ -195,7 +205,17 @@ class QualityHead:
         self.plain[:, 0] += self.levels
         self.around = around
         self.own = found
+        self.doubts = doubts
         return True
+
+    def _doubted(self, squares: Floats) -> Floats:
+        """Doubts about levels, given what is believed of the squares of their errors; drawn to what was claimed as by
+        `_CLAIM` models, and never below it."""
+        firm = self.claimed < self.prior.own_level
+        if not firm.any():
+            return self.doubts
+        off = (_CLAIM + (squares[firm] / self.claimed[firm] ** 2).sum()) / (_CLAIM + firm.sum())
+        return np.where(firm, self.claimed * np.sqrt(max(off, 1.0)), self.doubts)
 
     def level(self, model: int) -> tuple[float, float]:
         """Mean quality of a model over all prompts, and its standard deviation."""
@@ -212,9 +232,11 @@ class QualityHead:
         self.levels = np.append(self.levels, level)
         self.plain = np.concatenate([self.plain, start])
         self.turn = np.concatenate([self.turn, np.eye(self.width)[None]])
+        claimed = self.prior.own_level if doubt is None else doubt
         around = self.own.copy()
-        if doubt is not None:
-            around[0, 0] = doubt**2
+        around[0, 0] = claimed**2
+        self.claimed = np.append(self.claimed, claimed)
+        self.doubts = np.append(self.doubts, claimed)
         self.around = np.concatenate([self.around, around[None]])
         self.models.append(model)
 
@@ -223,6 +245,8 @@ class QualityHead:
         at = self.models.index(model)
         self._looked = None
         self.levels = np.delete(self.levels, at)
+        self.claimed = np.delete(self.claimed, at)
+        self.doubts = np.delete(self.doubts, at)
         self.plain = np.delete(self.plain, at, axis=0)
         self.turn = np.delete(self.turn, at, axis=0)
         self.around = np.delete(self.around, at, axis=0)

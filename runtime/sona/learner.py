@@ -36,7 +36,8 @@ class LearnerConfig:
 
     `priors`: of models with a published figure (`runtime.sona.published`, or `known` by name, which knows better; both
     in percent), where there are two of them or more, is expected base + (figure - their mean figure) / 100, whatever
-    they cost, and with the doubt `published_level`. The others are expected as without."""
+    they cost, and with the doubt `published_level`, more once outcomes speak against figures. The others are expected
+    as without."""
 
     topics: TopicShape = field(default_factory=TopicShape)
     head: HeadPrior = field(default_factory=HeadPrior)
@@ -51,7 +52,7 @@ class LearnerConfig:
     drift: float = 0.0
     priors: bool = False
     known: tuple[tuple[str, float], ...] = ()
-    published_level: float = 0.1
+    published_level: float = 0.07
     allowance: float = 60.0
     allowance_share: float = 0.02
 

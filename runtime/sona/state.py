@@ -22,8 +22,11 @@ from runtime.sona.lowrank import Keeping, Rank
 from runtime.sona.refine import Parts, Refinement
 from runtime.sona.topics import TopicMap, TopicShape
 
-SCHEMA = 2
-_HEAD = ("levels", "own", "middle", "along", "plain", "turn", "around")
+SCHEMA = 3
+_READABLE = (2, SCHEMA)
+_SINCE_3 = ("claimed", "doubts")
+"""Of an older state they are what a learner of its models and settings begins with."""
+_HEAD = (*_SINCE_3, "levels", "own", "middle", "along", "plain", "turn", "around")
 _REFINED = ("micro", "base", "keeper", "line", "vectors", "features", "outcomes")
 _MAP = ("middle", "centres", "turn", "offset", "anchors", "share")
 
@@ -71,10 +74,11 @@ def load(payload: bytes) -> Learner:
     try:
         with zipfile.ZipFile(io.BytesIO(payload)) as file:
             header = json.loads(file.read("header.json"))
-            if header["schema"] != SCHEMA:
+            if header["schema"] not in _READABLE:
                 raise UnknownState(f"a learner of schema {header['schema']}, this version reads {SCHEMA}")
+            known = [one for one in _HEAD if header["schema"] == SCHEMA or one not in _SINCE_3]
             arrays: dict[str, Floats] = {
-                name: _array(file, name) for name in (*_MAP, *(f"head_{one}" for one in _HEAD))
+                name: _array(file, name) for name in (*_MAP, *(f"head_{one}" for one in known))
             }
             said_of_parts = header.get("refined")
             refined = {name: _array(file, f"refined_{name}") for name in _REFINED} if said_of_parts else {}
@@ -97,7 +101,7 @@ def load(payload: bytes) -> Learner:
     topics = TopicMap(beta=header["beta"], **{name: arrays[name] for name in _MAP})
     learner = Learner(header["models"], [1.0] * len(header["models"]), topics, config)
     learner.log_cost, learner.usual_figure = header["log_cost"], header.get("usual_figure")
-    for name in _HEAD:
+    for name in known:
         setattr(learner.head, name, arrays[f"head_{name}"])
     learner.asked, learner.heard, learner.spent = header["asked"], header["heard"], header["spent"]
     if refined:

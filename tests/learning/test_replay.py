@@ -174,6 +174,31 @@ def test_the_hull_rises_bends_down_and_lies_above_every_point(points: list[tuple
         assert bill_at(curve, quality) <= bill + 1e-6
 
 
+def test_a_claim_that_outcomes_speak_against_is_doubted_as_if_it_had_been_from_the_start() -> None:
+    prior, levels, truth = HeadPrior(), (0.5, 0.6, 0.7, 0.5), (0.8, 0.6, 0.4, 0.5)
+    claimed = [0.05, 0.05, 0.05, prior.own_level]
+    chance = np.random.default_rng(0)
+    rows = []
+    for _ in range(400):
+        model = int(chance.integers(4))
+        x = np.concatenate([[1.0], chance.normal(0, 0.45, 3)])
+        rows.append((model, x, float(chance.random() < truth[model])))
+    right, wrong = (QualityHead(["a", "b", "c", "d"], start, 4, prior, doubts=claimed) for start in (truth, levels))
+    for head in (right, wrong):
+        for model, x, quality in rows:
+            head.learn(model, x, quality)
+        assert head.relearn_topics(16.0)
+    assert right.doubts == pytest.approx(claimed)
+    assert (wrong.doubts[:3] > 0.09).all()
+    assert wrong.doubts[3] == prior.own_level
+    fresh = QualityHead(["a", "b", "c", "d"], levels, 4, prior, doubts=wrong.doubts.tolist())
+    fresh.around[:, 1:, 1:] = wrong.own[1:, 1:]
+    for model, x, quality in rows:
+        fresh.learn(model, x, quality)
+    assert np.allclose(fresh.weights, wrong.weights, atol=1e-7)
+    assert np.allclose(fresh.covariance(), wrong.covariance(), atol=1e-7)
+
+
 def test_relearned_topics_leave_what_the_outcomes_said_and_change_the_prior_alone() -> None:
     chance = np.random.default_rng(0)
     head = QualityHead(["a", "b", "c", "d"], [0.5] * 4, 6, HeadPrior())
