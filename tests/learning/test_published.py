@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -134,3 +137,17 @@ def test_a_newcomer_has_its_figure_beside_those_who_were_there_also_after_a_rest
     assert dump(learner) == dump(again)
     assert learner.head.level(2)[0] - learner.head.level(1)[0] == pytest.approx(0.141)
     assert learner.head.level(2)[1] == pytest.approx(learner.head.level(1)[1])
+
+
+def test_a_state_from_before_claims_were_kept_is_read_with_the_claims_of_its_models() -> None:
+    learner = Learner(MODELS, COSTS, MAP, PRIORS)
+    for x in X[:20]:
+        learner.learn(x, 1, 0.3)
+    old = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(dump(learner))) as file, zipfile.ZipFile(old, "w") as out:
+        for name in file.namelist():
+            if name == "header.json":
+                out.writestr(name, json.dumps(json.loads(file.read(name)) | {"schema": 2}))
+            elif name not in ("head_claimed.npy", "head_doubts.npy"):
+                out.writestr(name, file.read(name))
+    assert dump(load(old.getvalue())) == dump(learner)
