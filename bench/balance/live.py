@@ -115,6 +115,8 @@ def document(
         "feed": {"report_every_s": REPORT_S},
         "local": {"enabled": False},
         "retry": {"max_attempts": 1},
+        # The longest answers of the slowest server have pauses of 14 s, and are as good as any.
+        "timeouts": {"first_byte_s": 60.0, "between_s": 60.0, "total_s": 120.0},
     }
 
 

@@ -112,7 +112,8 @@ async def farm(live: Live, path: str, routes: Mapping[str, Sequence[str]], **cha
     """A Raygate on this data path whose providers are these upstreams, until the next change of settings.
 
     Breakers keep out of it: an edge's own needs a million failures in a row; the cluster's a failure rate that
-    `Farm.breathe` keeps away, and where it opens all the same it closes again at once.
+    `Farm.breathe` keeps away, and where it opens all the same it closes again at once. The free call to a provider that
+    nobody called for a while would fail at those that accept nobody, and nothing would ever close them.
     """
     async with AsyncExitStack() as stack:
         ill = {name: await stack.enter_async_context(Many(wire=wire)) for name, wire in WIRES.items()}
@@ -135,6 +136,7 @@ async def farm(live: Live, path: str, routes: Mapping[str, Sequence[str]], **cha
                 "routes": dict(routes),
                 "timeouts": TIMEOUTS,
                 "breaker": BREAKER,
+                "health": {"every_s": 0},
                 **changes,
             },
         )
